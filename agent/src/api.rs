@@ -1,0 +1,1 @@
+//! api: the admin HTTP server.

@@ -1,0 +1,1 @@
+//! config: what an operator said, and what it means.

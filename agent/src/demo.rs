@@ -1,0 +1,1 @@
+//! demo: the whole agent on realistic traffic, with a proof.

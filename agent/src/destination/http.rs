@@ -1,0 +1,1 @@
+//! `http(s)://`: a batch becomes the body of one POST (INTERFACE 5).

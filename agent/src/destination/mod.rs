@@ -1,0 +1,86 @@
+//! Destination: how one kind of target takes a batch, and what its answer means.
+//!
+//! Promises: a destination says what happened in one of the verdicts below and nothing else; retry, back-off, order
+//! and durability exist once, in `sender`. A new kind is one file and one row in a table.
+//! Must not know: the spool, the ledger, jobs, other destinations.
+pub mod file;
+pub mod http;
+pub mod null;
+
+use bytes::Bytes;
+use edgepush_shard::batch::Container;
+use edgepush_shard::codec::CodecKind;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One upload: a whole batch under its final name.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Object name with its path (INTERFACE 4).
+    pub name: Arc<str>,
+    /// `Idempotency-Key`: equal in every retry and after restarts.
+    pub key: Arc<str>,
+    /// Codec of the body.
+    pub codec: CodecKind,
+    /// Container of a gzip body.
+    pub container: Container,
+    /// Records in it.
+    pub records: u64,
+    /// The body, in order; cheap to clone for a retry.
+    pub body: Vec<Bytes>,
+}
+
+impl Outgoing {
+    /// Bytes of the body.
+    pub fn len(&self) -> u64 {
+        self.body.iter().map(|b| b.len() as u64).sum()
+    }
+    /// Whether the body has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a destination's answer means (INTERFACE 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has the batch.
+    Delivered,
+    /// Weather: try again, not before `after` when the target said so.
+    Retry {
+        /// The target's own wish, ≤ 1 h.
+        after: Option<Duration>,
+        /// In plain words, with the target's text.
+        why: String,
+    },
+    /// The job holds: what is wrong concerns every batch (3xx, 401, 403, 404, other 4xx).
+    Hold {
+        /// In plain words, with the target's text.
+        why: String,
+    },
+    /// This batch is refused (400, 415, 422).
+    Refused {
+        /// In plain words, with the target's text.
+        why: String,
+    },
+    /// Too large for the target (413): split.
+    TooLarge {
+        /// In plain words, with the target's text.
+        why: String,
+    },
+}
+
+/// A boxed future of a destination.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One target.
+pub trait Destination: Send + Sync {
+    /// Delivers one batch and says what the answer means. Never panics on weather.
+    fn deliver(&self, batch: Outgoing) -> Boxed<'_, Verdict>;
+    /// Asks whether the target would take a batch (`check`). With `write` it may write and remove a probe object.
+    fn probe(&self, write: bool) -> Boxed<'_, Result<(), String>>;
+    /// The URL without its secrets, for logs and APIs.
+    fn redacted(&self) -> &str;
+}

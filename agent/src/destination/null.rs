@@ -1,0 +1,1 @@
+//! `null:`: acknowledges and counts; for measuring.

@@ -1,0 +1,24 @@
+//! edgepush: the agent around the data plane of `edgepush-shard`.
+//!
+//! Every part that decides something is a state machine, `step(now, event, actions)`: [`source`], [`shard_loop`],
+//! [`batcher`], [`ledger`] and [`sender`]. They are driven by [`rt`] in production and by the simulation in tests:
+//! the same types. What they say to one another stands in [`protocol`].
+//!
+//! Who may import whom: `config` is a leaf; `source`, `ledger`, `destination` do not know one another; only `run`
+//! knows all of them.
+pub mod api;
+pub mod batcher;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod destination;
+pub mod ledger;
+pub mod metrics;
+pub mod protocol;
+pub mod queue;
+pub mod rt;
+pub mod run;
+pub mod sender;
+pub mod shard_loop;
+pub mod source;
+pub mod traffic;

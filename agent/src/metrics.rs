@@ -1,0 +1,1 @@
+//! metrics: every counter, and how it is shown.

@@ -1,0 +1,317 @@
+//! What the state machines say to one another: the messages of PROTOCOL 2, as types.
+//!
+//! Promises: owned values only, so every message can cross a queue; no message holds a file, a socket or a clock.
+//! Must not know: who sends or receives them.
+use bytes::Bytes;
+pub use edgepush_shard::batch::Container;
+pub use edgepush_shard::chunk::{Evidence, GroupId, JobId, Logged, SourceId};
+pub use edgepush_shard::codec::CodecKind;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The time of a step. Intervals, back-off and time-outs use `mono`; names use `wall` (INTERFACE 9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic time since the process started.
+    pub mono: Duration,
+    /// Wall time, ns since the epoch; never goes backwards within a process.
+    pub wall: i64,
+}
+
+/// A batch's row id in the ledger. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(pub u64);
+
+/// What identifies a file beside its content (PROTOCOL S1). The device may change at a reboot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileIdent {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Birth time, ns since the epoch, where statx has it.
+    pub btime: Option<i64>,
+}
+
+/// A file's first bytes, hashed; grows while the file is shorter than 1 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Hashed bytes, 0..=1024. 0 = no evidence: matches nothing.
+    pub len: u32,
+    /// Hash of them.
+    pub hash: u64,
+}
+
+/// Which whole chunks of one source a group has decided (PROTOCOL 2): everything below `low`, and `above`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Everything below is decided.
+    pub low: u64,
+    /// Decided ranges above `low`: ascending, not touching one another nor `low`.
+    pub above: Vec<Range<u64>>,
+    /// Hash of the ≤ 64 bytes before a durable offset: for `low` and the end of each range above, ascending.
+    pub tails: Vec<(u64, u64)>,
+}
+
+/// What the ledger keeps of a source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceRow {
+    /// Row id, never reused.
+    pub id: SourceId,
+    /// Random 64 bits.
+    pub seed: u64,
+    /// Device, inode, birth time.
+    pub ident: FileIdent,
+    /// Where it was seen last.
+    pub path: PathBuf,
+    /// First bytes, hashed.
+    pub head: Head,
+    /// Size seen last, bytes.
+    pub size_seen: u64,
+    /// Attached, or detached: waiting for its copy, or gone; kept 48 h (RULINGS 4).
+    pub state: SourceState,
+    /// When the row was detached, ns since the epoch; 0 while attached.
+    pub detached_at: i64,
+    /// Progress of the main group. (One row a group in the ledger.)
+    pub progress: Progress,
+}
+
+/// Whether a source row stands for a file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceState {
+    /// A file with this identity is followed.
+    Attached,
+    /// Its file was truncated, replaced or is gone: a stranger with its content is its copy (PROTOCOL S4).
+    Detached,
+}
+
+/// A file seen for the first time: gets its row and progress before anything is read (PROTOCOL 8.2, I3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewSource {
+    /// The caller's token, returned in the answer.
+    pub token: u64,
+    /// Device, inode, birth time.
+    pub ident: FileIdent,
+    /// Path.
+    pub path: PathBuf,
+    /// First bytes, hashed.
+    pub head: Head,
+    /// Size, bytes.
+    pub size: u64,
+    /// Where reading begins: 0, or further on for `EDGEPUSH_START` (durable before anything is read, S9).
+    pub begin: u64,
+}
+
+/// A change of a source row that is not progress.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceChange {
+    /// The row's file is at another path or inode now (rename, or an adopted copy), with its head and size.
+    Moved {
+        /// The row.
+        id: SourceId,
+        /// Identity now.
+        ident: FileIdent,
+        /// Path now.
+        path: PathBuf,
+        /// Attached or detached.
+        state: SourceState,
+    },
+    /// The file shrank below our position with the same head: progress goes on at `size` (RULINGS 4).
+    Shrunk {
+        /// The row.
+        id: SourceId,
+        /// The present size, bytes.
+        size: u64,
+    },
+    /// The file is gone and read to its end, or given up: the row goes; `unread` bytes of it were never read.
+    Closed {
+        /// The row.
+        id: SourceId,
+        /// Bytes that left the disk unread (RULINGS 13).
+        unread: u64,
+    },
+}
+
+/// The batcher's own number of a batch it has open; of this process only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpenKey(pub u64);
+
+/// How the objects of a job are named (INTERFACE 4). Expanded when the batch closes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Path with `{DATE}`, `{HOUR}`, `{HOST}`, `{JOB}`, `{DATASET}`, without slashes at its ends; may be empty.
+    pub path: String,
+    /// Suffix, with the codec's: `.log.gz`.
+    pub suffix: String,
+    /// Values of `{HOST}`, `{JOB}`, `{DATASET}`.
+    pub host: String,
+    /// The job's name.
+    pub job: String,
+    /// The data set.
+    pub dataset: String,
+}
+
+/// What one commit does to one batch.
+#[derive(Clone, Debug)]
+pub struct BatchCommit {
+    /// The batcher's key.
+    pub open: OpenKey,
+    /// The row, once an earlier commit has made it.
+    pub row: Option<BatchId>,
+    /// The job.
+    pub job: JobId,
+    /// The job's version.
+    pub version: u32,
+    /// Codec of every piece.
+    pub codec: CodecKind,
+    /// How the pieces are joined.
+    pub container: Container,
+    /// How the object is named when it closes.
+    pub naming: Arc<Naming>,
+    /// The new piece: its bytes in order, not empty unless the batch only closes.
+    pub piece: Vec<Bytes>,
+    /// Records in the piece.
+    pub records: u32,
+    /// Uncompressed bytes in the piece.
+    pub raw: u64,
+    /// Processing time of the batch's first record, ns since the epoch.
+    pub first: i64,
+    /// Processing time of the batch's last record, ns since the epoch.
+    pub last: i64,
+    /// Whether the batch is complete: it gets its name and is sent.
+    pub close: bool,
+}
+
+/// One commit of one group (PROTOCOL P4).
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The group.
+    pub group: GroupId,
+    /// The epoch that all shards have ended.
+    pub epoch: u64,
+    /// What happens to batches.
+    pub batches: Vec<BatchCommit>,
+    /// The whole chunks that were processed in this epoch, of all shards.
+    pub log: Vec<Logged>,
+}
+
+/// Where a piece lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceAt {
+    /// In a pack file, at an offset.
+    Pack {
+        /// Pack id.
+        pack: u64,
+        /// Offset in the pack, bytes.
+        offset: u64,
+    },
+    /// In the ledger (≤ 64 KiB), by its number in the batch.
+    Ledger {
+        /// Number in the batch.
+        seq: u32,
+    },
+}
+
+/// A durable piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it lies.
+    pub at: PieceAt,
+    /// Stored bytes.
+    pub len: u64,
+    /// CRC-32 of the stored bytes.
+    pub crc: u32,
+}
+
+/// A batch that is durable, closed and named, and not yet delivered.
+#[derive(Clone, Debug)]
+pub struct Spooled {
+    /// The row.
+    pub id: BatchId,
+    /// The job.
+    pub job: JobId,
+    /// The job's version.
+    pub version: u32,
+    /// Object name with its path (INTERFACE 4); fixed.
+    pub name: Arc<str>,
+    /// 16 lower-case hex: the id in the name, the `Idempotency-Key`.
+    pub key: Arc<str>,
+    /// Codec of every piece.
+    pub codec: CodecKind,
+    /// How the pieces are joined.
+    pub container: Container,
+    /// Records.
+    pub records: u64,
+    /// Uncompressed bytes.
+    pub raw: u64,
+    /// Processing time of the first record, ns since the epoch.
+    pub first: i64,
+    /// Processing time of the last record, ns since the epoch.
+    pub last: i64,
+    /// The pieces, in order.
+    pub pieces: Vec<Piece>,
+    /// The pieces' bytes, while they are still in memory from their commit.
+    pub body: Option<Vec<Bytes>>,
+}
+
+/// A batch that was open when the process ended: the batcher goes on with it.
+#[derive(Clone, Debug)]
+pub struct OpenBatch {
+    /// The row.
+    pub id: BatchId,
+    /// The job.
+    pub job: JobId,
+    /// The job's version.
+    pub version: u32,
+    /// Codec of every piece.
+    pub codec: CodecKind,
+    /// How the pieces are joined.
+    pub container: Container,
+    /// Records so far.
+    pub records: u64,
+    /// Uncompressed bytes so far.
+    pub raw: u64,
+    /// Processing time of the first record, ns since the epoch.
+    pub first: i64,
+    /// Processing time of the last record, ns since the epoch.
+    pub last: i64,
+}
+
+/// The answer to a [`Commit`]: it is durable.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The group.
+    pub group: GroupId,
+    /// The epoch.
+    pub epoch: u64,
+    /// Rows of the batches that are still open.
+    pub open: Vec<(OpenKey, BatchId)>,
+    /// The batches that closed, named, in commit order.
+    pub spooled: Vec<Spooled>,
+    /// For each source with new progress: everything below is durable.
+    pub durable: Vec<(SourceId, u64)>,
+}
+
+/// What became of a batch, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// The destination has it.
+    Delivered,
+    /// The destination refused it for good: held aside (INTERFACE 5).
+    Aside,
+    /// Dropped by a declared policy or bound: becomes a loss row.
+    Dropped,
+}
+
+/// One verdict to make durable (PROTOCOL P5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The batch.
+    pub id: BatchId,
+    /// Its fate.
+    pub fate: Fate,
+    /// Why, for aside and dropped; at most 500 bytes.
+    pub reason: String,
+}

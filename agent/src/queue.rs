@@ -1,0 +1,1 @@
+//! queue: bounded crossbeam queues with wake-ups between shards and the delivery plane.

@@ -1,0 +1,1 @@
+//! Sender: which spooled batch goes out next, and what its verdict means for the job, as a state machine.

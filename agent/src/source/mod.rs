@@ -1,0 +1,1 @@
+//! Source: where lines come from.

@@ -1,0 +1,1 @@
+//! traffic: realistic edge access logs, deterministic in their seed.

@@ -1,0 +1,1 @@
+//! Benches of the pure parts; each asserts its answer before it times anything.

@@ -1,0 +1,19 @@
+//! edgepush-shard: the data plane of edgepush. Bytes in, bytes out.
+//!
+//! The way of a line through this crate (DESIGN 3):
+//! [`chunk::Chunk`] → [`frame`] → [`parse`] → [`plan`] → [`ring`] → [`codec`] → [`segment::Segment`] → [`batch`].
+//!
+//! Promises: nothing here blocks, fails for reasons of weather, or allocates per record after warm-up.
+//! Must not know: files, sockets, clocks, threads, the environment, logs. Time comes in as an argument.
+pub mod batch;
+pub mod chunk;
+pub mod codec;
+pub mod frame;
+pub mod limits;
+pub mod parse;
+pub mod plan;
+pub mod record;
+pub mod ring;
+pub mod room;
+pub mod segment;
+pub mod testing;

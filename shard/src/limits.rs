@@ -1,0 +1,40 @@
+//! Every fixed bound of the data plane, with its reason, and the relations between them.
+//!
+//! Promises: a bound stands here once. Bounds that an operator sets are configuration, not limits.
+//! Must not know: who uses them.
+
+/// One KiB, MiB in bytes.
+pub const KIB: usize = 1024;
+/// One MiB in bytes.
+pub const MIB: usize = 1024 * KIB;
+
+/// A chunk, slab or segment holds at most this many raw bytes, or one longer line alone (RULINGS 3).
+pub const CHUNK_BYTES_MAX: usize = MIB;
+/// What one read of a hot file asks for: large enough to amortise the call, small enough to stay in L2.
+pub const READ_BYTES_HOT: usize = 256 * KIB;
+/// What one read of a cold backlog asks for.
+pub const READ_BYTES_COLD: usize = MIB;
+/// A file further behind than this is read as a cold backlog (through io_uring on that backend).
+pub const COLD_BACKLOG_BYTES: u64 = 8 * MIB as u64;
+/// Slab size at which a segment is cut: gzip's ratio is within 1-2 % of its best from 256 KiB on (COMPRESS 1).
+pub const SLAB_BYTES: usize = MIB;
+/// What is kept of a line that is too long (INTERFACE 1, `EDGEPUSH_LINE_MAX`).
+pub const TOO_LONG_KEPT_BYTES: usize = 64 * KIB;
+/// Bytes of a file's head that identify it (PROTOCOL S1).
+pub const HEAD_BYTES_MAX: usize = KIB;
+/// Bytes before a durable offset that prove it (PROTOCOL S1).
+pub const TAIL_BYTES_MAX: usize = 64;
+/// Nesting depth of a JSON value above which a line is a reject (INTERFACE 3).
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Largest `EDGEPUSH_BATCH_RECORDS`; `room::Room` packs it into 24 bits.
+pub const BATCH_RECORDS_MAX: u32 = 10_000_000;
+/// Largest `EDGEPUSH_BATCH_BYTES`; `room::Room` packs it into 30 bits.
+pub const BATCH_BYTES_MAX: u32 = 1_000_000_000;
+
+const _: () = {
+    assert!(READ_BYTES_COLD <= CHUNK_BYTES_MAX);
+    assert!(SLAB_BYTES <= CHUNK_BYTES_MAX);
+    assert!(BATCH_RECORDS_MAX < 1 << 24);
+    assert!(BATCH_BYTES_MAX < 1 << 30);
+    assert!(TAIL_BYTES_MAX < HEAD_BYTES_MAX);
+};

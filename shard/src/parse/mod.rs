@@ -1,0 +1,1 @@
+//! parse: one line becomes a record.

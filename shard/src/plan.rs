@@ -1,0 +1,1 @@
+//! Plan: all jobs compiled; the exact bytes that each gets of a record.

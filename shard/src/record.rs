@@ -1,0 +1,1 @@
+//! Record: one parsed line; borrowed slices, nothing copied.

@@ -1,0 +1,60 @@
+//! Segment: one compressed run of records of one job.
+//!
+//! Promises: a segment is compressed on its own (no window shared with another), so any core can make one; its body
+//! ends on a byte boundary, so bodies are joined by concatenation (DESIGN 4).
+//! Must not know: containers, files, destinations.
+use crate::chunk::{GroupId, JobId, Logged};
+use crate::codec::CodecKind;
+use crate::room::BatchNo;
+use bytes::Bytes;
+
+/// One compressed run of records of one job.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// The job, and its version when the records were formatted: a batch never mixes versions.
+    pub job: JobId,
+    /// The job's version.
+    pub version: u32,
+    /// The job's commit group.
+    pub group: GroupId,
+    /// The shard's epoch in that group: segments of a later epoch wait for the next commit (PROTOCOL P4).
+    pub epoch: u64,
+    /// Which of the job's batches these records took room in.
+    pub batch: BatchNo,
+    /// What the body is.
+    pub codec: CodecKind,
+    /// gzip: raw DEFLATE that ends with an empty stored block (BFINAL=0); zstd: one frame; none: the records.
+    pub body: Bytes,
+    /// CRC-32 of the uncompressed bytes.
+    pub crc32: u32,
+    /// Uncompressed bytes.
+    pub raw_len: u32,
+    /// Records.
+    pub records: u32,
+    /// Processing time of the first record, ns since the epoch.
+    pub first: i64,
+    /// Processing time of the last record, ns since the epoch.
+    pub last: i64,
+}
+
+/// What a shard pushes after its segments of an epoch (PROTOCOL P3): the chunks that those segments hold whole.
+#[derive(Clone, Debug)]
+pub struct Marker {
+    /// The shard, 0-based.
+    pub shard: usize,
+    /// The group that was sealed.
+    pub group: GroupId,
+    /// The epoch that ends here.
+    pub epoch: u64,
+    /// Every chunk that was processed whole in this epoch.
+    pub log: Vec<Logged>,
+}
+
+/// What travels from a shard to the batcher, in order.
+#[derive(Clone, Debug)]
+pub enum FromShard {
+    /// A segment.
+    Segment(Segment),
+    /// The end of an epoch.
+    Marker(Marker),
+}

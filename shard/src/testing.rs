@@ -1,0 +1,1 @@
+//! testing: corpora, oracles and properties for tests, benches, fuzzing and perf.
