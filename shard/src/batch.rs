@@ -21,8 +21,9 @@ pub enum Container {
     Single,
 }
 
-/// Appends the piece that `segments` make to `out`.
-pub fn piece(container: Container, segments: &[Segment], out: &mut Vec<u8>) {
+/// The piece that `segments` make.
+pub fn piece(container: Container, segments: &[Segment]) -> Vec<bytes::Bytes> {
+    let mut out = Vec::new();
     for segment in segments {
         match (segment.codec, container) {
             (CodecKind::Gzip, Container::Members | Container::Single) => {
@@ -35,4 +36,5 @@ pub fn piece(container: Container, segments: &[Segment], out: &mut Vec<u8>) {
             (CodecKind::Zstd | CodecKind::None, _) => out.extend_from_slice(&segment.body),
         }
     }
+    vec![out.into()]
 }

@@ -26,9 +26,9 @@ pub const HEAD_BYTES_MAX: usize = KIB;
 pub const TAIL_BYTES_MAX: usize = 64;
 /// Nesting depth of a JSON value above which a line is a reject (INTERFACE 3).
 pub const JSON_DEPTH_MAX: usize = 128;
-/// Largest `EDGEPUSH_BATCH_RECORDS`; `room::Room` packs it into 24 bits.
+/// Largest `EDGEPUSH_BATCH_RECORDS`.
 pub const BATCH_RECORDS_MAX: u32 = 10_000_000;
-/// Largest `EDGEPUSH_BATCH_BYTES`; `room::Room` packs it into 30 bits.
+/// Largest `EDGEPUSH_BATCH_BYTES`.
 pub const BATCH_BYTES_MAX: u32 = 1_000_000_000;
 
 const _: () = {
