@@ -1,1 +1,156 @@
-//! parse: one line becomes a record.
+//! parse: one line becomes a record, or a fault with its place.
+//!
+//! Two ways give one result. The *learned* way compares a line with the shapes of earlier lines; the *general* way
+//! discovers its structure. What is no JSON but has one meaning is repaired (INTERFACE 3); the rest is a reject.
+//!
+//! Promises: the learned way gives what the general way gives, on every input. A valid line is never changed. Nothing
+//! is allocated per record once the buffers have grown to their working size.
+//! Must not know: where lines come from, and what becomes of records.
+mod learned;
+mod repair;
+pub(crate) mod strict;
+mod typed;
+
+use crate::limits::LINE_BYTES_MAX;
+use crate::record::{Member, Record, Repairs, ShapeId, Way};
+
+/// Why a line is not a record (label of `edgepush_records_rejected_total`, member `reason` of a reject).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The line does not begin with `{`.
+    NotAnObject,
+    /// The line ends inside the object.
+    Cut,
+    /// More than 128 levels.
+    Depth,
+    /// A byte that cannot stand there.
+    Syntax,
+    /// Bytes follow the object.
+    Trailing,
+    /// A number outside an object's member that is none.
+    Number,
+    /// A backslash that begins no escape.
+    Escape,
+    /// A raw control character in a string: repaired, never a reject's reason.
+    Control,
+    /// The line is longer than `EDGEPUSH_LINE_MAX`.
+    TooLong,
+    /// The file ended for good inside the line.
+    NoNewline,
+}
+
+impl Reason {
+    /// All reasons, in the order of their discriminants.
+    pub const ALL: [Reason; 10] = [
+        Reason::NotAnObject,
+        Reason::Cut,
+        Reason::Depth,
+        Reason::Syntax,
+        Reason::Trailing,
+        Reason::Number,
+        Reason::Escape,
+        Reason::Control,
+        Reason::TooLong,
+        Reason::NoNewline,
+    ];
+
+    /// The metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotAnObject => "not_an_object",
+            Reason::Cut => "cut",
+            Reason::Depth => "depth",
+            Reason::Syntax => "syntax",
+            Reason::Trailing => "trailing",
+            Reason::Number => "number",
+            Reason::Escape => "escape",
+            Reason::Control => "control",
+            Reason::TooLong => "too_long",
+            Reason::NoNewline => "no_newline",
+        }
+    }
+}
+
+/// Why and where a line is not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Why.
+    pub reason: Reason,
+    /// The byte where it shows, 1-based; one past the end for a cut line.
+    pub column: u32,
+}
+
+/// Parses the lines of one shard; owns every buffer that takes.
+pub struct Parser {
+    members: Vec<Member>,
+    shapes: learned::Shapes,
+    typer: typed::Typer,
+    repaired: Vec<u8>,
+    unescaped: Vec<u8>,
+}
+
+impl Default for Parser {
+    fn default() -> Parser {
+        Parser::new()
+    }
+}
+
+impl Parser {
+    /// A parser that has seen nothing.
+    pub fn new() -> Parser {
+        Parser {
+            members: Vec::new(),
+            shapes: learned::Shapes::new(),
+            typer: typed::Typer::new(),
+            repaired: Vec::new(),
+            unescaped: Vec::new(),
+        }
+    }
+
+    /// Parses one line (no line end). The record borrows the line, or the parser's buffer when it was repaired.
+    pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Fault> {
+        let utf8 = is_utf8(line)?;
+        if utf8 && let Some(shape) = self.shapes.compare(line, &mut self.members) {
+            let (members, repairs) = (&self.members[..], Repairs::NONE);
+            return Ok(Record { text: line, members, shape, way: Way::Learned, repairs });
+        }
+        self.discover(line, utf8)
+    }
+
+    /// As [`Parser::parse`], without ever comparing: the oracle of the learned way.
+    pub fn parse_general<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Fault> {
+        let utf8 = is_utf8(line)?;
+        self.discover(line, utf8)
+    }
+
+    fn discover<'a>(&'a mut self, line: &'a [u8], utf8: bool) -> Result<Record<'a>, Fault> {
+        if utf8 && strict::scan(line, &mut self.members).is_ok() {
+            let shape = self.type_and_learn_line(line);
+            let (members, repairs) = (&self.members[..], Repairs::NONE);
+            return Ok(Record { text: line, members, shape, way: Way::General, repairs });
+        }
+        let repairs = repair::repair(line, utf8, &mut self.repaired, &mut self.unescaped)?;
+        strict::scan(&self.repaired, &mut self.members)?;
+        let shape = self.type_and_learn_repaired();
+        let (text, members) = (&self.repaired[..], &self.members[..]);
+        Ok(Record { text, members, shape, way: Way::General, repairs })
+    }
+
+    fn type_and_learn_line(&mut self, line: &[u8]) -> ShapeId {
+        self.typer.type_members(line, &mut self.members);
+        self.shapes.learn(line, &self.members)
+    }
+
+    fn type_and_learn_repaired(&mut self) -> ShapeId {
+        self.typer.type_members(&self.repaired, &mut self.members);
+        self.shapes.learn(&self.repaired, &self.members)
+    }
+}
+
+/// Whether a line that is not too long to be parsed is UTF-8: decided once for the whole line.
+fn is_utf8(line: &[u8]) -> Result<bool, Fault> {
+    if line.len() > LINE_BYTES_MAX {
+        return Err(strict::fault(Reason::TooLong, LINE_BYTES_MAX));
+    }
+    Ok(line.is_ascii() || std::str::from_utf8(line).is_ok())
+}
