@@ -13,6 +13,7 @@ pub mod config;
 pub mod demo;
 pub mod destination;
 pub mod ledger;
+pub mod log;
 pub mod metrics;
 pub mod protocol;
 pub mod queue;
