@@ -83,7 +83,7 @@ fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// RFC 3339, UTC, nine digits of the second.
-fn push_time(out: &mut Vec<u8>, time: i64) {
+pub(crate) fn push_time(out: &mut Vec<u8>, time: i64) {
     const SECOND: i64 = 1_000_000_000;
     let (seconds, ns) = (time.div_euclid(SECOND), time.rem_euclid(SECOND));
     let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
