@@ -1,0 +1,87 @@
+//! Space: what the spool may take of the disk, and what it takes.
+//!
+//! Promises: packs, ledger and WAL together stay under `EDGEPUSH_SPOOL_MAX` and out of the disk's reserve; `full` comes
+//! early enough that what is already read can still be committed (PROTOCOL P5, P8).
+//! Must not know: who stops reading.
+use super::error::Fault;
+use super::schema::WAL_BYTES;
+use super::{Disk, Ledger, SPOOL_BYTES_MIN};
+
+/// `EDGEPUSH_DISK_RESERVE`: what must stay free of the file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many percent of the file system.
+    Percent(u8),
+}
+
+/// Room of the spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Packs, ledger and WAL, bytes; without the empty rest of the pack that is being filled.
+    pub spool_bytes: u64,
+    /// What they may take at present, bytes: `EDGEPUSH_SPOOL_MAX`, or less when the disk is short.
+    pub limit_bytes: u64,
+    /// The file system is below its reserve: the limit is the minimum spool, or what the spool takes already.
+    pub reserve_hit: bool,
+    /// No more may be read: what is in memory still fits.
+    pub full: bool,
+}
+
+impl<D: Disk> Ledger<D> {
+    /// Pages of the ledger that hold something, bytes.
+    fn ledger_bytes(&self) -> Result<u64, Fault> {
+        let pragma = |name: &str| -> Result<i64, rusqlite::Error> {
+            self.conn.prepare_cached(name)?.query_row([], |row| row.get(0))
+        };
+        let pages = pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?;
+        Ok((pages * pragma("PRAGMA page_size")?) as u64)
+    }
+
+    /// Present size of the WAL file, bytes.
+    fn wal_bytes(&self) -> u64 {
+        if self.file.is_empty() {
+            return 0;
+        }
+        std::fs::metadata(format!("{}-wal", self.file)).map_or(0, |found| found.len())
+    }
+
+    /// What the WAL is always counted as, because it grows between two checkpoints.
+    fn wal_bound(&self) -> u64 {
+        WAL_BYTES.min(self.settings.limit_bytes / 8)
+    }
+
+    /// Present room.
+    pub(super) fn measure(&mut self) -> Result<Space, Fault> {
+        let (ledger, wal) = (self.ledger_bytes()?, self.wal_bytes());
+        let (free, total) = self
+            .disk
+            .free_bytes()
+            .map_err(|error| Fault::sync("spool directory".to_owned(), "statvfs", error))?;
+        let reserve = match self.settings.reserve {
+            Reserve::Bytes(bytes) => bytes,
+            Reserve::Percent(percent) => total / 100 * u64::from(percent),
+        };
+        let used = self.packs.allocated() + ledger + wal.max(self.wal_bound());
+        let limit = self.settings.limit_bytes;
+        let granted = (used + free.saturating_sub(reserve)).max(SPOOL_BYTES_MIN);
+        let limit_bytes = limit.min(granted);
+        let filled = used - self.packs.spare();
+        let headroom = limit / 8 + self.packs.pack_bytes();
+        Ok(Space {
+            spool_bytes: self.packs.allocated() - self.packs.spare() + ledger + wal,
+            limit_bytes,
+            reserve_hit: free < reserve,
+            full: filled + headroom > limit_bytes,
+        })
+    }
+
+    /// Whether so many bytes still fit, before anything is written.
+    pub(super) fn admit(&mut self, pack_bytes: u64, row_bytes: u64) -> Result<(), Fault> {
+        let space = self.measure()?;
+        let used = self.packs.allocated() + self.ledger_bytes()? + self.wal_bytes().max(self.wal_bound());
+        let needed = self.packs.growth(pack_bytes) + row_bytes;
+        if used + needed > space.limit_bytes { Err(Fault::NoSpace) } else { Ok(()) }
+    }
+}
