@@ -22,14 +22,14 @@ pub struct Ended {
     pub undelivered: u64,
 }
 
-/// When and how to end.
+/// How to end once the source is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending {
-    /// Close every batch when the source is done, and deliver all (`--once`, `demo`).
-    pub once: bool,
+    /// Close every batch (`--once`, `demo`); else they stay open in the ledger.
+    pub close: bool,
     /// How long to go on delivering once everything is durable; `None`: until all is delivered.
     pub grace: Option<Duration>,
-    /// The same after a stop was asked for.
+    /// The same after a signal.
     pub stop_grace: Duration,
 }
 
@@ -45,6 +45,7 @@ pub(super) struct Delivery {
     ending: Ending,
     bodies_bytes_max: u64,
     finishing: bool,
+    stopping: bool,
     /// Everything is durable since (monotonic).
     finished: Option<Duration>,
     todo: VecDeque<Todo>,
@@ -81,6 +82,7 @@ impl Delivery {
             ending,
             bodies_bytes_max,
             finishing: false,
+            stopping: false,
             finished: None,
             todo: VecDeque::new(),
         }
@@ -105,7 +107,7 @@ impl Delivery {
             tokio::select! {
                 biased;
                 uploaded = self.uploads.next() => self.uploaded(uploaded),
-                () = bell.until(|| look(&self.shared, &self.to_ledger, &self.to_source)) => {}
+                () = bell.until(|| self.look()) => {}
                 () = timer => {
                     self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
                     self.todo.push_back(Todo::Send(SendEvent::Tick));
@@ -133,11 +135,14 @@ impl Delivery {
                 FromSource::Done => self.finish(),
             }
         }
+        if self.shared.words.stop.load(Ordering::Acquire) && !std::mem::replace(&mut self.stopping, true) {
+            self.todo.push_back(Todo::Send(SendEvent::Stop));
+        }
     }
 
     fn finish(&mut self) {
         if !std::mem::replace(&mut self.finishing, true) {
-            let close = self.ending.once;
+            let close = self.ending.close;
             self.todo.push_back(Todo::Batch(BatcherEvent::Finish { close }));
         }
     }
@@ -240,8 +245,7 @@ impl Delivery {
     }
 
     fn grace(&self) -> Option<Duration> {
-        let stop = self.shared.words.stop.load(Ordering::Acquire);
-        if stop { Some(self.ending.stop_grace) } else { self.ending.grace }
+        if self.stopping { Some(self.ending.stop_grace) } else { self.ending.grace }
     }
 
     /// Whether the run is over: everything is durable, and delivered or out of time.
@@ -249,16 +253,18 @@ impl Delivery {
         let at = self.finished?;
         let pending = self.sender.pending() as u64;
         let late = self.grace().is_some_and(|grace| self.shared.clock.now().mono >= at + grace);
-        let idle = self.sender.in_flight() == 0 && self.shared.words.stop.load(Ordering::Acquire);
+        let idle = self.stopping && self.sender.in_flight() == 0;
         (pending == 0 || late || idle).then_some(Ended { undelivered: pending })
     }
-}
 
-fn look(shared: &Shared, to_ledger: &Outbox<ToLedger>, to_source: &Outbox<ToSource>) -> Option<()> {
-    let something = !shared.replies.is_empty()
-        || !shared.from_source.is_empty()
-        || shared.up.iter().any(|queue| !queue.is_empty())
-        || !to_ledger.is_empty() && shared.to_ledger.len() < shared.to_ledger.items_max()
-        || !to_source.is_empty() && shared.to_source.len() < shared.to_source.items_max();
-    something.then_some(())
+    fn look(&self) -> Option<()> {
+        let shared = &self.shared;
+        let something = !shared.replies.is_empty()
+            || !shared.from_source.is_empty()
+            || shared.up.iter().any(|queue| !queue.is_empty())
+            || self.to_ledger.can_flush()
+            || self.to_source.can_flush()
+            || !self.stopping && shared.words.stop.load(Ordering::Acquire);
+        something.then_some(())
+    }
 }

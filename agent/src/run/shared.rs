@@ -43,8 +43,10 @@ pub enum FromSource {
 pub struct Words {
     /// The epoch that shards are asked to end; 0 = none yet.
     pub seal: AtomicU64,
-    /// The agent is to stop: readers stop, what was read becomes durable.
+    /// The agent is to stop: readers stop, what was read becomes durable, no upload begins.
     pub stop: AtomicBool,
+    /// Readers stop; what was read is delivered.
+    pub drain: AtomicBool,
     /// Readers stand still: too much is uncommitted.
     pub uncommitted_full: AtomicBool,
     /// Readers stand still: the spool is full, or the disk.
@@ -61,6 +63,11 @@ impl Words {
     /// Whether the readers must stand still (metric `edgepush_backpressure`).
     pub fn readers_stopped(&self) -> bool {
         self.uncommitted_full.load(Ordering::Relaxed) || self.spool_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing more is to be read.
+    pub fn ending(&self) -> bool {
+        self.stop.load(Ordering::Acquire) || self.drain.load(Ordering::Acquire)
     }
 
     /// Whether every chunk that was emitted is processed.
@@ -125,6 +132,12 @@ impl Shared {
         self.shard_bells.iter().for_each(Bell::ring);
     }
 
+    /// Ends reading; what was read is delivered.
+    pub fn drain(&self) {
+        self.words.drain.store(true, Ordering::Release);
+        self.ring_shards();
+    }
+
     /// Asks the agent to stop.
     pub fn stop(&self) {
         self.words.stop.store(true, Ordering::Release);
@@ -161,8 +174,8 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Whether something waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// Whether something waits that there is room for.
+    pub fn can_flush(&self) -> bool {
+        !self.waiting.is_empty() && self.queue.len() < self.queue.items_max()
     }
 }
