@@ -4,7 +4,6 @@
 //! waits for the ledger (RULINGS 14).
 //! Must not know: shards' insides, the spool, destinations.
 use crate::protocol::{BatchCommit, Commit, Container, GroupId, Naming, Now, OpenKey};
-use bytes::Bytes;
 use edgepush_shard::batch::piece;
 use edgepush_shard::segment::{FromShard, Segment};
 use std::sync::Arc;
@@ -39,8 +38,6 @@ impl Batcher {
 
     fn batch(&self, segments: &[Segment]) -> Option<BatchCommit> {
         let (head, last) = (segments.first()?, segments.last()?);
-        let mut out = Vec::new();
-        piece(self.container, segments, &mut out);
         Some(BatchCommit {
             open: OpenKey(0),
             row: None,
@@ -49,7 +46,7 @@ impl Batcher {
             codec: head.codec,
             container: self.container,
             naming: self.naming.clone(),
-            piece: vec![Bytes::from(out)],
+            piece: piece(self.container, segments),
             records: segments.iter().map(|s| s.records).sum(),
             raw: segments.iter().map(|s| u64::from(s.raw_len)).sum(),
             first: head.first,

@@ -5,10 +5,10 @@
 //! Must not know: the runtime, queues, files, the ledger.
 use crate::protocol::{GroupId, Now};
 use edgepush_shard::chunk::{Chunk, JobId, Logged};
-use edgepush_shard::codec::{Codec, Run};
+use edgepush_shard::codec::Codec;
 use edgepush_shard::frame::frames;
 use edgepush_shard::limits::SLAB_BYTES;
-use edgepush_shard::ring::{Full, Ring, SlabKey};
+use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};
 use edgepush_shard::room::Room;
 use edgepush_shard::segment::{FromShard, Marker, Segment};
 use std::sync::Arc;
@@ -97,10 +97,10 @@ impl ShardLoop {
         let Some(slab) = self.ring.slab(key) else { return };
         let job = &mut self.jobs[key.0 as usize];
         let (bytes, ends) = (slab.run.bytes, slab.run.ends);
-        let taken = job.room.take(ends);
+        let taken = job.room.take(&slab.run);
         assert_eq!(taken.records, ends.len(), "the skeleton does not cut slabs yet");
         self.out.clear();
-        job.codec.encode(&Run { bytes, ends, fields: &[], field_ends: &[] }, &mut self.out);
+        job.codec.encode(&slab.run, &mut self.out);
         push.push(FromShard::Segment(Segment {
             job: job.id,
             version: job.version,

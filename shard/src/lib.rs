@@ -17,3 +17,4 @@ pub mod ring;
 pub mod room;
 pub mod segment;
 pub mod testing;
+pub mod testing_out;
