@@ -19,3 +19,4 @@ pub mod room;
 pub mod scan;
 pub mod segment;
 pub mod testing;
+pub mod testing_out;

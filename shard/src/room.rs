@@ -7,6 +7,7 @@
 //! Promises: every record belongs to exactly one batch number; the sums taken from one batch number never exceed
 //! the limits, but for one single record that alone is larger than the byte limit.
 //! Must not know: what a batch becomes.
+use crate::codec::Run;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,12 +112,13 @@ impl Room {
         self.layout.unpack(self.word.load(Ordering::Acquire)).batch
     }
 
-    /// Takes room for the longest prefix of a slab that fits. `ends[i]` is the offset after record `i`, counted from
-    /// the slab's first remaining record; not empty.
-    pub fn take(&self, ends: &[u32]) -> Taken {
+    /// Takes room for the longest prefix of a run that fits; cut it there with [`Run::split_at`] and come again with
+    /// the rest. Panics on an empty run.
+    pub fn take(&self, run: &Run<'_>) -> Taken {
+        assert!(!run.is_empty(), "room was asked for no records");
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let (next, taken) = self.split(self.layout.unpack(word), ends);
+            let (next, taken) = self.split(self.layout.unpack(word), run);
             match self.word.compare_exchange_weak(
                 word,
                 self.layout.pack(next),
@@ -166,11 +168,11 @@ impl Room {
         State { batch, records: self.limits.records, bytes: self.limits.bytes }
     }
 
-    fn split(&self, mut state: State, ends: &[u32]) -> (State, Taken) {
-        let mut fits = prefix(&state, ends);
-        if fits == 0 {
+    fn split(&self, mut state: State, run: &Run<'_>) -> (State, Taken) {
+        let mut fits = prefix(&state, run);
+        if fits == 0 && state != self.fresh(state.batch) {
             state = self.fresh(self.layout.next(state.batch));
-            fits = prefix(&state, ends);
+            fits = prefix(&state, run);
         }
         let batch = state.batch;
         if fits == 0 {
@@ -178,7 +180,7 @@ impl Room {
             return (self.fresh(self.layout.next(batch)), Taken { batch, records: 1 });
         }
         state.records -= fits as u32;
-        state.bytes -= ends[fits - 1];
+        state.bytes -= run.bytes_of(fits) as u32;
         if state.records == 0 || state.bytes == 0 {
             state = self.fresh(self.layout.next(batch));
         }
@@ -186,8 +188,9 @@ impl Room {
     }
 }
 
-fn prefix(state: &State, ends: &[u32]) -> usize {
-    ends.partition_point(|&end| end <= state.bytes).min(state.records as usize)
+/// How many of the run's first records fit.
+fn prefix(state: &State, run: &Run<'_>) -> usize {
+    run.ends.partition_point(|&end| end - run.base <= state.bytes).min(state.records as usize)
 }
 
 #[cfg(test)]
@@ -198,6 +201,10 @@ mod tests {
         Room::new(BatchLimits { records, bytes }, 0, 0)
     }
 
+    fn take(room: &Room, ends: &[u32]) -> Taken {
+        room.take(&Run::new(&vec![0; ends[ends.len() - 1] as usize], ends))
+    }
+
     /// The `n`th number of a room.
     fn no(room: &Room, n: u32) -> BatchNo {
         (0..n).fold(BatchNo(0), |at, _| room.layout.next(at))
@@ -206,22 +213,22 @@ mod tests {
     #[test]
     fn a_slab_is_cut_where_a_limit_falls() {
         let room = room(100, 25);
-        assert_eq!(room.take(&[10, 20, 30, 40]), Taken { batch: BatchNo(0), records: 2 });
-        assert_eq!(room.take(&[10, 20]), Taken { batch: no(&room, 1), records: 2 });
+        assert_eq!(take(&room, &[10, 20, 30, 40]), Taken { batch: BatchNo(0), records: 2 });
+        assert_eq!(take(&room, &[10, 20]), Taken { batch: no(&room, 1), records: 2 });
     }
 
     #[test]
     fn a_record_larger_than_the_limit_is_a_batch_alone() {
         let room = room(100, 25);
-        assert_eq!(room.take(&[10]), Taken { batch: BatchNo(0), records: 1 });
-        assert_eq!(room.take(&[30, 40]), Taken { batch: no(&room, 1), records: 1 });
-        assert_eq!(room.take(&[10]), Taken { batch: no(&room, 2), records: 1 });
+        assert_eq!(take(&room, &[10]), Taken { batch: BatchNo(0), records: 1 });
+        assert_eq!(take(&room, &[30, 40]), Taken { batch: no(&room, 1), records: 1 });
+        assert_eq!(take(&room, &[10]), Taken { batch: no(&room, 2), records: 1 });
     }
 
     #[test]
     fn the_record_limit_is_a_ceiling() {
         let room = room(3, 1000);
-        assert_eq!(room.take(&[1, 2, 3, 4]), Taken { batch: BatchNo(0), records: 3 });
+        assert_eq!(take(&room, &[1, 2, 3, 4]), Taken { batch: BatchNo(0), records: 3 });
         assert_eq!(room.batch(), no(&room, 1));
     }
 
@@ -243,6 +250,6 @@ mod tests {
         room.close(room.batch());
         assert_eq!(room.charge(1, 20), Some(no(&room, 1)));
         assert_eq!(room.charge(1, 40), None);
-        assert_eq!(room.take(&[20, 40]), Taken { batch: no(&room, 1), records: 1 });
+        assert_eq!(take(&room, &[20, 40]), Taken { batch: no(&room, 1), records: 1 });
     }
 }
