@@ -18,8 +18,6 @@ pub mod metrics;
 pub mod protocol;
 pub mod queue;
 pub mod rt;
-pub mod run;
 pub mod sender;
 pub mod shard_loop;
 pub mod source;
-pub mod traffic;

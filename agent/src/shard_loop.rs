@@ -14,6 +14,7 @@ use edgepush_shard::frame::{Frame, frames};
 use edgepush_shard::limits::SLAB_BYTES;
 use edgepush_shard::parse::{Fault, Parser, Reason};
 use edgepush_shard::plan::{Formatter, Output};
+use edgepush_shard::record::Record;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};
 use edgepush_shard::room::Room;
@@ -65,7 +66,6 @@ struct Outlet {
     jobs: Vec<Lane>,
     log: Vec<Logged>,
     body: Vec<u8>,
-    alone: Vec<u8>,
 }
 
 struct Lane {
@@ -89,7 +89,6 @@ impl ShardLoop {
             jobs: lanes,
             log: Vec::new(),
             body: Vec::new(),
-            alone: Vec::new(),
         };
         ShardLoop { parser: Parser::new(), outlet, formatters, reject_line: Vec::new(), counts: Counts::default() }
     }
@@ -144,11 +143,7 @@ impl ShardLoop {
                 self.counts.parsed(&record);
                 for (at, formatter) in self.formatters.iter_mut().enumerate() {
                     self.counts.matched[at.min(counts::JOBS_MAX - 1)] += 1;
-                    let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
-                    let key = SlabKey(at as u32 + 1);
-                    self.outlet.append(now, key, (bytes_max, fields_max), push, &mut |sink| {
-                        formatter.write(&record, sink);
-                    });
+                    self.outlet.append(now, SlabKey(at as u32 + 1), &mut Formatted { formatter, record }, push);
                 }
             }
             Err(fault) => {
@@ -179,8 +174,7 @@ impl ShardLoop {
         self.reject_line.clear();
         let reject = Reject { time: now.wall, source: &chunk.path, offset, length, fault, line };
         write_reject(&mut self.reject_line, &reject);
-        let line = &self.reject_line;
-        self.outlet.append(now, REJECTS, (line.len(), 0), push, &mut |sink| sink.put(line));
+        self.outlet.append(now, REJECTS, &mut AsIs(&self.reject_line), push);
     }
 }
 
@@ -192,44 +186,31 @@ impl Outlet {
         }
     }
 
-    fn append(
-        &mut self,
-        now: Now,
-        key: SlabKey,
-        (bytes_max, fields_max): (usize, usize),
-        push: &mut Vec<FromShard>,
-        write: &mut impl FnMut(&mut dyn RecordSink),
-    ) {
+    fn append(&mut self, now: Now, key: SlabKey, text: &mut impl Text, push: &mut Vec<FromShard>) {
         let lane = &mut self.jobs[key.0 as usize];
         if lane.begun != self.epoch {
             lane.begun = self.epoch;
             let job = Some(lane.job.id);
             push.push(FromShard::Begun(Begun { group: GroupId::MAIN, epoch: self.epoch, job }));
         }
+        let (bytes_max, fields_max) = text.size_max();
         loop {
-            match self.ring.append(key, now.wall, bytes_max, fields_max, |sink| write(sink)) {
+            match self.ring.append(key, now.wall, bytes_max, fields_max, |sink| text.write(sink)) {
                 Ok(()) => return,
                 Err(Full::Slab) => self.seal(key, push),
                 Err(Full::Ring { oldest }) => self.seal(oldest, push),
-                Err(Full::TooLarge) => return self.alone(now, key, push, write),
+                Err(Full::TooLarge) => return self.alone(now, key, text, push),
             }
         }
     }
 
     /// A record larger than a slab becomes a segment of its own, past the ring (RULINGS 3).
-    fn alone(
-        &mut self,
-        now: Now,
-        key: SlabKey,
-        push: &mut Vec<FromShard>,
-        write: &mut impl FnMut(&mut dyn RecordSink),
-    ) {
+    fn alone(&mut self, now: Now, key: SlabKey, text: &mut impl Text, push: &mut Vec<FromShard>) {
         self.seal(key, push);
-        self.alone.clear();
-        write(&mut Alone(&mut self.alone));
-        let bytes = std::mem::take(&mut self.alone);
+        let mut bytes = Vec::new();
+        text.write(&mut Alone(&mut bytes));
         let ends = [bytes.len() as u32];
-        let run = Run::new(&bytes, &ends, &[], &[]);
+        let run = Run::new(&bytes, &ends);
         encode(&mut self.jobs[key.0 as usize], self.epoch, run, (now.wall, now.wall), &mut self.body, push);
     }
 
@@ -247,6 +228,39 @@ impl Outlet {
         let log = std::mem::take(&mut self.log);
         push.push(FromShard::Marker(Marker { shard: self.shard, group, epoch, log }));
         self.epoch += 1;
+    }
+}
+
+/// One record's text on its way into the ring.
+trait Text {
+    /// At most so many bytes and values.
+    fn size_max(&mut self) -> (usize, usize);
+    /// Writes it.
+    fn write<S: RecordSink>(&mut self, sink: &mut S);
+}
+
+struct Formatted<'a> {
+    formatter: &'a mut Formatter,
+    record: Record<'a>,
+}
+
+impl Text for Formatted<'_> {
+    fn size_max(&mut self) -> (usize, usize) {
+        (self.formatter.bytes_max(&self.record), self.formatter.fields_max(&self.record))
+    }
+    fn write<S: RecordSink>(&mut self, sink: &mut S) {
+        self.formatter.write(&self.record, sink);
+    }
+}
+
+struct AsIs<'a>(&'a [u8]);
+
+impl Text for AsIs<'_> {
+    fn size_max(&mut self) -> (usize, usize) {
+        (self.0.len(), 0)
+    }
+    fn write<S: RecordSink>(&mut self, sink: &mut S) {
+        sink.put(self.0);
     }
 }
 
@@ -271,7 +285,7 @@ fn encode(
     push: &mut Vec<FromShard>,
 ) {
     let job = &mut lane.job;
-    while run.records() > 0 {
+    while !run.is_empty() {
         let taken = job.room.take(&run);
         let (head, rest) = run.split_at(taken.records);
         body.clear();
@@ -284,8 +298,8 @@ fn encode(
             batch: taken.batch,
             codec: job.codec.kind(),
             body: Bytes::copy_from_slice(body),
-            crc32: crc32fast::hash(head.bytes()),
-            raw_len: head.bytes().len() as u32,
+            crc32: crc32fast::hash(head.bytes),
+            raw_len: head.bytes.len() as u32,
             records: taken.records as u32,
             first,
             last,

@@ -110,11 +110,11 @@ const SEGMENTS: usize = 64;
 
 impl Shared {
     /// Queues between `shard_bells`, the delivery thread and the ledger thread.
-    pub fn new(shard_bells: Vec<Bell>, delivery: &Bell, ledger: &Bell) -> Shared {
+    pub fn new(shard_bells: Vec<Bell>, delivery: &Bell, ledger: &Bell, clock: Arc<Clock>) -> Shared {
         let source = &shard_bells[..1];
         let up = shard_bells.iter().map(|b| Queue::new(SEGMENTS, std::slice::from_ref(delivery), std::slice::from_ref(b)));
         Shared {
-            clock: Arc::new(Clock::start()),
+            clock,
             words: Arc::default(),
             chunks: Queue::new(shard_bells.len() + CHUNKS_BESIDE, &shard_bells, source),
             up: up.collect(),
