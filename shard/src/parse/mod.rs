@@ -114,24 +114,23 @@ impl Parser {
             let (members, repairs) = (&self.members[..], Repairs::NONE);
             return Ok(Record { text: line, members, shape, way: Way::Learned, repairs });
         }
-        self.discover(line, utf8)
+        self.discover(line, utf8, true)
     }
 
     /// As [`Parser::parse`], without ever comparing: the oracle of the learned way.
     pub fn parse_general<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Fault> {
         let utf8 = is_utf8(line)?;
-        self.discover(line, utf8)
+        self.discover(line, utf8, false)
     }
 
-    fn discover<'a>(&'a mut self, line: &'a [u8], utf8: bool) -> Result<Record<'a>, Fault> {
+    fn discover<'a>(&'a mut self, line: &'a [u8], utf8: bool, compare: bool) -> Result<Record<'a>, Fault> {
         if utf8 && strict::scan(line, &mut self.members).is_ok() {
             let shape = self.type_and_learn_line(line);
             let (members, repairs) = (&self.members[..], Repairs::NONE);
             return Ok(Record { text: line, members, shape, way: Way::General, repairs });
         }
         let repairs = repair::repair(line, utf8, &mut self.repaired, &mut self.unescaped)?;
-        strict::scan(&self.repaired, &mut self.members)?;
-        let shape = self.type_and_learn_repaired();
+        let shape = self.validate_repaired(compare)?;
         let (text, members) = (&self.repaired[..], &self.members[..]);
         Ok(Record { text, members, shape, way: Way::General, repairs })
     }
@@ -141,9 +140,14 @@ impl Parser {
         self.shapes.learn(line, &self.members)
     }
 
-    fn type_and_learn_repaired(&mut self) -> ShapeId {
+    /// What was repaired is validated anew, like any line.
+    fn validate_repaired(&mut self, compare: bool) -> Result<ShapeId, Fault> {
+        if compare && let Some(shape) = self.shapes.compare(&self.repaired, &mut self.members) {
+            return Ok(shape);
+        }
+        strict::scan(&self.repaired, &mut self.members)?;
         self.typer.type_members(&self.repaired, &mut self.members);
-        self.shapes.learn(&self.repaired, &self.members)
+        Ok(self.shapes.learn(&self.repaired, &self.members))
     }
 }
 
