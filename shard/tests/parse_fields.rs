@@ -124,6 +124,30 @@ fn paths_walk_objects_and_arrays() {
 }
 
 #[test]
+fn a_nested_log_of_a_real_server_is_flattened() {
+    let line = concat!(
+        r#"{"level":"info","ts":1795227708.7223442,"request":{"remote_ip":"127.0.0.1","method":"GET","#,
+        r#""uri":"/static/11.css?v=3","headers":{"Referer":["http://ref.test/9"],"#,
+        r#""User-Agent":["weird \"quoted\" \\ ua"]}},"size":32,"status":200,"#,
+        r#""resp_headers":{"Server":["nginx/1.22.1"],"Via":["1.1 Caddy"]}}"#
+    );
+    check(
+        &[
+            "ts",
+            "request.uri",
+            "request.headers.User-Agent.0",
+            "request.headers.Cookie.0",
+            "resp_headers.Via",
+        ],
+        line,
+        concat!(
+            r#"{"ts":1795227708.7223442,"request.uri":"/static/11.css?v=3","#,
+            r#""request.headers.User-Agent.0":"weird \"quoted\" \\ ua","resp_headers.Via":["1.1 Caddy"]}"#
+        ),
+    );
+}
+
+#[test]
 fn output_keys_are_escaped() {
     check(&["q\"\\\u{1}é"], r#"{"q\"\\\u0001é":1}"#, r#"{"q\"\\\u0001é":1}"#);
 }

@@ -27,7 +27,7 @@ pub enum Reason {
     Syntax,
     /// Bytes follow the object.
     Trailing,
-    /// A number outside an object's member that is none.
+    /// What should be a number in an array is none (a member's value becomes a string instead).
     Number,
     /// A backslash that begins no escape.
     Escape,
