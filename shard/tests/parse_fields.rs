@@ -162,3 +162,12 @@ fn shapes_that_take_turns_are_told_apart() {
     let names = ["z", "a", "k7"].map(String::from).to_vec();
     check_with(&Output::Fields(names), &lines, &expected);
 }
+
+#[test]
+fn shapes_too_large_to_learn_are_told_apart() {
+    let filler = |n: usize| (0..600).map(|at| format!(r#""f{n}_{at}":0,"#)).collect::<String>();
+    let lines = [format!(r#"{{{}"a":1}}"#, filler(1)), format!(r#"{{"a":2,{}"z":0}}"#, filler(2))];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let output = Output::Fields(vec!["a".into()]);
+    check_with(&output, &lines, &[r#"{"a":1}"#, r#"{"a":2}"#]);
+}
