@@ -34,6 +34,10 @@ pub const SHAPES_MAX: usize = 8;
 pub const SHAPE_MEMBERS_MAX: usize = 512;
 /// Bytes between a record's values above which its shape is not learned: what is remembered stays in L2.
 pub const SHAPE_BYTES_MAX: usize = 16 * KIB;
+/// Lines longer than this are typed by the strict scanner alone: simd-json's buffers are up to 16 times a line.
+pub const TYPED_BYTES_MAX: usize = 256 * KIB;
+/// What a parser's buffers keep once a line that needed more is past.
+pub const PARSE_BYTES_KEPT: usize = MIB;
 /// Largest `EDGEPUSH_BATCH_RECORDS`.
 pub const BATCH_RECORDS_MAX: u32 = 10_000_000;
 /// Largest `EDGEPUSH_BATCH_BYTES`.

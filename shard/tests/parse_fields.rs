@@ -124,6 +124,30 @@ fn paths_walk_objects_and_arrays() {
 }
 
 #[test]
+fn a_nested_log_of_a_real_server_is_flattened() {
+    let line = concat!(
+        r#"{"level":"info","ts":1795227708.7223442,"request":{"remote_ip":"127.0.0.1","method":"GET","#,
+        r#""uri":"/static/11.css?v=3","headers":{"Referer":["http://ref.test/9"],"#,
+        r#""User-Agent":["weird \"quoted\" \\ ua"]}},"size":32,"status":200,"#,
+        r#""resp_headers":{"Server":["nginx/1.22.1"],"Via":["1.1 Caddy"]}}"#
+    );
+    check(
+        &[
+            "ts",
+            "request.uri",
+            "request.headers.User-Agent.0",
+            "request.headers.Cookie.0",
+            "resp_headers.Via",
+        ],
+        line,
+        concat!(
+            r#"{"ts":1795227708.7223442,"request.uri":"/static/11.css?v=3","#,
+            r#""request.headers.User-Agent.0":"weird \"quoted\" \\ ua","resp_headers.Via":["1.1 Caddy"]}"#
+        ),
+    );
+}
+
+#[test]
 fn output_keys_are_escaped() {
     check(&["q\"\\\u{1}é"], r#"{"q\"\\\u0001é":1}"#, r#"{"q\"\\\u0001é":1}"#);
 }
@@ -137,4 +161,13 @@ fn shapes_that_take_turns_are_told_apart() {
     expected[7] = r#"{"z":"7","a":7,"k7":0}"#;
     let names = ["z", "a", "k7"].map(String::from).to_vec();
     check_with(&Output::Fields(names), &lines, &expected);
+}
+
+#[test]
+fn shapes_too_large_to_learn_are_told_apart() {
+    let filler = |n: usize| (0..600).map(|at| format!(r#""f{n}_{at}":0,"#)).collect::<String>();
+    let lines = [format!(r#"{{{}"a":1}}"#, filler(1)), format!(r#"{{"a":2,{}"z":0}}"#, filler(2))];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let output = Output::Fields(vec!["a".into()]);
+    check_with(&output, &lines, &[r#"{"a":1}"#, r#"{"a":2}"#]);
 }

@@ -1,5 +1,6 @@
 //! Properties of framing and parsing on generated lines, and serde_json as a second opinion.
 use edgepush_shard::parse::Parser;
+use edgepush_shard::record::Way;
 use edgepush_shard::testing::corpus::{Rng, edge_lines};
 use edgepush_shard::testing::oracle::{DEVIATIONS, Other, naive_object};
 use edgepush_shard::testing::property::{
@@ -198,4 +199,27 @@ fn the_named_deviations_are_what_they_say() {
         };
         assert_eq!((ours, theirs), (deviation.ours_takes, !deviation.ours_takes), "{}", deviation.name);
     }
+}
+
+#[test]
+fn shapes_that_begin_alike_are_told_apart_and_learned() {
+    let lines: [&[u8]; 6] = [
+        br#"{"a":1,"b":2,"c":3}"#,
+        br#"{"x":1,"b":2,"d":3}"#,
+        br#"{"a":1,"b":2,"d":3}"#,
+        br#"{"a":1,"b":2}"#,
+        br#"{"a":1,"b":2,"c":3,"d":4}"#,
+        br#"{"a": 1,"b":2,"c":3}"#,
+    ];
+    let mut parser = Parser::new();
+    for round in 0..3 {
+        // Forth and back, so that each shape is met after several others.
+        for line in lines.into_iter().chain(lines.into_iter().rev()) {
+            let way = parser.parse(line).expect("a record").way;
+            assert!(round == 0 || way == Way::Learned, "{}", line.escape_ascii());
+        }
+    }
+    // Beginning like one shape and ending like another is a shape of its own.
+    let twisted: [&[u8]; 3] = [br#"{"x":1,"b":2,"c":3}"#, br#"{"x":1,"b":2}"#, br#"{"x": 1,"b":2,"d":3}"#];
+    learned_is_general(lines.into_iter().chain(twisted).chain(lines));
 }

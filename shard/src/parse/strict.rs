@@ -6,7 +6,7 @@
 use super::{Fault, Reason};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::record::{Member, Span, ValueKind};
-use crate::scan::string_stop;
+use crate::scan::{digits, string_stop};
 
 const _: () = assert!(JSON_DEPTH_MAX <= 128, "open levels are bits of a u128");
 
@@ -56,6 +56,13 @@ pub(super) fn escape_end(text: &[u8], at: usize) -> Result<usize, Fault> {
 
 #[inline]
 fn digits_end(text: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let count = digits(eight);
+        at += count;
+        if count < 8 {
+            return at;
+        }
+    }
     while text.get(at).is_some_and(u8::is_ascii_digit) {
         at += 1;
     }

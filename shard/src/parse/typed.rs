@@ -3,6 +3,7 @@
 //! Promises: the line is never changed (simd-json unescapes in place, so it works on a copy); all buffers are reused.
 //! Must not know: whether a line is valid. The strict scanner has decided that before; what simd-json refuses all the
 //! same (`1e400`, lone surrogates) are named deviations (RULINGS 15), and the scanner's types stand.
+use crate::limits::TYPED_BYTES_MAX;
 use crate::record::{Member, ValueKind};
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
@@ -18,8 +19,12 @@ impl Typer {
         Typer { copy: Vec::new(), buffers: Buffers::default(), tape: Tape(Vec::new()) }
     }
 
-    /// Types `members` of `text`. False when simd-json refuses the line.
+    /// Types `members` of `text`. False when simd-json refuses the line, or was not asked because it
+    /// is too long.
     pub(super) fn type_members(&mut self, text: &[u8], members: &mut [Member]) -> bool {
+        if text.len() > TYPED_BYTES_MAX {
+            return false;
+        }
         self.copy.clear();
         self.copy.extend_from_slice(text);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
@@ -48,7 +53,6 @@ fn apply(nodes: &[Node<'_>], members: &mut [Member]) -> bool {
             Node::Static(StaticNode::Bool(_)) => (ValueKind::Bool, 0),
             Node::Static(_) => (ValueKind::Number, 0),
         };
-        debug_assert_eq!(member.kind, kind, "the strict scanner and simd-json differ in a type");
         member.kind = kind;
         at += 2 + nodes_below;
     }

@@ -16,6 +16,21 @@ pub fn string_stop(text: &[u8], from: usize) -> usize {
     return scalar::string_stop(text, from);
 }
 
+/// The positions at which two blocks differ, one bit each, the first byte's lowest.
+#[inline]
+pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    return sse2::differences(a, b);
+    #[cfg(not(target_arch = "x86_64"))]
+    return scalar::differences(a, b);
+}
+
+/// How many of the first bytes are decimal digits; 8 when all are.
+#[inline]
+pub fn digits(eight: &[u8; 8]) -> usize {
+    scalar::digits(eight)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,7 +42,7 @@ mod tests {
 
     #[test]
     fn every_byte_at_every_place() {
-        for len in 0..40 {
+        for len in 0..70 {
             for place in 0..len {
                 for byte in 0..=255u8 {
                     let mut text = vec![b'a'; len];
@@ -35,6 +50,35 @@ mod tests {
                     let expected = naive(&text, 0);
                     assert_eq!(scalar::string_stop(&text, 0), expected, "{byte:#x} at {place} of {len}");
                     assert_eq!(string_stop(&text, 0), expected, "{byte:#x} at {place} of {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn differences_are_found_at_every_place() {
+        let block: [u8; 32] = std::array::from_fn(|at| at as u8 * 7);
+        assert_eq!((differences(&block, &block), scalar::differences(&block, &block)), (0, 0));
+        for place in 0..32 {
+            let mut other = block;
+            other[place] ^= 0x80;
+            other[31] = 1;
+            let expected = 1 << place | 1 << 31;
+            assert_eq!(differences(&block, &other), expected);
+            assert_eq!(scalar::differences(&block, &other), expected);
+        }
+    }
+
+    #[test]
+    fn digits_end_at_every_other_byte() {
+        for place in 0..8 {
+            for byte in 0..=255u8 {
+                for after in [b'0', 0xff, b'/', b':'] {
+                    let mut eight = *b"90123456";
+                    eight[place] = byte;
+                    eight[place + 1..].fill(after);
+                    let expected = eight.iter().take_while(|b| b.is_ascii_digit()).count();
+                    assert_eq!(digits(&eight), expected, "{eight:?}");
                 }
             }
         }

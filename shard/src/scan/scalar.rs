@@ -32,3 +32,19 @@ pub fn string_stop(text: &[u8], from: usize) -> usize {
     }
     text.len()
 }
+
+/// See [`super::differences`].
+#[inline]
+pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
+    (0..32).fold(0, |bits, at| bits | u32::from(a[at] != b[at]) << at)
+}
+
+/// See [`super::digits`].
+#[inline]
+pub fn digits(eight: &[u8; 8]) -> usize {
+    let word = u64::from_le_bytes(*eight) ^ (ONES * b'0' as u64);
+    // A digit is now 0..=9: adding 0x76 reaches the high bit from 10 on. The carry out of a byte is kept off by
+    // clearing high bits first; bytes that had one are no digits either.
+    let others = ((word & !HIGHS).wrapping_add(ONES * 0x76) | word) & HIGHS;
+    (others.trailing_zeros() / 8) as usize
+}

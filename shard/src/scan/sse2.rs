@@ -11,15 +11,37 @@ use std::arch::x86_64::{
 #[inline]
 pub fn string_stop(text: &[u8], from: usize) -> usize {
     let mut at = from;
-    while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+    // Two blocks at once: most values end within 32 bytes, so the loop's branch is foreseen.
+    while let Some(two) = text.get(at..).and_then(<[u8]>::first_chunk::<32>) {
+        let (low, high) = halves(two);
         // SAFETY: SSE2 is part of the x86-64 baseline, and `stops` touches no memory but its argument.
-        let stops = unsafe { stops(block) };
+        let stops = unsafe { stops(low) | stops(high) << 16 };
         if stops != 0 {
             return at + stops.trailing_zeros() as usize;
         }
-        at += 16;
+        at += 32;
     }
     super::scalar::string_stop(text, at)
+}
+
+/// See [`super::differences`].
+#[inline]
+pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
+    let ((a_low, a_high), (b_low, b_high)) = (halves(a), halves(b));
+    // SAFETY: as above.
+    unsafe { !(same(a_low, b_low) | same(a_high, b_high) << 16) }
+}
+
+#[inline]
+fn halves(two: &[u8; 32]) -> (&[u8; 16], &[u8; 16]) {
+    let ([low, high], _) = two.as_chunks::<16>() else { unreachable!("32 bytes are two blocks of 16") };
+    (low, high)
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn same(a: &[u8; 16], b: &[u8; 16]) -> u32 {
+    _mm_movemask_epi8(_mm_cmpeq_epi8(load(a), load(b))) as u32
 }
 
 #[inline]

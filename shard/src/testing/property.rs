@@ -6,8 +6,9 @@ use super::oracle::{naive_lines, naive_object};
 use crate::frame::frames;
 use crate::parse::{Fault, Parser};
 use crate::plan::{Formatter, Output};
-use crate::record::{Member, Record, Repairs, ValueKind};
+use crate::record::{Member, Record, Repairs, ShapeId, ValueKind};
 use crate::ring::RecordSink;
+use std::collections::HashMap;
 
 /// Frames are the plain way's lines, and the same when a chunk is split at the line end before `cut`.
 pub fn frames_do_not_depend_on_chunks(bytes: &[u8], cut: usize) {
@@ -28,13 +29,23 @@ fn said(result: Result<Record<'_>, Fault>) -> Said {
     result.map(|record| (record.text.to_vec(), record.members.to_vec(), record.repairs))
 }
 
-/// One parser that learns from `lines` says of each what a parser that never compares says.
+/// One parser that learns from `lines` says of each what a parser that never compares says, and records of one shape
+/// have the same keys.
 pub fn learned_is_general<'a>(lines: impl Iterator<Item = &'a [u8]>) {
     let (mut learning, mut general) = (Parser::new(), Parser::new());
+    let mut shapes: HashMap<ShapeId, Vec<Vec<u8>>> = HashMap::new();
     for line in lines {
         let expected = said(general.parse_general(line));
         for round in 0..2 {
-            let got = said(learning.parse(line));
+            let parsed = learning.parse(line);
+            if let Ok(record) = parsed
+                && record.shape != ShapeId::UNKNOWN
+            {
+                let keys: Vec<_> = record.members.iter().map(|m| m.key.of(record.text).to_vec()).collect();
+                let known = shapes.entry(record.shape).or_insert_with(|| keys.clone());
+                assert_eq!(*known, keys, "{:?}", record.shape);
+            }
+            let got = said(parsed);
             assert_eq!(got, expected, "round {round} of {:?}", line.escape_ascii().to_string());
         }
     }
