@@ -1,5 +1,5 @@
 //! After warm-up the output half allocates nothing per record: a counting allocator stands under this test.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 use edgepush_shard::batch::{Container, Part, piece_of};
 use edgepush_shard::codec::{Codec, CodecKind, Level, Plain, Run, codec};
 use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};

@@ -1,4 +1,5 @@
 //! Room under several threads: every record in one batch, no ceiling broken, no batch left behind half empty.
+#![allow(clippy::unwrap_used)]
 use edgepush_shard::codec::Run;
 use edgepush_shard::room::{BatchLimits, BatchNo, Room};
 use proptest::prelude::*;
