@@ -233,6 +233,80 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_of_a_cut_run_counts_from_its_own_start() {
+        let room = room(100, 25);
+        let bytes = [0; 60];
+        let run = Run::new(&bytes, &[10, 20, 30, 40, 50, 60]);
+        let (_, rest) = run.split_at(room.take(&run).records);
+        assert_eq!((rest.records(), room.take(&rest)), (4, Taken { batch: BatchNo(1), records: 2 }));
+    }
+
+    #[test]
+    fn only_the_batch_that_was_meant_is_closed() {
+        let room = room(2, 1000);
+        assert_eq!(take(&room, &[1, 2]).batch, BatchNo(0));
+        assert!(!room.close_batch(BatchNo(0)), "a full batch was left behind already");
+        assert_eq!(take(&room, &[1]).batch, BatchNo(1));
+        assert!(room.close_batch(BatchNo(1)));
+        assert_eq!(take(&room, &[1, 2]), Taken { batch: BatchNo(2), records: 2 });
+        room.close();
+        assert_eq!(room.batch(), BatchNo(4));
+    }
+
+    #[test]
+    fn a_restarted_batch_takes_what_is_left() {
+        let room = Room::new(BatchLimits { records: 10, bytes: 100 }, 8, 50);
+        assert_eq!(take(&room, &[1, 2, 3]), Taken { batch: BatchNo(0), records: 2 });
+        let room = Room::new(BatchLimits { records: 10, bytes: 100 }, 10, 50);
+        assert_eq!(take(&room, &[1]), Taken { batch: BatchNo(1), records: 1 });
+    }
+
+    /// All states of small limits × all runs of up to four small records.
+    #[test]
+    fn every_small_split_keeps_the_limits() {
+        let sizes = (1..=4).flat_map(|len| (0..7u32.pow(len)).map(move |word| (len, word)));
+        let runs: Vec<Vec<u32>> =
+            sizes.map(|(len, word)| (0..len).map(|i| word / 7u32.pow(i) % 7 + 1).collect()).collect();
+        for (records, bytes) in (1..=4).flat_map(|records| (1..=8).map(move |bytes| (records, bytes))) {
+            let room = room(records, bytes);
+            for (left_records, left_bytes) in (0..=records).flat_map(|r| (0..=bytes).map(move |b| (r, b))) {
+                let state = State { batch: BatchNo(1023), records: left_records, bytes: left_bytes };
+                runs.iter().for_each(|sizes| check_split(&room, state, sizes));
+            }
+        }
+    }
+
+    fn check_split(room: &Room, state: State, sizes: &[u32]) {
+        let ends: Vec<u32> =
+            sizes.iter().scan(0, |end, size| Some(*end + size).inspect(|now| *end = *now)).collect();
+        let bytes = [0; 28];
+        let run = Run::new(&bytes[..ends[ends.len() - 1] as usize], &ends);
+        let (next, taken) = room.split(state, &run);
+        let case = (room.limits(), state, sizes, next, taken);
+        let (count, sum) = (taken.records as u32, ends[taken.records - 1]);
+        let stays = taken.batch == state.batch;
+        let had = if stays { state } else { room.fresh(state.batch.next()) };
+        assert_eq!(taken.batch, had.batch, "{case:?}");
+        // The ceilings hold, but for one larger record, which is alone.
+        let alone = count == 1 && sum > room.limits.bytes && had == room.fresh(had.batch);
+        assert!(alone || (count <= had.records && sum <= had.bytes), "{case:?}");
+        // A batch is left behind only when the next record does not fit.
+        let fits = |state: State, size: u32| state.records > 0 && size <= state.bytes;
+        assert!(stays || !fits(state, sizes[0]), "{case:?}");
+        assert!(
+            stays || state != room.fresh(state.batch),
+            "a batch without records was left behind: {case:?}"
+        );
+        let left =
+            State { records: had.records.saturating_sub(count), bytes: had.bytes.saturating_sub(sum), ..had };
+        assert!(alone || taken.records == sizes.len() || !fits(left, sizes[taken.records]), "{case:?}");
+        // What is left is passed on, or the batch is full and the next one is whole.
+        let full = left.records == 0 || left.bytes == 0;
+        assert_eq!(next, if full { room.fresh(had.batch.next()) } else { left }, "{case:?}");
+        assert_eq!(State::unpack(next.pack()), next);
+    }
+
+    #[test]
     fn numbers_wrap() {
         let room = room(BATCH_RECORDS_MAX, BATCH_BYTES_MAX);
         let first = room.batch();

@@ -152,9 +152,11 @@ pub fn ring(bytes: &[u8]) {
             ring.release(key);
             model.retain(|held| held.key != key);
         }
-        let fields = dice.byte() % 5 * (dice.byte() % 8);
-        let record: Vec<Vec<u8>> = (0..fields).map(|i| vec![b'a' + i as u8; dice.below(300)]).collect();
-        let (bytes_max, fields_max) = (1 + 300 * fields + dice.below(600), fields + dice.byte() % 3);
+        let (fields, value_max) = (dice.byte() % 5 * (dice.byte() % 8), [4, 300][dice.byte() % 2]);
+        let record: Vec<Vec<u8>> =
+            (0..fields).map(|i| vec![b'a' + i as u8; dice.byte() % value_max]).collect();
+        let len: usize = 1 + record.iter().map(Vec::len).sum::<usize>();
+        let (bytes_max, fields_max) = (len + dice.below(600), fields + dice.byte() % 3);
         let taken = ring.append(key, now, bytes_max, fields_max, |writer| {
             record.iter().for_each(|value| writer.value(value));
             writer.put(b"\n");
@@ -177,7 +179,7 @@ pub fn ring(bytes: &[u8]) {
                 ring.release(oldest);
                 model.pop_front();
             }
-            Err(Full::TooLarge) => panic!("{bytes_max} bytes are no large record"),
+            Err(Full::TooLarge) => panic!("a record of at most {bytes_max} bytes is not large"),
         }
         assert!(ring.keys().eq(model.iter().map(|held| held.key)), "the order of age");
     }
