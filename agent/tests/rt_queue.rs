@@ -19,7 +19,7 @@ fn on_both(body: fn(Backend)) {
             body(backend);
             say.send(()).unwrap();
         });
-        match hear.recv_timeout(Duration::from_secs(120)) {
+        match hear.recv_timeout(Duration::from_secs(60)) {
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
                 panic!("{backend:?}: somebody sleeps for ever")
             }
