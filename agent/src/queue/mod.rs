@@ -2,7 +2,7 @@
 //!
 //! Promises: no lock on the way of a value; values of one producer keep their order; a full queue makes its producers
 //! wait, which is the back-pressure; no wake-up is lost (the protocol of `wake`, checked with loom); every await may
-//! be dropped: a value is then still with the caller's future (push) or still in the queue (pop).
+//! be dropped: a value not yet popped is then still in the queue, a value not yet pushed is dropped with its push.
 //! Must not know: what the values are.
 //!
 //! A queue is made with the bells of those who take from it and of those who put into it. A push rings all takers that

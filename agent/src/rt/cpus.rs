@@ -239,7 +239,8 @@ mod tests {
         let mask = [1, 2, 5, 7];
         let count = CoreSpec::Count;
         let list = |cpus: &[usize]| CoreSpec::List(cpus.to_vec());
-        let table: [(CoreSpec, Option<f64>, &[usize], Option<&str>); 9] = [
+        type Row<'a> = (CoreSpec, Option<f64>, &'a [usize], Option<&'a str>);
+        let table: [Row; 9] = [
             (count(1), None, &[1], None),
             (count(4), None, &[1, 2, 5, 7], None),
             (

@@ -9,12 +9,14 @@
 pub mod cpus;
 mod fd;
 mod probe;
+mod pulse;
 mod shard;
 mod threads;
 mod uring;
 
 pub use fd::FdReader;
 pub use probe::choose;
+pub use pulse::Pulse;
 pub use shard::{ShardSpec, ShardThread, spawn_shard};
 
 use std::cell::Cell;

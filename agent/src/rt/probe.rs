@@ -67,12 +67,7 @@ pub fn choose(choice: Choice) -> Result<Chosen, String> {
 fn check() -> Result<(), String> {
     let memlock = getrlimit(Resource::Memlock).current;
     if let Some(limit) = memlock.filter(|limit| *limit < MEMLOCK_MIN) {
-        return Err(format!(
-            "only {} KiB of memory may be locked and io_uring needs {} KiB: raise RLIMIT_MEMLOCK \
-             (LimitMEMLOCK=8M in the systemd unit, --ulimit memlock=8388608 for a container)",
-            limit / 1024,
-            MEMLOCK_MIN / 1024
-        ));
+        return Err(memlock_too_low(limit));
     }
     let ring = setup().map_err(|error| explain(&error, disabled_sysctl(), memlock))?;
     let missing = missing_ops(&ring).map_err(|error| explain(&error, disabled_sysctl(), memlock))?;
@@ -80,6 +75,16 @@ fn check() -> Result<(), String> {
         return Ok(());
     }
     Err(format!("this kernel's io_uring lacks {}: Linux 5.8 or newer has them", missing.join(", ")))
+}
+
+/// In plain words; `limit` in bytes.
+fn memlock_too_low(limit: u64) -> String {
+    format!(
+        "only {} KiB of memory may be locked and io_uring needs {} KiB: raise RLIMIT_MEMLOCK \
+         (LimitMEMLOCK=8M in the systemd unit, --ulimit memlock=8388608 for a container)",
+        limit / 1024,
+        MEMLOCK_MIN / 1024
+    )
 }
 
 /// `struct io_uring_params`: 120 bytes, all zero for a plain ring.
@@ -172,9 +177,13 @@ fn explain(error: &io::Error, disabled: Option<u32>, memlock: Option<u64>) -> St
 /// The error of a shard that did not start, in plain words.
 pub(super) fn explain_start(spec: &ShardSpec, error: &io::Error) -> io::Error {
     let index = spec.index;
+    let memlock = getrlimit(Resource::Memlock).current;
     let why = match (spec.backend, spec.cpu, error.raw_os_error()) {
         (Backend::Uring, _, Some(libc::EPERM | libc::ENOSYS | libc::ENOMEM)) => {
-            explain(error, disabled_sysctl(), getrlimit(Resource::Memlock).current)
+            explain(error, disabled_sysctl(), memlock)
+        }
+        (Backend::Uring, _, _) if memlock.is_some_and(|limit| limit < MEMLOCK_MIN) => {
+            memlock_too_low(memlock.unwrap_or(0))
         }
         (_, Some(cpu), _) => format!("{error} (it was to run on CPU {cpu})"),
         _ => error.to_string(),
