@@ -295,6 +295,25 @@ fn metrics_are_open_metrics_and_whole() {
     assert_eq!(types.len(), TABLE.len());
 }
 
+/// `UPDATE_DOCS=1 cargo test` writes the table anew.
+#[test]
+fn the_docs_have_every_metric() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operating.md");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- metrics: begin -->\n", "<!-- metrics: end -->");
+    let (front, rest) = kept.split_once(begin).unwrap();
+    let (table, back) = rest.split_once(end).unwrap();
+    let wanted = edgepush::metrics::markdown();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{front}{begin}{wanted}{end}{back}")).unwrap();
+    } else {
+        assert!(
+            table == wanted,
+            "docs/operating.md is old: UPDATE_DOCS=1 cargo test -p edgepush --test api_server"
+        );
+    }
+}
+
 fn status(server: &Server, extra: &[(&str, &str)], args: &[&str]) -> std::process::Output {
     std::process::Command::new(env!("CARGO_BIN_EXE_edgepush"))
         .arg("status")

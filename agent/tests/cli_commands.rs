@@ -145,6 +145,20 @@ fn a_closed_standard_error_stops_nothing() {
     assert_eq!(status.code(), Some(2));
 }
 
+/// What the agent writes is for its own user and group: seen while it waits for an answer that never comes.
+#[test]
+fn the_umask_is_027() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let mut child = edgepush(&["status"], &[("EDGEPUSH_API", &addr)]).stderr(Stdio::null()).spawn().unwrap();
+    let (_held, _) = silent.accept().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
+    assert_eq!(umask.trim(), "0027");
+}
+
 fn listing(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .unwrap()

@@ -1,7 +1,9 @@
 //! The systemd unit: judged by systemd itself, and compared with what the agent asks for.
 #![allow(clippy::unwrap_used)]
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 fn packaging(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(name)
@@ -66,4 +68,46 @@ fn the_unit_keeps_its_promises() {
     }
     let users = std::fs::read_to_string(packaging("sysusers.d/edgepush.conf")).unwrap();
     assert!(users.contains("u edgepush ") && users.contains("m edgepush adm"));
+}
+
+#[test]
+fn systemd_is_told_ready_alive_and_stopping() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let own = std::env::current_exe().unwrap();
+    let out = Command::new(own)
+        .args(["--ignored", "--exact", "child_that_notifies", "--nocapture"])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "60000000")
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let mut buffer = [0; 4096];
+    let mut next = || {
+        let n = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..n]).trim().replace('\n', " ")
+    };
+    assert_eq!(next(), "READY=1 STATUS=2 shards on uring");
+    assert_eq!(next(), "WATCHDOG=1");
+    assert_eq!(next(), "STOPPING=1 EXTEND_TIMEOUT_USEC=10000000");
+}
+
+#[test]
+#[ignore = "run by systemd_is_told_ready_alive_and_stopping"]
+fn child_that_notifies() {
+    use edgepush::notify;
+    assert_eq!(notify::watchdog_interval(), Some(Duration::from_secs(20)));
+    notify::ready("2 shards on uring");
+    notify::alive();
+    notify::stopping(Duration::from_secs(10));
+}
+
+#[test]
+fn without_systemd_nothing_happens() {
+    // The variables are systemd's; a test run has none.
+    assert!(std::env::var_os("NOTIFY_SOCKET").is_none(), "run the tests without NOTIFY_SOCKET");
+    edgepush::notify::ready("");
+    assert_eq!(edgepush::notify::watchdog_interval(), None);
 }
