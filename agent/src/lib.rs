@@ -8,6 +8,7 @@
 //! knows all of them.
 pub mod api;
 pub mod batcher;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -15,9 +16,11 @@ pub mod destination;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+pub mod notify;
 pub mod protocol;
 pub mod queue;
 pub mod rt;
 pub mod sender;
 pub mod shard_loop;
 pub mod source;
+pub mod status;

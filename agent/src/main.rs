@@ -1,7 +1,7 @@
 //! The `edgepush` binary: one match on the command, and the only place that decides an exit code.
 use edgepush::cli::{self, Cli, Command, Exit};
 use edgepush::config::{self, Around, Config, Host, Needs};
-use edgepush::{demo, log, run};
+use edgepush::{check, demo, log, run, status};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -19,10 +19,6 @@ fn main() -> ExitCode {
 }
 
 fn perform(command: Command) -> Exit {
-    if let Some(name) = command.not_built() {
-        cli::complain(&format!("edgepush: {name} is not built yet in {}\n", config::VERSION));
-        return Exit::Operator;
-    }
     match command {
         Command::Env(flags) if flags.markdown => cli::print(&config::show::markdown(), Exit::Done),
         Command::Env(flags) if flags.example => cli::print(&config::show::example(), Exit::Done),
@@ -34,10 +30,31 @@ fn perform(command: Command) -> Exit {
             };
             cli::print(&config::show::table(&reading.in_force), exit)
         }
-        Command::Run(flags) => with_config(Needs::Sources, |config| run::run(config, flags)),
+        Command::Run(flags) => with_config(Needs::Sources, |config| {
+            config.warnings.iter().for_each(|text| tracing::warn!("{text}"));
+            run::run(config, flags)
+        }),
         Command::Demo(flags) => demo::demo(flags),
-        _ => Exit::Operator,
+        Command::Check(flags) => {
+            let around = around();
+            let config = config::load(std::env::vars_os(), &around, Needs::Sources);
+            check::check(config, &around.host, flags, Vec::new())
+        }
+        Command::Status(flags) => with_config(Needs::Nothing, |config| status::status(&config, flags)),
+        Command::Jobs(_)
+        | Command::Keys(_)
+        | Command::Archive(_)
+        | Command::Replay(_)
+        | Command::Top(_)
+        | Command::Spool(_)
+        | Command::Doctor(_) => not_built(&command),
     }
+}
+
+fn not_built(command: &Command) -> Exit {
+    let name = command.not_built().unwrap_or("this command");
+    cli::complain(&format!("edgepush: {name} is not built yet in {}\n", config::VERSION));
+    Exit::Operator
 }
 
 fn with_config(needs: Needs, then: impl FnOnce(Config) -> Exit) -> Exit {

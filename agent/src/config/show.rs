@@ -66,7 +66,7 @@ pub fn example() -> String {
          # Made by `edgepush env --example`; a test compares them.\n",
     );
     for key in KEYS.iter().filter(|key| !key.is_planned()) {
-        let _ = write!(out, "\n");
+        let _ = writeln!(out);
         for line in wrapped(&key.help.replace('`', ""), 100) {
             let _ = writeln!(out, "# {line}");
         }
@@ -79,7 +79,8 @@ pub fn example() -> String {
                 _ => "",
             },
         };
-        let _ = writeln!(out, "# {}: default {}", key.kind.replace('`', ""), key.preset_docs());
+        let [kind, preset] = [key.kind, key.preset_docs()].map(|text| text.replace('`', ""));
+        let _ = writeln!(out, "# {kind}; default: {preset}");
         let _ = writeln!(out, "#{}={value}", key.name);
     }
     out

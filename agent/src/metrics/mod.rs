@@ -26,6 +26,23 @@ const JOBS_NAMED_MAX: usize = 200;
 /// The label of the others.
 const OTHER: &str = "other";
 
+/// The table of all metrics for `docs/operating.md`.
+pub fn markdown() -> String {
+    let mut out = String::from("| metric | kind | meaning |\n|---|---|---|\n");
+    for row in TABLE {
+        let labels =
+            if row.labels.is_empty() { String::new() } else { format!("{{{}}}", row.labels.join(",")) };
+        let kind = match row.shape {
+            Shape::Facts => "info",
+            Shape::Counter => "counter",
+            Shape::Gauge => "gauge",
+            Shape::Histogram => "histogram",
+        };
+        out.push_str(&format!("| `{}{labels}` | {kind} | {} |\n", row.name, row.help));
+    }
+    out
+}
+
 /// What the numbers are called; fixed while the process lives.
 #[derive(Clone, Debug)]
 pub struct Labels {

@@ -187,10 +187,13 @@ impl ShardCounters {
 mod tests {
     use super::*;
 
+    type Write<'a> = Box<dyn Fn(u64) + 'a>;
+    type Read<'a> = Box<dyn Fn() -> u64 + 'a>;
+
     #[test]
     fn no_two_numbers_share_a_cell() {
         let c = ShardCounters::new(2, 3, 2, 2);
-        let writes: Vec<(Box<dyn Fn(u64)>, Box<dyn Fn() -> u64>)> = vec![
+        let writes: Vec<(Write<'_>, Read<'_>)> = vec![
             (Box::new(|n| c.lines_read(0, n)), Box::new(|| c.read_lines(0))),
             (Box::new(|n| c.lines_read(1, n)), Box::new(|| c.read_lines(1))),
             (Box::new(|n| c.bytes_read(1, n)), Box::new(|| c.read_bytes(1))),
