@@ -47,14 +47,14 @@ impl<D: Disk> Ledger<D> {
         std::fs::metadata(format!("{}-wal", self.file)).map_or(0, |found| found.len())
     }
 
-    /// What the WAL is always counted as, because it grows between two checkpoints.
-    fn wal_bound(&self) -> u64 {
-        WAL_BYTES.min(self.settings.limit_bytes / 8)
-    }
-
     /// Present room.
     pub(super) fn measure(&mut self) -> Result<Space, Fault> {
-        let (ledger, wal) = (self.ledger_bytes()?, self.wal_bytes());
+        Ok(self.measure_used()?.0)
+    }
+
+    /// Present room, and what counts against the limit: packs as preallocated, the WAL as it grows between checkpoints.
+    fn measure_used(&mut self) -> Result<(Space, u64), Fault> {
+        let (packs, ledger, wal) = (self.packs.allocated(), self.ledger_bytes()?, self.wal_bytes());
         let (free, total) = self
             .disk
             .free_bytes()
@@ -63,24 +63,23 @@ impl<D: Disk> Ledger<D> {
             Reserve::Bytes(bytes) => bytes,
             Reserve::Percent(percent) => total / 100 * u64::from(percent),
         };
-        let used = self.packs.allocated() + ledger + wal.max(self.wal_bound());
-        let limit = self.settings.limit_bytes;
-        let granted = (used + free.saturating_sub(reserve)).max(SPOOL_BYTES_MIN);
-        let limit_bytes = limit.min(granted);
-        let filled = used - self.packs.spare();
-        let headroom = limit / 8 + self.packs.pack_bytes();
-        Ok(Space {
-            spool_bytes: self.packs.allocated() - self.packs.spare() + ledger + wal,
+        let granted = (packs + ledger + wal + free.saturating_sub(reserve)).max(SPOOL_BYTES_MIN);
+        let limit_bytes = self.settings.limit_bytes.min(granted);
+        self.packs.set_limit(limit_bytes);
+        let used = packs + ledger + wal.max(WAL_BYTES.min(limit_bytes / 8));
+        let headroom = limit_bytes / 8 + self.packs.pack_bytes();
+        let space = Space {
+            spool_bytes: packs - self.packs.spare() + ledger + wal,
             limit_bytes,
             reserve_hit: free < reserve,
-            full: filled + headroom > limit_bytes,
-        })
+            full: used - self.packs.spare() + headroom > limit_bytes,
+        };
+        Ok((space, used))
     }
 
     /// Whether so many bytes still fit, before anything is written.
     pub(super) fn admit(&mut self, pack_bytes: u64, row_bytes: u64) -> Result<(), Fault> {
-        let space = self.measure()?;
-        let used = self.packs.allocated() + self.ledger_bytes()? + self.wal_bytes().max(self.wal_bound());
+        let (space, used) = self.measure_used()?;
         let needed = self.packs.growth(pack_bytes) + row_bytes;
         if used + needed > space.limit_bytes { Err(Fault::NoSpace) } else { Ok(()) }
     }
