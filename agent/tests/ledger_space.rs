@@ -84,7 +84,7 @@ fn the_spool_stays_under_its_bound_and_empties_again() {
     let full_at = full_at.unwrap();
     // What is in memory when the readers stop still fits: an eighth of the spool.
     assert!(
-        spooled.len() as u64 - full_at >= limit / 8 >> 20,
+        spooled.len() as u64 - full_at >= (limit / 8) >> 20,
         "full at {full_at}, refused at {}",
         spooled.len()
     );
