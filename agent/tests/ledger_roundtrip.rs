@@ -7,7 +7,7 @@ use ledger_kit::*;
 
 #[test]
 fn a_commit_survives_a_power_cut() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_dir();
     let (mut ledger, first) = open(dir.path(), MemDisk::new());
     assert!(first.first_start && !first.cloned && first.sources.is_empty());
     let rows = register(&mut ledger, vec![new_source(1, 0), new_source(2, 500)]);
@@ -57,7 +57,7 @@ fn a_commit_survives_a_power_cut() {
 
 #[test]
 fn an_open_batch_closes_after_restarts_under_its_old_naming() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_dir();
     let (mut ledger, _) = open(dir.path(), MemDisk::new());
     let done =
         committed(ledger.step(now(), commit(1, vec![batch(None, &body(1, 100), false)], vec![])).unwrap());
@@ -83,7 +83,7 @@ fn an_open_batch_closes_after_restarts_under_its_old_naming() {
 
 #[test]
 fn verdicts_free_the_spool_and_ids_never_come_back() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_dir();
     let mut disk = MemDisk::new();
     let mut keys = std::collections::BTreeSet::new();
     let mut ids = std::collections::BTreeSet::new();
@@ -116,7 +116,7 @@ fn verdicts_free_the_spool_and_ids_never_come_back() {
 
 #[test]
 fn verdicts_aside_dropped_and_strange() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_dir();
     let (mut ledger, _) = open(dir.path(), MemDisk::new());
     let batches = (0..3).map(|n| batch(None, &body(n, 200), true)).collect();
     let ids: Vec<BatchId> = committed(ledger.step(now(), commit(1, batches, vec![])).unwrap())
@@ -153,7 +153,7 @@ fn verdicts_aside_dropped_and_strange() {
 
 #[test]
 fn changes_of_sources_are_durable() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = quick_dir();
     let (mut ledger, _) = open(dir.path(), MemDisk::new());
     let rows = register(&mut ledger, vec![new_source(1, 0), new_source(2, 0), new_source(3, 0)]);
     let id = |n: usize| rows[n].1;

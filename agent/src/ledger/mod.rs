@@ -37,6 +37,7 @@ use bytes::Bytes;
 use error::Fault;
 use pack::Packs;
 use rusqlite::Connection;
+use space::Gauge;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -194,6 +195,7 @@ pub struct Ledger<D: Disk> {
     namings: HashMap<Naming, i64>,
     packs: Packs,
     next_batch: u64,
+    gauge: Gauge,
     space: Option<Space>,
     pruned_hour: i64,
     strange_verdicts: u64,
@@ -226,6 +228,7 @@ impl<D: Disk> Ledger<D> {
             }
             Err(Fault::NoSpace) => {
                 debug_assert!(self.conn.is_autocommit(), "a full disk has left a transaction open");
+                self.gauge.forget();
                 let mut space = self.measure().map_err(|fault| self.end(fault))?;
                 space.full = true;
                 self.space = Some(space);

@@ -1,7 +1,7 @@
 //! Packs: preallocated append-only files that hold the larger pieces, without any framing (DESIGN 5).
 //!
 //! Promises: a piece lies in one pack; a pack's end moves only after the transaction that names its bytes, so what a
-//! rolled back commit wrote is written over; pack ids never come back.
+//! rolled back commit wrote is written over; the id of a pack that a row has named never comes back.
 //! Must not know: SQLite, batches.
 use super::disk::Disk;
 use super::error::Fault;
@@ -53,6 +53,11 @@ pub(super) fn point<D: Disk>(disk: &mut D, name: &'static str) -> Result<(), Fau
     disk.point(name).map_err(|error| Fault::sync(name.to_owned(), "failure point", error))
 }
 
+/// How large packs are below a limit of the whole spool (RULINGS 7).
+fn pack_bytes(limit_bytes: u64) -> u64 {
+    (limit_bytes / 16).clamp(1, PACK_BYTES_MAX)
+}
+
 impl Packs {
     /// No packs yet; `next` is an id that no pack ever had.
     pub fn new(limit_bytes: u64, next: u64) -> Packs {
@@ -60,7 +65,7 @@ impl Packs {
             all: BTreeMap::new(),
             current: None,
             next,
-            pack_bytes: (limit_bytes / 16).clamp(1, PACK_BYTES_MAX),
+            pack_bytes: pack_bytes(limit_bytes),
             dir_dirty: false,
         }
     }
@@ -68,6 +73,11 @@ impl Packs {
     /// A pack that an earlier start has left.
     pub fn found(&mut self, id: u64, pack: Pack) {
         self.all.insert(id, pack);
+    }
+
+    /// The spool's present limit: new packs are a sixteenth of it.
+    pub fn set_limit(&mut self, limit_bytes: u64) {
+        self.pack_bytes = pack_bytes(limit_bytes);
     }
 
     /// How large a new pack is made, bytes.

@@ -5,6 +5,7 @@
 //! Must not know: how sources are matched, who sends.
 use super::error::{Fault, LedgerError};
 use super::pack::{Pack, Packs};
+use super::space::Gauge;
 use super::{Disk, Ledger, LedgerSettings, OpenRow, Recovered, Space, db, schema};
 use crate::protocol::{
     BatchId, CodecKind, Container, FileIdent, GroupId, Head, JobId, Naming, Now, OpenBatch, Piece, PieceAt,
@@ -248,6 +249,7 @@ impl<D: Disk> Ledger<D> {
             file,
             id: identity.id,
             begun: identity.begun,
+            gauge: Gauge::default(),
             space: None,
             pruned_hour: i64::MIN,
             strange_verdicts: 0,

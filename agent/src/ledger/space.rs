@@ -29,7 +29,45 @@ pub struct Space {
     pub full: bool,
 }
 
+/// Room is asked for anew after so many steps or new row bytes; between, the answer only grows by what was written.
+const STALE_STEPS: u32 = 32;
+const STALE_BYTES: u64 = 1 << 20;
+
+/// What the system said last, because asking costs a tenth of a small commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gauge {
+    ledger: u64,
+    wal: u64,
+    free: u64,
+    total: u64,
+    /// Row bytes written since.
+    grown: u64,
+    steps: u32,
+    fresh: bool,
+}
+
+impl Gauge {
+    /// The next question is answered by the system.
+    pub fn forget(&mut self) {
+        self.fresh = false;
+    }
+}
+
 impl<D: Disk> Ledger<D> {
+    fn gauge(&mut self) -> Result<Gauge, Fault> {
+        let stale = self.gauge.steps >= STALE_STEPS || self.gauge.grown >= STALE_BYTES;
+        if !self.gauge.fresh || stale {
+            let (free, total) = self
+                .disk
+                .free_bytes()
+                .map_err(|error| Fault::sync("spool directory".to_owned(), "statvfs", error))?;
+            let (ledger, wal) = (self.ledger_bytes()?, self.wal_bytes());
+            self.gauge = Gauge { ledger, wal, free, total, grown: 0, steps: 0, fresh: true };
+        }
+        self.gauge.steps += 1;
+        Ok(self.gauge)
+    }
+
     /// Pages of the ledger that hold something, bytes.
     fn ledger_bytes(&self) -> Result<u64, Fault> {
         let pragma = |name: &str| -> Result<i64, rusqlite::Error> {
@@ -47,41 +85,47 @@ impl<D: Disk> Ledger<D> {
         std::fs::metadata(format!("{}-wal", self.file)).map_or(0, |found| found.len())
     }
 
-    /// What the WAL is always counted as, because it grows between two checkpoints.
-    fn wal_bound(&self) -> u64 {
-        WAL_BYTES.min(self.settings.limit_bytes / 8)
-    }
-
     /// Present room.
     pub(super) fn measure(&mut self) -> Result<Space, Fault> {
-        let (ledger, wal) = (self.ledger_bytes()?, self.wal_bytes());
-        let (free, total) = self
-            .disk
-            .free_bytes()
-            .map_err(|error| Fault::sync("spool directory".to_owned(), "statvfs", error))?;
+        Ok(self.measure_used()?.0)
+    }
+
+    /// Present room, and what counts against the limit: packs as preallocated, the WAL as it grows between checkpoints.
+    fn measure_used(&mut self) -> Result<(Space, u64), Fault> {
+        let gauge = self.gauge()?;
+        let (free, total, wal) = (gauge.free, gauge.total, gauge.wal);
+        let (packs, ledger) = (self.packs.allocated(), gauge.ledger + gauge.grown);
         let reserve = match self.settings.reserve {
             Reserve::Bytes(bytes) => bytes,
             Reserve::Percent(percent) => total / 100 * u64::from(percent),
         };
-        let used = self.packs.allocated() + ledger + wal.max(self.wal_bound());
-        let limit = self.settings.limit_bytes;
-        let granted = (used + free.saturating_sub(reserve)).max(SPOOL_BYTES_MIN);
-        let limit_bytes = limit.min(granted);
-        let filled = used - self.packs.spare();
-        let headroom = limit / 8 + self.packs.pack_bytes();
-        Ok(Space {
-            spool_bytes: self.packs.allocated() - self.packs.spare() + ledger + wal,
+        let granted = (packs + ledger + wal + free.saturating_sub(reserve)).max(SPOOL_BYTES_MIN);
+        let limit_bytes = self.settings.limit_bytes.min(granted);
+        self.packs.set_limit(limit_bytes);
+        let used = packs + ledger + wal.max(WAL_BYTES.min(limit_bytes / 8));
+        let headroom = limit_bytes / 8 + self.packs.pack_bytes();
+        let space = Space {
+            spool_bytes: packs - self.packs.spare() + ledger + wal,
             limit_bytes,
             reserve_hit: free < reserve,
-            full: filled + headroom > limit_bytes,
-        })
+            full: used - self.packs.spare() + headroom > limit_bytes,
+        };
+        Ok((space, used))
     }
 
-    /// Whether so many bytes still fit, before anything is written.
+    /// Whether so many bytes still fit, before anything is written. A refusal is never by an old answer.
     pub(super) fn admit(&mut self, pack_bytes: u64, row_bytes: u64) -> Result<(), Fault> {
-        let space = self.measure()?;
-        let used = self.packs.allocated() + self.ledger_bytes()? + self.wal_bytes().max(self.wal_bound());
-        let needed = self.packs.growth(pack_bytes) + row_bytes;
-        if used + needed > space.limit_bytes { Err(Fault::NoSpace) } else { Ok(()) }
+        for fresh in [false, true] {
+            if fresh {
+                self.gauge.forget();
+            }
+            let (space, used) = self.measure_used()?;
+            let needed = self.packs.growth(pack_bytes) + row_bytes;
+            if used + needed <= space.limit_bytes {
+                self.gauge.grown += row_bytes;
+                return Ok(());
+            }
+        }
+        Err(Fault::NoSpace)
     }
 }

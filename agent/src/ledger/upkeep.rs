@@ -35,6 +35,7 @@ struct Moving {
 
 impl<D: Disk> Ledger<D> {
     pub(super) fn tick(&mut self, now: Now) -> Result<(), Fault> {
+        self.gauge.forget();
         self.expire(now)?;
         self.prune_losses(now)?;
         self.vacuum()?;
