@@ -1,4 +1,5 @@
 //! `edgepush run --once` and `edgepush run` into `file://`: INTERFACE 1 to 4, seen from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 mod common;
 use common::*;
 use std::io::Write;

@@ -1,4 +1,5 @@
 //! The test tools themselves, without an agent: a tool that cannot fail would prove nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 mod common;
 use common::*;
 use std::io::{Read, Write};
