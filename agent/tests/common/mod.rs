@@ -70,10 +70,15 @@ pub fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Writes a line past the test runner's capture: figures and skips are to be seen of tests that pass, too.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 /// Says loudly that a test did not run, and why. CI forbids it where the tool must be there.
 pub fn skipped(test: &str, why: &str) {
-    eprintln!("SKIPPED {test}: {why}");
-    println!("SKIPPED {test}: {why}");
+    say(&format!("SKIPPED {test}: {why}"));
     assert!(std::env::var_os("EDGEPUSH_TEST_NO_SKIP").is_none(), "{test} may not be skipped here: {why}");
 }
 
@@ -84,7 +89,8 @@ pub fn uring_works() -> bool {
         let place = Place::new();
         std::fs::write(place.log(), "").unwrap();
         let done = place.setup().env("EDGEPUSH_RUNTIME", "uring").once();
-        assert!(done.code == Some(0) || done.code == Some(2), "probe of io_uring: {done:?}");
+        let refused = done.code == Some(2) && done.stderr.contains("io_uring");
+        assert!(done.code == Some(0) || refused, "the probe of io_uring failed otherwise: {done:?}");
         done.code == Some(0)
     })
 }
