@@ -107,7 +107,7 @@ impl Corpus {
              \"tls_version\":\"TLSv1.3\",\"tls_cipher\":\"TLS_AES_128_GCM_SHA256\",\"pop\":\"{pop}\",\
              \"server\":\"edge-{pop}-{:02}\"}}",
             at / 1_000_000 % 1000,
-            head ^ seq,
+            mix(head) ^ seq,
             (client >> 24) % 254 + 1,
             1000 + client % 60_000,
             if r % 40 == 0 { "POST" } else { "GET" },
@@ -137,7 +137,7 @@ pub fn sequence(line: &[u8]) -> Option<u64> {
     let id = field(line, b"\"request_id\":\"")?.get(..32)?;
     let half = |range| u64::from_str_radix(std::str::from_utf8(&id[range]).ok()?, 16).ok();
     let (head, tail) = (half(0..16)?, half(16..32)?);
-    let seq = head ^ tail;
+    let seq = mix(head) ^ tail;
     (mix(seq ^ 0x5eed) == head).then_some(seq)
 }
 
