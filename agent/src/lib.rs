@@ -20,6 +20,7 @@ pub mod notify;
 pub mod protocol;
 pub mod queue;
 pub mod rt;
+pub mod run;
 pub mod sender;
 pub mod shard_loop;
 pub mod source;

@@ -94,7 +94,7 @@ impl RepairKind {
     ];
 
     /// The metric label.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             RepairKind::BareWord => "bare_word",
             RepairKind::BareNumber => "bare_number",

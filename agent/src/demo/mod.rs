@@ -10,7 +10,7 @@ mod traffic;
 
 use crate::cli::{DemoArgs, Exit, complain, print};
 use crate::config::{self, Around, Config, Host, Needs};
-use crate::metrics::{Metrics, Totals};
+use crate::metrics::Totals;
 use crate::run::{Ending, Running, start};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ffi::OsString;

@@ -3,6 +3,8 @@
 //! Promises: two sums are equal only if the same lines are there equally often, in whatever order (but for a collision
 //! of 64-bit hashes).
 //! Must not know: the agent.
+use edgepush_shard::batch::reader;
+use edgepush_shard::codec::CodecKind;
 use siphasher::sip::SipHasher13;
 use std::fs::{self, File};
 use std::hash::Hasher;
@@ -56,11 +58,12 @@ fn visit(dir: &Path, found: &mut Found) -> io::Result<()> {
         found.files += 1;
         found.stored_bytes += entry.metadata()?.len();
         let file = BufReader::new(File::open(&path)?);
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("gz") => lines(BufReader::new(flate2::bufread::MultiGzDecoder::new(file)), &mut found.sum)?,
-            Some("zst") => lines(BufReader::new(zstd::Decoder::with_buffer(file)?), &mut found.sum)?,
-            _ => lines(file, &mut found.sum)?,
-        }
+        let codec = match path.extension().and_then(|e| e.to_str()) {
+            Some("gz") => CodecKind::Gzip,
+            Some("zst") => CodecKind::Zstd,
+            _ => CodecKind::None,
+        };
+        lines(BufReader::new(reader(codec, file)?), &mut found.sum)?;
     }
     Ok(())
 }

@@ -113,9 +113,11 @@ impl Metrics {
             lines_read: sum(&|s| sources.clone().map(|i| s.read_lines(i)).sum()),
             bytes_read: sum(&|s| sources.clone().map(|i| s.read_bytes(i)).sum()),
             lag_bytes: sum(&|s| sources.clone().map(|i| s.read_lag(i)).sum()),
-            repaired: sum(&|s| (0..self.labels.repairs.len()).map(|i| s.read_repaired(i)).sum()),
+            repaired: sum(&|s| s.read_repaired_records()),
             rejected: sum(&|s| (0..self.labels.reasons.len()).map(|i| s.read_rejected(i)).sum()),
             records_delivered: self.jobs.iter().map(|j| load(&j.delivered)).sum(),
+            batches: self.jobs.iter().map(|j| load(&j.batches[BatchVerdict::Delivered as usize])).sum(),
+            raw_bytes: self.jobs.iter().map(|j| load(&j.raw)).sum(),
             compressed_bytes: self.jobs.iter().map(|j| load(&j.compressed)).sum(),
             spool_bytes: load(&self.delivery.spool_bytes),
             spool_limit_bytes: load(&self.delivery.spool_limit),
@@ -159,12 +161,16 @@ pub struct Totals {
     pub bytes_read: u64,
     /// Bytes that are there and not read yet.
     pub lag_bytes: u64,
-    /// Repairs.
+    /// Records that were repaired.
     pub repaired: u64,
     /// Rejects.
     pub rejected: u64,
     /// Records that destinations have.
     pub records_delivered: u64,
+    /// Batches that destinations have.
+    pub batches: u64,
+    /// Uncompressed bytes of closed batches.
+    pub raw_bytes: u64,
     /// Bytes of closed batches.
     pub compressed_bytes: u64,
     /// Bytes in the spool.

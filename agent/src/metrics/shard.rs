@@ -21,6 +21,7 @@ enum Fixed {
     Blank,
     Learned,
     General,
+    RepairedRecords,
     Shrunk,
     Unread,
     RingBytes,
@@ -111,6 +112,10 @@ impl ShardCounters {
     pub fn parsed_general(&self, n: u64) {
         self.add(Fixed::General as usize, n);
     }
+    /// Records were repaired, once each whatever their repairs.
+    pub fn repaired_records(&self, n: u64) {
+        self.add(Fixed::RepairedRecords as usize, n);
+    }
     /// Repairs of a kind, by its number in [`Labels::repairs`](super::Labels::repairs).
     pub fn repaired(&self, kind: usize, n: u64) {
         self.add(self.of_repair(kind), n);
@@ -164,6 +169,9 @@ impl ShardCounters {
     }
     pub(super) fn read_general(&self) -> u64 {
         self.read(Fixed::General as usize)
+    }
+    pub(super) fn read_repaired_records(&self) -> u64 {
+        self.read(Fixed::RepairedRecords as usize)
     }
     pub(super) fn read_repaired(&self, kind: usize) -> u64 {
         self.read(self.of_repair(kind))

@@ -34,21 +34,39 @@ pub struct Ending {
 }
 
 pub(super) struct Delivery {
-    shared: Shared,
+    inbox: Inbox,
     batcher: Batcher,
     sender: Sender,
     uploads: Uploads,
     metrics: Arc<Metrics>,
     jobs: Arc<Jobs>,
-    to_ledger: Outbox<ToLedger>,
-    to_source: Outbox<ToSource>,
     ending: Ending,
     bodies_bytes_max: u64,
     finishing: bool,
-    stopping: bool,
     /// Everything is durable since (monotonic).
     finished: Option<Duration>,
     todo: VecDeque<Todo>,
+}
+
+/// What the thread wakes up for, beside uploads and the clock.
+struct Inbox {
+    shared: Shared,
+    to_ledger: Outbox<ToLedger>,
+    to_source: Outbox<ToSource>,
+    stopping: bool,
+}
+
+impl Inbox {
+    fn look(&self) -> Option<()> {
+        let shared = &self.shared;
+        let something = !shared.replies.is_empty()
+            || !shared.from_source.is_empty()
+            || shared.up.iter().any(|queue| !queue.is_empty())
+            || self.to_ledger.can_flush()
+            || self.to_source.can_flush()
+            || !self.stopping && shared.words.stop.load(Ordering::Acquire);
+        something.then_some(())
+    }
 }
 
 enum Todo {
@@ -71,18 +89,15 @@ impl Delivery {
         let (to_ledger, to_source) =
             (Outbox::new(shared.to_ledger.clone()), Outbox::new(shared.to_source.clone()));
         Delivery {
-            shared,
+            inbox: Inbox { shared, to_ledger, to_source, stopping: false },
             batcher,
             sender,
             uploads,
             metrics,
             jobs,
-            to_ledger,
-            to_source,
             ending,
             bodies_bytes_max,
             finishing: false,
-            stopping: false,
             finished: None,
             todo: VecDeque::new(),
         }
@@ -97,17 +112,18 @@ impl Delivery {
             if let Some(ended) = self.ended() {
                 return ended;
             }
-            let until = self.deadline().map(|at| tokio::time::Instant::from_std(self.shared.clock.instant(at)));
+            let until = self.deadline().map(|at| tokio::time::Instant::from_std(self.inbox.shared.clock.instant(at)));
             let timer = async {
                 match until {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
+            let (uploads, inbox) = (&mut self.uploads, &self.inbox);
             tokio::select! {
                 biased;
-                uploaded = self.uploads.next() => self.uploaded(uploaded),
-                () = bell.until(|| self.look()) => {}
+                uploaded = uploads.next() => self.uploaded(uploaded),
+                () = bell.until(|| inbox.look()) => {}
                 () = timer => {
                     self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
                     self.todo.push_back(Todo::Send(SendEvent::Tick));
@@ -119,23 +135,23 @@ impl Delivery {
 
     /// Takes what lies in the queues.
     fn collect(&mut self) {
-        self.to_ledger.flush();
-        self.to_source.flush();
-        while let Some(reply) = self.shared.replies.try_pop() {
+        self.inbox.to_ledger.flush();
+        self.inbox.to_source.flush();
+        while let Some(reply) = self.inbox.shared.replies.try_pop() {
             self.reply(reply);
         }
-        for queue in &*self.shared.up {
+        for queue in &*self.inbox.shared.up {
             while let Some(message) = queue.try_pop() {
                 self.todo.push_back(Todo::Batch(BatcherEvent::Shard(message)));
             }
         }
-        while let Some(said) = self.shared.from_source.try_pop() {
+        while let Some(said) = self.inbox.shared.from_source.try_pop() {
             match said {
                 FromSource::SealNow => self.todo.push_back(Todo::Batch(BatcherEvent::SealNow)),
                 FromSource::Done => self.finish(),
             }
         }
-        if self.shared.words.stop.load(Ordering::Acquire) && !std::mem::replace(&mut self.stopping, true) {
+        if self.inbox.shared.words.stop.load(Ordering::Acquire) && !std::mem::replace(&mut self.inbox.stopping, true) {
             self.todo.push_back(Todo::Send(SendEvent::Stop));
         }
     }
@@ -162,12 +178,11 @@ impl Delivery {
 
     fn uploaded(&mut self, uploaded: Uploaded) {
         match uploaded {
-            Uploaded::Outcome { id, verdict, took, status } => {
-                self.metrics.delivery.uploaded(id.0, &verdict, took, status);
+            Uploaded::Outcome { id, verdict } => {
                 self.todo.push_back(Todo::Send(SendEvent::Outcome { id, verdict }));
             }
             Uploaded::Split { parent, children } => {
-                self.to_ledger.put(ToLedger::Event(LedgerEvent::Split { parent, children }));
+                self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Split { parent, children }));
             }
         }
     }
@@ -176,7 +191,7 @@ impl Delivery {
     fn work(&mut self) {
         let (mut batch, mut send) = (Vec::new(), Vec::new());
         while let Some(todo) = self.todo.pop_front() {
-            let now = self.shared.clock.now();
+            let now = self.inbox.shared.clock.now();
             match todo {
                 Todo::Batch(event) => self.batcher.step(now, event, &mut batch),
                 Todo::Send(event) => self.sender.step(now, event, &mut send),
@@ -191,23 +206,23 @@ impl Delivery {
     }
 
     fn batcher_action(&mut self, action: BatcherAction) {
-        let words = &self.shared.words;
+        let words = &self.inbox.shared.words;
         match action {
             BatcherAction::Seal { epoch, .. } => {
                 words.seal.store(epoch, Ordering::Release);
-                self.shared.ring_shards();
+                self.inbox.shared.ring_shards();
             }
-            BatcherAction::Commit(commit) => self.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit))),
+            BatcherAction::Commit(commit) => self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit))),
             BatcherAction::Spooled(mut spooled) => {
                 self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
-            BatcherAction::Durable(durable) => self.to_source.put(ToSource::Durable(durable)),
+            BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
             BatcherAction::Readers { stop } => {
                 words.uncommitted_full.store(stop, Ordering::Release);
-                self.shared.shard_bells[0].ring();
+                self.inbox.shared.shard_bells[0].ring();
             }
-            BatcherAction::Finished => self.finished = Some(self.shared.clock.now().mono),
+            BatcherAction::Finished => self.finished = Some(self.inbox.shared.clock.now().mono),
         }
     }
 
@@ -230,12 +245,11 @@ impl Delivery {
                 self.uploads.start(self.jobs.destination(batch.job), batch, attempt);
             }
             SendAction::Judge(judged) => {
-                self.metrics.delivery.judged(&judged);
-                self.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
+                self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
             SendAction::Wake { .. } => {}
-            SendAction::Notice(notice) => super::notice::sender(&notice),
+            SendAction::Notice(notice) => tracing::warn!("{notice}"),
         }
     }
 
@@ -245,26 +259,15 @@ impl Delivery {
     }
 
     fn grace(&self) -> Option<Duration> {
-        if self.stopping { Some(self.ending.stop_grace) } else { self.ending.grace }
+        if self.inbox.stopping { Some(self.ending.stop_grace) } else { self.ending.grace }
     }
 
     /// Whether the run is over: everything is durable, and delivered or out of time.
     fn ended(&self) -> Option<Ended> {
         let at = self.finished?;
         let pending = self.sender.pending() as u64;
-        let late = self.grace().is_some_and(|grace| self.shared.clock.now().mono >= at + grace);
-        let idle = self.stopping && self.sender.in_flight() == 0;
+        let late = self.grace().is_some_and(|grace| self.inbox.shared.clock.now().mono >= at + grace);
+        let idle = self.inbox.stopping && self.sender.in_flight() == 0;
         (pending == 0 || late || idle).then_some(Ended { undelivered: pending })
-    }
-
-    fn look(&self) -> Option<()> {
-        let shared = &self.shared;
-        let something = !shared.replies.is_empty()
-            || !shared.from_source.is_empty()
-            || shared.up.iter().any(|queue| !queue.is_empty())
-            || self.to_ledger.can_flush()
-            || self.to_source.can_flush()
-            || !self.stopping && shared.words.stop.load(Ordering::Acquire);
-        something.then_some(())
     }
 }

@@ -83,7 +83,7 @@ impl Driver {
         match reply {
             LedgerReply::Registered(rows) => self.to_source.put(ToSource::Registered(rows)),
             LedgerReply::Space(space) => {
-                self.metrics.spool.publish(&space);
+                self.metrics.delivery().spool(space.spool_bytes, space.limit_bytes);
                 self.set_spool_full(space.full || self.no_space);
             }
             LedgerReply::NoSpace(event) => {

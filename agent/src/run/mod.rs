@@ -9,12 +9,12 @@
 //! | main | start, watchdog, end | yes |
 //!
 //! Promises: the exit codes of INTERFACE 1; at the end everything read is durable.
+mod admin;
 mod clock;
 mod counters;
 mod delivery;
 mod jobs;
 mod ledger;
-mod notice;
 mod shard;
 mod shared;
 mod signals;

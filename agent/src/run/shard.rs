@@ -2,15 +2,14 @@
 //!
 //! Promises: between two chunks the shard looks whether a seal was asked for; it pauses after each chunk, so no other
 //! task of its core waits longer than one chunk takes (≤ 2 ms).
+use super::counters::Published;
 use super::shared::Shared;
-use crate::metrics::ShardGauges;
 use crate::protocol::GroupId;
 use crate::queue::{LocalBell, Seat};
 use crate::rt::Rt;
 use crate::shard_loop::{ShardEvent, ShardLoop};
 use edgepush_shard::chunk::Chunk;
 use edgepush_shard::segment::FromShard;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 enum Next {
@@ -20,7 +19,7 @@ enum Next {
 }
 
 /// Runs until the shards are told to end.
-pub async fn drive(rt: Rt, bell: LocalBell, shared: Shared, mut machine: ShardLoop, gauges: Arc<ShardGauges>) {
+pub async fn drive(rt: Rt, bell: LocalBell, shared: Shared, mut machine: ShardLoop, mut published: Published) {
     let up = shared.up[rt.shard()].clone();
     let mut sealed = 0;
     let mut push = Vec::new();
@@ -34,7 +33,7 @@ pub async fn drive(rt: Rt, bell: LocalBell, shared: Shared, mut machine: ShardLo
             }
             Next::Chunk(chunk) => {
                 machine.step(shared.clock.now(), ShardEvent::Chunk(chunk), &mut push);
-                gauges.publish(machine.counts(), machine.ring_bytes());
+                published.publish(machine.counts(), machine.ring_bytes());
                 send(&up, &bell, &mut push).await;
                 shared.words.processed.fetch_add(1, Ordering::AcqRel);
                 // The source waits for the last chunk's end before it says that it is done.

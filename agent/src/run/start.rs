@@ -8,9 +8,10 @@ use super::delivery::{Delivery, Ended, Ending};
 use super::jobs::Jobs;
 use super::shared::Shared;
 use super::{ledger, shard, tail};
+use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
-use crate::config::Config;
+use crate::config::{Config, RuntimeChoice};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Reserve, StateDir};
 use crate::metrics::Metrics;
 use crate::queue;
@@ -75,7 +76,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let clock = Arc::new(Clock::start());
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
-    let chosen = rt::choose(config.runtime.into()).map_err(|why| StartError::new(Exit::Operator, why))?;
+    let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
     let (ledger, recovered) = open_ledger(config, &state, &clock)?;
     let jobs = Arc::new(Jobs::new(config, &state, &recovered).map_err(|e| StartError::new(Exit::Operator, e))?);
@@ -87,13 +88,17 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let (say_ended, ended) = std::sync::mpsc::channel();
     let ledger = spawn("ledger", {
         let (shared, metrics) = (shared.clone(), metrics.clone());
-        move || ledger::drive(shared, &parts.ledger.attach(), ledger, metrics)
+        let bell = parts.ledger;
+        move || ledger::drive(shared, &bell.attach(), ledger, metrics)
     })?;
     let tail = tail::Plan::new(config, once, recovered.sources.clone(), recovered.first_start);
     let shards = start_shards(config, &shared, &metrics, &jobs, parts.shards, chosen.backend, tail)?;
-    let admin = super::admin::State::new(config, &shared, &metrics, &jobs, &shards, chosen.backend);
+    let health = Health::new(metrics.shards());
+    health.ledger_open();
+    let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health));
     let delivery = spawn("delivery", {
         let (shared, metrics) = (shared.clone(), metrics.clone());
+        let bell = parts.delivery;
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
         move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -106,17 +111,32 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             let local = tokio::task::LocalSet::new();
             let ended = local.block_on(&runtime, async move {
                 let delivery = assemble(&config, shared, metrics, jobs, &recovered, reader, ending);
-                if let Some(listener) = api {
-                    tokio::task::spawn_local(admin.serve(listener));
-                }
-                delivery.drive(parts.delivery, recovered.spooled).await
+                serve(api, admin);
+                delivery.drive(bell, recovered.spooled).await
             });
             drop(say_ended.send(ended));
         }
     })?;
-    crate::notify::ready();
+    crate::notify::ready("following");
     Ok(Running { shared, metrics, shards, delivery, ledger, ended, _state: state })
 }
+
+/// Starts the admin API; its address file goes with it.
+fn serve(bound: Option<Bound>, state: Arc<api::ApiState>) {
+    let Some(bound) = bound else { return };
+    match bound.listener() {
+        Ok(listener) => {
+            tokio::task::spawn_local(async move {
+                api::serve(listener, state).await;
+                drop(bound);
+            });
+        }
+        Err(error) => tracing::warn!("the admin API does not run: {error}"),
+    }
+}
+
+/// A core's ring (limit of RULINGS 7: 16 MB per shard in all).
+pub(super) const RING_BYTES: usize = 8 << 20;
 
 /// Bells and queues, with the ends that move to their threads.
 struct Parts {
@@ -192,6 +212,14 @@ fn start_shards(
     Ok(threads)
 }
 
+fn choice(said: RuntimeChoice) -> rt::Choice {
+    match said {
+        RuntimeChoice::Auto => rt::Choice::Auto,
+        RuntimeChoice::Uring => rt::Choice::Uring,
+        RuntimeChoice::Threads => rt::Choice::Threads,
+    }
+}
+
 /// The machines of the delivery thread.
 fn assemble(
     config: &Config,
@@ -261,7 +289,7 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => panic!("the delivery thread has died"),
             }
         };
-        crate::notify::stopping();
+        crate::notify::stopping(Duration::from_secs(10));
         self.shared.words.shards_end.store(true, Ordering::Release);
         self.shared.ring_shards();
         for thread in self.shards {
@@ -300,6 +328,6 @@ impl Watchdog {
             self.ticks[at] = ticks;
             assert!(self.still[at] < DEAD_AFTER, "shard {at} has not ticked for {DEAD_AFTER:?}");
         }
-        crate::notify::watchdog();
+        crate::notify::alive();
     }
 }

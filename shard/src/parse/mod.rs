@@ -55,7 +55,7 @@ impl Reason {
     ];
 
     /// The metric label.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Reason::NotAnObject => "not_an_object",
             Reason::Cut => "cut",
