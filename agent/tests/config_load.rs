@@ -39,7 +39,8 @@ fn refused(said: &[(&str, &str)]) -> Vec<String> {
 
 #[test]
 fn nothing_said_is_a_whole_configuration() {
-    let c = loaded(&[("PATH", "/bin"), ("EDGEPUSH_CODEC", ""), ("EDGEPUSHED", "x")]);
+    let c =
+        loaded(&[("PATH", "/bin"), ("EDGEPUSH_CODEC", ""), ("EDGEPUSH_UNKNOWN", ""), ("EDGEPUSHED", "x")]);
     assert!(c.sources.is_empty());
     assert_eq!((c.start, c.line_max), (Start::Beginning, 1 << 20));
     assert_eq!((c.destination.expose(), c.fields), ("archive:", None));
