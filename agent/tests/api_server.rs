@@ -343,6 +343,7 @@ fn status_finds_the_agent_and_shows_its_answer() {
     assert_eq!(shown.status.code(), Some(0), "{text}");
     assert!(text.starts_with("edgepush 0.1.0 pid 4711 starting"), "{text}");
     let json = status(&server, &[], &["--json"]);
+    assert_eq!(json.status.code(), Some(0));
     let value: Status = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(value.pid, 4711);
     let elsewhere = [("EDGEPUSH_STATE_DIR", "/nonexistent"), ("EDGEPUSH_API", &server.addr.to_string())];
