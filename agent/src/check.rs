@@ -2,16 +2,19 @@
 //!
 //! Promises: everything that does not work is said at once, each with its remedy; `--no-probe` writes nothing; what a
 //! probe writes is removed again; a running agent is not disturbed.
-//! Must not know: runtimes, destinations: their probes come in as closures.
+//! Must not know: runtimes, kinds of destinations: their probes come in as closures.
 use crate::api::bind;
 use crate::cli::{CheckArgs, Exit, complain_of, print};
 use crate::config::choice::show_ids;
 use crate::config::{Bytes, Config, Host, Problem, RuntimeChoice, SourceKind, SourceSpec};
+use crate::destination::Destination;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,35 @@ pub enum Writing {
 
 /// A look at a part that this file must not know: the runtime, the destination.
 pub type Probe = Box<dyn FnOnce(&Config, Writing) -> Vec<Finding>>;
+
+/// How long a destination may take to answer a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Asks a destination whether it would take a batch. `open` makes it from the settings; its error is told.
+pub fn destination(open: impl FnOnce(&Config) -> Result<Arc<dyn Destination>, String> + 'static) -> Probe {
+    Box::new(move |config, writing| {
+        let remedy =
+            "correct EDGEPUSH_DESTINATION, or mend the target; `run` keeps batches in the spool meanwhile";
+        let fails =
+            |shown: &str, why: String| vec![Finding::fails("destination", format!("{shown}: {why}"), remedy)];
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fails(&config.destination.to_string(), error.to_string()),
+        };
+        // Clients and timers want to be made inside the runtime that drives them.
+        let _inside = runtime.enter();
+        let target = match open(config) {
+            Ok(target) => target,
+            Err(why) => return fails(&config.destination.to_string(), why),
+        };
+        let asking = target.probe(writing == Writing::Allowed);
+        match runtime.block_on(async { tokio::time::timeout(PROBE_TIMEOUT, asking).await }) {
+            Ok(Ok(())) => vec![Finding::works("destination", target.redacted())],
+            Ok(Err(why)) => fails(target.redacted(), why),
+            Err(_) => fails(target.redacted(), format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
+        }
+    })
+}
 
 /// `edgepush check`. Wrong settings are exit 2 and nothing is looked at.
 pub fn check(
@@ -426,6 +458,42 @@ mod tests {
         assert!(remedy.starts_with("chmod g+r /var/log/a"), "{remedy}");
         assert_eq!(named("/etc/passwd", 0), "root");
         assert_eq!(named("/etc/passwd", 4_000_000_000), "4000000000");
+    }
+
+    struct Moody(Result<(), String>, std::sync::atomic::AtomicBool);
+    impl Destination for Moody {
+        fn deliver(
+            &self,
+            _: crate::destination::Outgoing,
+        ) -> crate::destination::Boxed<'_, crate::destination::Verdict> {
+            unreachable!("check delivers nothing")
+        }
+        fn probe(&self, write: bool) -> crate::destination::Boxed<'_, Result<(), String>> {
+            self.1.store(write, std::sync::atomic::Ordering::Relaxed);
+            Box::pin(async { self.0.clone() })
+        }
+        fn redacted(&self) -> &str {
+            "moody://h"
+        }
+    }
+
+    #[test]
+    fn a_destination_is_asked_as_the_flag_says() {
+        let config = config(&[]);
+        let asked = |answer: Result<(), String>, writing| {
+            let target = Arc::new(Moody(answer, Default::default()));
+            let probe = destination({
+                let target: Arc<dyn Destination> = target.clone();
+                move |_| Ok(target)
+            });
+            let finding = probe(&config, writing).remove(0);
+            (finding.mark, finding.said, target.1.load(std::sync::atomic::Ordering::Relaxed))
+        };
+        assert_eq!(asked(Ok(()), Writing::Allowed), (Mark::Works, "moody://h".into(), true));
+        let refused = asked(Err("403 go away".into()), Writing::Forbidden);
+        assert_eq!(refused, (Mark::Fails, "moody://h: 403 go away".into(), false));
+        let unopened = destination(|_| Err("no such scheme".into()))(&config, Writing::Allowed);
+        assert_eq!((unopened[0].mark, unopened[0].said.as_str()), (Mark::Fails, "archive:: no such scheme"));
     }
 
     #[test]

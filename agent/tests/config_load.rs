@@ -39,7 +39,8 @@ fn refused(said: &[(&str, &str)]) -> Vec<String> {
 
 #[test]
 fn nothing_said_is_a_whole_configuration() {
-    let c = loaded(&[("PATH", "/bin"), ("EDGEPUSH_CODEC", ""), ("EDGEPUSHED", "x")]);
+    let c =
+        loaded(&[("PATH", "/bin"), ("EDGEPUSH_CODEC", ""), ("EDGEPUSH_UNKNOWN", ""), ("EDGEPUSHED", "x")]);
     assert!(c.sources.is_empty());
     assert_eq!((c.start, c.line_max), (Start::Beginning, 1 << 20));
     assert_eq!((c.destination.expose(), c.fields), ("archive:", None));
@@ -359,6 +360,32 @@ fn a_user_without_root_keeps_its_state_beside_itself() {
     let host = Host { root: false, ..host() };
     let c = load(Vec::new(), &around(host), Needs::Nothing).unwrap();
     assert_eq!(c.state_dir, Path::new("./edgepush-state"));
+}
+
+proptest::proptest! {
+    /// Whatever is written, and wherever: it is taken or told, never a panic.
+    #[test]
+    fn any_text_is_taken_or_told(key in 0..KEYS.len(), text in "\\PC{0,12}|[0-9]{1,25}[a-zA-Z%/]{0,4}|[-0-9,cpu:]{1,9}") {
+        let name = KEYS[key].name.replace("<NAME>", "X");
+        let reading = read(pairs(&[(&name, &text)]), &around(host()));
+        proptest::prop_assert!(reading.problems.len() <= 2, "{:?}", reading.problems);
+        for problem in &reading.problems {
+            proptest::prop_assert!(problem.subject.starts_with("EDGEPUSH_"), "{problem}");
+        }
+        proptest::prop_assert_eq!(reading.config.cpus.is_empty(), false);
+    }
+
+    /// A name with typing errors is told, and never taken for another.
+    #[test]
+    fn any_unknown_name_is_one_problem(name in "EDGEPUSH_[A-Z_]{1,30}") {
+        let known = |key: &&edgepush::config::keys::Key| {
+            key.name == name || matches!(key.parse, Parse::Named(_)) && name.starts_with(key.stem())
+        };
+        proptest::prop_assume!(!KEYS.iter().any(|key| known(&key)) && !name.ends_with("_FILE"));
+        let problems = refused(&[(&name, "x")]);
+        proptest::prop_assert_eq!(problems.len(), 1);
+        proptest::prop_assert!(problems[0].starts_with(&format!("{name} is no setting")), "{:?}", problems);
+    }
 }
 
 /// Every variable of the outward interface stands in the table.

@@ -61,6 +61,12 @@ impl Drop for Bound {
     }
 }
 
+/// Removes what a killed agent left, when this one opens no API.
+pub fn clear(state_dir: &Path) {
+    // When it cannot be removed, the next reader finds nobody there.
+    let _ = std::fs::remove_file(state_dir.join(ADDR_FILE));
+}
+
 /// The address of the agent that uses a state directory; `None` when there is no (readable) file.
 pub fn read(state_dir: &Path) -> Option<SocketAddr> {
     std::fs::read_to_string(state_dir.join(ADDR_FILE)).ok()?.trim().parse().ok()
@@ -93,6 +99,8 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
         drop(bound);
         assert_eq!(read(dir.path()), None);
+        std::fs::write(dir.path().join(ADDR_FILE), "127.0.0.1:1\n").unwrap();
+        clear(dir.path());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -77,8 +77,6 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Longest time that a record read from a file is only in memory.
     pub commit_interval: Duration,
-    /// Longest time that a record received on a socket is only in memory.
-    pub socket_sync: Duration,
     /// Bound of spool, ledger and WAL together.
     pub spool_max: Bytes,
     /// Bound of the rejects.
@@ -147,7 +145,6 @@ impl Config {
             simd: SimdChoice::Auto,
             state_dir: PathBuf::new(),
             commit_interval: Duration::ZERO,
-            socket_sync: Duration::ZERO,
             spool_max: Bytes(0),
             rejects_max: Bytes(0),
             disk_reserve: Reserve::Percent(0),

@@ -4,6 +4,8 @@
 //! Must not know: the text format.
 use super::delivery::{BatchVerdict, Observed};
 use super::{Metrics, shard::ShardCounters};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What kind of number it is.
@@ -71,15 +73,20 @@ fn by_word(words: &[&'static str], read: impl Fn(usize) -> u64) -> Samples {
     words.iter().enumerate().map(number).collect()
 }
 
-/// Samples by job: `read` gives any number of them for each job, after the job's label.
+/// Samples by job: `read` gives any number of them for each job, after the job's label. Jobs under one label are
+/// added up.
 fn by_job(m: &Metrics, read: impl Fn(usize) -> Samples) -> Samples {
     let mut samples: Samples = Vec::new();
+    let mut at: HashMap<Vec<String>, usize> = HashMap::new();
     for (i, label) in m.job_labels().into_iter().enumerate() {
         for (rest, value) in read(i) {
             let labels: Vec<String> = std::iter::once(label.clone()).chain(rest).collect();
-            match samples.iter_mut().find(|(known, _)| *known == labels) {
-                Some((_, known)) => known.add(&value),
-                None => samples.push((labels, value)),
+            match at.entry(labels) {
+                Entry::Occupied(known) => samples[*known.get()].1.add(&value),
+                Entry::Vacant(new) => {
+                    samples.push((new.key().clone(), value));
+                    new.insert(samples.len() - 1);
+                }
             }
         }
     }
