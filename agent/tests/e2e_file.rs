@@ -199,28 +199,53 @@ fn every_codec_and_container_is_what_it_says() {
             assert!(members.iter().all(|m| !m.is_empty()), "no empty member");
             assert_eq!(members.len() == 1, gzip == "single", "{gzip}: {} members", members.len());
         }
-        foreign_decoder_agrees(&found[0], codec, &expected(&place));
+        foreign_decoders_agree(&found[0], if codec == "gzip" { gzip } else { codec }, &expected(&place));
     }
 }
 
-/// `zcat`, Python's gzip, Python's one-shot zlib or `zstd -dc`: decoders that no one here wrote.
-fn foreign_decoder_agrees(object: &std::path::Path, codec: &str, expected: &[u8]) {
-    let python = "import gzip,sys; sys.stdout.buffer.write(gzip.open(sys.argv[1]).read())";
+/// `zcat`, Python's gzip, Python's one-shot zlib, `zstd -dc`, DuckDB: decoders that no one here wrote.
+fn foreign_decoders_agree(object: &std::path::Path, kind: &str, expected: &[u8]) {
+    let gzip = "import gzip,sys; sys.stdout.buffer.write(gzip.open(sys.argv[1]).read())";
+    let one_shot =
+        "import zlib,sys; sys.stdout.buffer.write(zlib.decompress(open(sys.argv[1],'rb').read(), 31))";
     let object = object.to_str().unwrap();
-    let commands: &[&[&str]] = match codec {
-        "gzip" => &[&["zcat", object], &["python3", "-c", python, object]],
-        "zstd" => &[&["zstd", "-dc", object]],
+    let (python, zcat) = (["python3", "-c", gzip, object], ["zcat", object]);
+    let (shot, zstd) = (["python3", "-c", one_shot, object], ["zstd", "-dc", object]);
+    let commands: &[&[&str]] = match kind {
+        "members" => &[&zcat, &python],
+        "single" => &[&zcat, &python, &shot],
+        "zstd" => &[&zstd],
         _ => &[],
     };
     for command in commands {
         match std::process::Command::new(command[0]).args(&command[1..]).output() {
             Ok(out) => {
                 assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
-                assert!(out.stdout == expected, "{} reads something else", command[0]);
+                assert!(out.stdout == expected, "{command:?} reads something else");
             }
             Err(e) => skipped("foreign decoder", &format!("{}: {e}", command[0])),
         }
     }
+    if !commands.is_empty() {
+        duckdb_counts(object, lines_of(expected).len());
+    }
+}
+
+fn duckdb_counts(object: &str, lines: usize) {
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/venv/bin/python");
+    if !python.exists() {
+        return skipped("DuckDB", "no .cache/venv (`.ci/python-env` makes it)");
+    }
+    let script = "import duckdb,sys\n\
+        q = \"select count(*), count(distinct seq) from read_json(?, format='newline_delimited')\"\n\
+        print(*duckdb.connect().execute(q, [sys.argv[1]]).fetchall()[0])";
+    let out = std::process::Command::new(python).args(["-c", script, object]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout).trim(),
+        format!("{lines} {lines}"),
+        "DuckDB reads {object}"
+    );
 }
 
 #[test]

@@ -10,14 +10,10 @@ fn following(place: &Place, backend: &str) -> Setup {
     place.setup().env("EDGEPUSH_RUNTIME", backend).env("EDGEPUSH_BATCH_INTERVAL", "300ms")
 }
 
-fn delivered(place: &Place) -> u64 {
-    lines_in_dir(&place.out()).len() as u64
-}
-
 fn wait_delivered(place: &Place, count: u64) {
-    wait_until(&format!("{count} lines are delivered"), Duration::from_secs(15), || {
-        delivered(place) >= count
-    });
+    let mut delivered = Delivered::below(&place.out());
+    let what = format!("{count} lines are delivered");
+    wait_until(&what, Duration::from_secs(15), || delivered.count() >= count);
 }
 
 /// A writer that rotates under load while the agent follows; then every line is there once.

@@ -99,6 +99,7 @@ fn kill_often(place: &Place, setup: &Setup, backend: &str, to: &str, recorder: O
     let seed = u64::from(std::process::id());
     let mut dice = Dice(seed << 20 | 0x9e37_79b9);
     let mut histogram = Histogram::default();
+    let mut files = Delivered::below(&place.out());
     let writer = LogWriter::start(Load {
         path: place.log(),
         run: "r".into(),
@@ -110,7 +111,7 @@ fn kill_often(place: &Place, setup: &Setup, backend: &str, to: &str, recorder: O
         let mut agent = setup.start();
         wait_ready(&mut agent, &writer);
         std::thread::sleep(Duration::from_millis(200 + dice.below(700)));
-        let delivered = recorder.map_or_else(|| lines_in_dir(&place.out()).len() as u64, Recorder::records);
+        let delivered = recorder.map_or_else(|| files.count(), Recorder::records);
         let open = recorder.map_or(0, Recorder::open_requests);
         histogram.note(&agent, open, writer.written().saturating_sub(delivered));
         agent.kill();

@@ -136,7 +136,7 @@ fn longer_than_memory_and_spool_last() {
     let place = Place::new();
     let recorder = Recorder::with(|_| Answer::Status(503));
     // Uncompressed, so that what waits is larger than the spool: the file itself has to hold the rest.
-    let lines = 500_000;
+    let lines = 700_000;
     for part in 0..lines / 50_000 {
         writer::append(&place.log(), "r", part * 50_000..(part + 1) * 50_000);
     }
