@@ -74,7 +74,7 @@ impl Drop for Nginx {
     }
 }
 
-fn wrk(program: &Path, place: &Place, port: u16) -> Child {
+fn wrk(program: &Path, place: &Place, port: u16, seconds: u32) -> Child {
     let script = place.path("load.lua");
     let lua = r#"local n = 0
 request = function()
@@ -90,7 +90,7 @@ end
         .args([
             "-t1",
             "-c4",
-            "-d5s",
+            &format!("-d{seconds}s"),
             "-s",
             &script.display().to_string(),
             &format!("http://127.0.0.1:{port}/"),
@@ -111,7 +111,7 @@ fn followed_under_load(nginx: &Path, load: &Path, backend: &str) {
         .env("EDGEPUSH_DESTINATION", &recorder.url())
         .env("EDGEPUSH_BATCH_INTERVAL", "500ms")
         .start_ready();
-    let mut client = wrk(load, &place, port);
+    let mut client = wrk(load, &place, port, 5);
     let start = Instant::now();
     let mut rotations = 0;
     while start.elapsed() < Duration::from_secs(4) {
@@ -151,4 +151,30 @@ fn every_request_id_once_through_rotations_under_load() {
     for backend in backends("nginx") {
         followed_under_load(&nginx, &load, backend);
     }
+}
+
+#[test]
+fn the_load_itself_is_sound() {
+    let (Some(nginx), Some(load)) = (find("nginx"), find("wrk")) else {
+        return skipped("nginx", "nginx or wrk is not installed (`.ci/install` installs them)");
+    };
+    let place = Place::new();
+    let port = free_port();
+    let server = Nginx::start(&nginx, &place, port);
+    let mut client = wrk(&load, &place, port, 2);
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(600));
+        writer::rotate_by_rename(&place.log(), 30);
+        server.signal(Signal::USR1);
+    }
+    assert!(client.wait().unwrap().success());
+    server.quit();
+    assert!(files_below(&place.path("log")).len() >= 3, "nginx opened a new log at each USR1");
+    let mut ids = std::collections::BTreeSet::new();
+    for line in lines_in_dir(&place.path("log")) {
+        let line: serde_json::Value = serde_json::from_slice(&line).expect("nginx writes JSON");
+        assert!(ids.insert(line["request_id"].as_str().unwrap().to_owned()), "an id is distinct");
+    }
+    say(&format!("nginx under wrk: {} requests in 2 s", ids.len()));
+    assert!(ids.len() > 500, "{} requests", ids.len());
 }

@@ -185,7 +185,7 @@ fn a_forbidden_file_is_weather_until_it_may_be_read() {
     const NOBODY: u32 = 65_534;
     let place = Place::new();
     let binary = place.path("edgepush");
-    std::fs::copy(agent::BINARY, &binary).unwrap();
+    std::fs::copy(agent::binary(), &binary).unwrap();
     for path in [place.path(""), place.path("log"), place.path("state"), place.path("out"), binary.clone()] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();

@@ -10,8 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_edgepush");
+/// The binary under test: the one that cargo built, or the one that `EDGEPUSH_TEST_BINARY` names (a packaged one).
+pub fn binary() -> PathBuf {
+    std::env::var_os("EDGEPUSH_TEST_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_edgepush").into(), PathBuf::from)
+}
 /// No agent is waited for longer than this, unless the test says so.
 pub const PATIENCE: Duration = Duration::from_secs(50);
 
@@ -25,7 +28,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(state: &Path) -> Setup {
-        let setup = Setup { env: BTreeMap::new(), state: state.into(), binary: BINARY.into(), uid: None };
+        let setup = Setup { env: BTreeMap::new(), state: state.into(), binary: binary(), uid: None };
         // A small spool keeps the tests from preallocating packs of 64 MiB each.
         setup.env("EDGEPUSH_STATE_DIR", &state.display().to_string()).env("EDGEPUSH_SPOOL_MAX", "256MB")
     }
