@@ -254,3 +254,22 @@ fn a_failed_sync_ends_the_ledger_and_names_the_file() {
         assert!(matches!(ledger.step(now(), event).unwrap_err(), LedgerError::Ended), "never retried");
     }
 }
+
+#[test]
+fn upkeep_leaves_a_rotten_piece_where_it_is_and_looks_once() {
+    let dir = quick_dir();
+    let (mut ledger, _) = open(dir.path(), MemDisk::new());
+    let batches = (0..5).map(|n| batch(None, &body(n, 2000), true)).collect();
+    let done = committed(ledger.step(now(), commit(1, batches, vec![])).unwrap());
+    let (mut ledger, _) = open(dir.path(), kill(ledger));
+    for batch in &done.spooled[1..] {
+        ledger.step(now(), judged(batch.id, Fate::Delivered)).unwrap();
+    }
+    let PieceAt::Pack { pack, .. } = done.spooled[0].pieces[0].at else { panic!("in the ledger") };
+    ledger.disk_mut().put_pack(pack, &body(99, 10_000));
+    for _ in 0..3 {
+        ledger.step(now(), LedgerEvent::Tick).unwrap();
+    }
+    assert_eq!(ledger.disk_mut().journal.iter().filter(|op| *op == "read").count(), 1);
+    assert_eq!(ledger.disk_mut().pack_ids(), vec![pack], "not copied under a checksum that does not fit");
+}

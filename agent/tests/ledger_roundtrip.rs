@@ -1,7 +1,7 @@
 //! The ledger's plain life: register, commit, judge, restart.
 #![allow(clippy::unwrap_used)]
 mod ledger_kit;
-use edgepush::ledger::{LedgerEvent, LedgerReply};
+use edgepush::ledger::{LedgerEvent, LedgerReply, SplitChild};
 use edgepush::protocol::*;
 use ledger_kit::*;
 
@@ -186,4 +186,43 @@ fn changes_of_sources_are_durable() {
     let (mut ledger, again) = open(dir.path(), kill(ledger));
     assert_eq!(again.sources.len(), 2);
     assert!(register(&mut ledger, vec![new_source(4, 0)])[0].1 > id(2), "source ids never come back");
+}
+
+#[test]
+fn a_split_replaces_the_parent_by_children_named_after_it() {
+    let dir = quick_dir();
+    let (mut ledger, _) = open(dir.path(), MemDisk::new());
+    let done =
+        committed(ledger.step(now(), commit(1, vec![batch(None, &body(1, 3000), true)], vec![])).unwrap());
+    let parent = done.spooled[0].clone();
+    let bodies = [vec![body(2, 900), body(3, 40)], vec![body(4, 1200)]];
+    let child = |at: usize| SplitChild {
+        pieces: bodies[at].iter().map(|bytes| bytes.clone().into()).collect(),
+        records: [4, 6][at],
+        raw: [100, 200][at],
+    };
+    let event = LedgerEvent::Split { parent: parent.id, children: vec![child(0), child(1)] };
+    let children = match ledger.step(now(), event.clone()).unwrap().swap_remove(0) {
+        LedgerReply::Split { parent: id, children } if id == parent.id => children,
+        other => panic!("not split: {other:?}"),
+    };
+    assert_eq!(children.len(), 2);
+    // Only the children are sent from now on, under names that follow from the parent's.
+    let (mut ledger, found) = open(dir.path(), ledger.into_parts().1.power_cut(4));
+    assert_eq!(found.spooled.iter().map(|s| s.id).collect::<Vec<_>>(), [children[0].id, children[1].id]);
+    for (at, batch) in found.spooled.iter().enumerate() {
+        let stem = parent.name.strip_suffix(".log.gz").unwrap();
+        assert_eq!(*batch.name, format!("{stem}-{}.log.gz", at + 1));
+        assert_eq!(*batch.key, format!("{}-{}", parent.key, at + 1));
+        assert_eq!((batch.records, batch.raw), ([4, 6][at], [100, 200][at]));
+        assert_eq!((batch.job, batch.first, batch.last), (parent.job, parent.first, parent.last));
+        assert_eq!(stored(&mut ledger, batch), bodies[at].concat());
+        assert_eq!(children[at].body.as_ref().unwrap().concat(), bodies[at].concat());
+    }
+    // The parent is gone: a split or a verdict that comes late changes nothing.
+    let replies = ledger.step(now(), event).unwrap();
+    assert!(matches!(&replies[0], LedgerReply::Split { children, .. } if children.is_empty()));
+    ledger.step(now(), judged(parent.id, Fate::Delivered)).unwrap();
+    assert_eq!(ledger.strange_verdicts(), 2);
+    assert_eq!(open(dir.path(), kill(ledger)).1.spooled.len(), 2);
 }

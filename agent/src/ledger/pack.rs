@@ -30,6 +30,7 @@ pub(super) struct Packs {
     next: u64,
     pack_bytes: u64,
     dir_dirty: bool,
+    pinned: BTreeSet<u64>,
 }
 
 /// What a transaction is about to change: becomes true only by [`Packs::apply`].
@@ -67,6 +68,7 @@ impl Packs {
             next,
             pack_bytes: pack_bytes(limit_bytes),
             dir_dirty: false,
+            pinned: BTreeSet::new(),
         }
     }
 
@@ -226,9 +228,14 @@ impl Packs {
         Ok(())
     }
 
+    /// The pack stays where it is until this process ends: something in it cannot be read.
+    pub fn pin(&mut self, id: u64) {
+        self.pinned.insert(id);
+    }
+
     /// The pack whose live rest is the smallest part of it, when that is at most a quarter: worth moving on.
     pub fn sparse(&self) -> Option<u64> {
-        let old = self.all.iter().filter(|(id, _)| Some(**id) != self.current);
+        let old = self.all.iter().filter(|(id, _)| Some(**id) != self.current && !self.pinned.contains(id));
         let sparse = old.filter(|(_, pack)| pack.live > 0 && pack.live <= pack.end / 4);
         sparse.min_by_key(|(_, pack)| pack.live * 1000 / pack.end.max(1)).map(|(id, _)| *id)
     }

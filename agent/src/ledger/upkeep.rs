@@ -115,6 +115,7 @@ impl<D: Disk> Ledger<D> {
             if crc32fast::hash(&bytes) != m.piece.crc {
                 // A rotten piece stays where it is: the sender meets it, and says which batch it is.
                 tracing::warn!(file = self.disk.pack_label(old), offset = m.offset, "a piece is rotten");
+                self.packs.pin(old);
                 return Ok(());
             }
             let (pack, offset) =
@@ -129,8 +130,8 @@ impl<D: Disk> Ledger<D> {
                 .execute(params![db(m.batch.0), m.seq, db(m.pack), db(m.offset)])?;
         }
         put_packs(&tx, &self.packs, &draft)?;
-        point(&mut self.disk, "compact.after")?;
         tx.commit()?;
+        point(&mut self.disk, "compact.after")?;
         for m in moved {
             let piece = self.open.get_mut(&m.batch).and_then(|row| row.pieces.get_mut(m.seq as usize));
             if let Some(piece) = piece {
