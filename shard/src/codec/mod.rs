@@ -23,15 +23,17 @@ pub enum CodecKind {
     None,
 }
 
-/// What an operator trades (`EDGEPUSH_LEVEL`): CPU for bytes on the wire.
+/// What an operator trades (`EDGEPUSH_LEVEL`): CPU for bytes on the wire. Figures: `bench/benches/codec.rs`, records of
+/// 400 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Level {
     /// The least CPU per byte.
     #[default]
     Fast,
-    /// About a fifth fewer bytes for about twice the CPU.
+    /// gzip: 29 % fewer bytes for 1.6 × the CPU of `Fast`. zstd: its own default, about the bytes of `Fast` on access
+    /// logs.
     Balanced,
-    /// The fewest bytes, for several times the CPU.
+    /// gzip: 40 % fewer bytes for 3.5 × the CPU of `Fast`. zstd: 10 % fewer for 8 ×.
     Small,
 }
 
@@ -67,7 +69,7 @@ impl Level {
         match self {
             Level::Fast => 1,
             Level::Balanced => 3,
-            Level::Small => 9,
+            Level::Small => 7,
         }
     }
 }
