@@ -132,8 +132,9 @@ impl Room {
     }
 
     /// Leaves `batch` behind (its interval ended), if it is still the one being filled, and begins the next one.
-    pub fn close(&self, batch: BatchNo) {
-        self.update(|state| (state.batch == batch).then(|| self.fresh(self.layout.next(batch))));
+    /// Answers whether it was.
+    pub fn close(&self, batch: BatchNo) -> bool {
+        self.update(|state| (state.batch == batch).then(|| self.fresh(self.layout.next(batch)))).is_some()
     }
 
     /// Takes room in the batch being filled for a segment whose own batch was closed before it arrived. `None`: it
@@ -238,19 +239,18 @@ mod tests {
         let bytes = [0; 60];
         let run = Run::new(&bytes, &[10, 20, 30, 40, 50, 60]);
         let (_, rest) = run.split_at(room.take(&run).records);
-        assert_eq!((rest.records(), room.take(&rest)), (4, Taken { batch: BatchNo(1), records: 2 }));
+        assert_eq!((rest.records(), room.take(&rest)), (4, Taken { batch: no(&room, 1), records: 2 }));
     }
 
     #[test]
     fn only_the_batch_that_was_meant_is_closed() {
         let room = room(2, 1000);
         assert_eq!(take(&room, &[1, 2]).batch, BatchNo(0));
-        assert!(!room.close_batch(BatchNo(0)), "a full batch was left behind already");
-        assert_eq!(take(&room, &[1]).batch, BatchNo(1));
-        assert!(room.close_batch(BatchNo(1)));
-        assert_eq!(take(&room, &[1, 2]), Taken { batch: BatchNo(2), records: 2 });
-        room.close();
-        assert_eq!(room.batch(), BatchNo(4));
+        assert!(!room.close(BatchNo(0)), "a full batch was left behind already");
+        assert_eq!(take(&room, &[1]).batch, no(&room, 1));
+        assert!(room.close(no(&room, 1)));
+        assert_eq!(take(&room, &[1, 2]), Taken { batch: no(&room, 2), records: 2 });
+        assert_eq!(room.batch(), no(&room, 3));
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
         let room = Room::new(BatchLimits { records: 10, bytes: 100 }, 8, 50);
         assert_eq!(take(&room, &[1, 2, 3]), Taken { batch: BatchNo(0), records: 2 });
         let room = Room::new(BatchLimits { records: 10, bytes: 100 }, 10, 50);
-        assert_eq!(take(&room, &[1]), Taken { batch: BatchNo(1), records: 1 });
+        assert_eq!(take(&room, &[1]), Taken { batch: no(&room, 1), records: 1 });
     }
 
     /// All states of small limits × all runs of up to four small records.
@@ -270,7 +270,7 @@ mod tests {
         for (records, bytes) in (1..=4).flat_map(|records| (1..=8).map(move |bytes| (records, bytes))) {
             let room = room(records, bytes);
             for (left_records, left_bytes) in (0..=records).flat_map(|r| (0..=bytes).map(move |b| (r, b))) {
-                let state = State { batch: BatchNo(1023), records: left_records, bytes: left_bytes };
+                let state = State { batch: no(&room, 1023), records: left_records, bytes: left_bytes };
                 runs.iter().for_each(|sizes| check_split(&room, state, sizes));
             }
         }
@@ -285,7 +285,7 @@ mod tests {
         let case = (room.limits(), state, sizes, next, taken);
         let (count, sum) = (taken.records as u32, ends[taken.records - 1]);
         let stays = taken.batch == state.batch;
-        let had = if stays { state } else { room.fresh(state.batch.next()) };
+        let had = if stays { state } else { room.fresh(room.layout.next(state.batch)) };
         assert_eq!(taken.batch, had.batch, "{case:?}");
         // The ceilings hold, but for one larger record, which is alone.
         let alone = count == 1 && sum > room.limits.bytes && had == room.fresh(had.batch);
@@ -302,8 +302,8 @@ mod tests {
         assert!(alone || taken.records == sizes.len() || !fits(left, sizes[taken.records]), "{case:?}");
         // What is left is passed on, or the batch is full and the next one is whole.
         let full = left.records == 0 || left.bytes == 0;
-        assert_eq!(next, if full { room.fresh(had.batch.next()) } else { left }, "{case:?}");
-        assert_eq!(State::unpack(next.pack()), next);
+        assert_eq!(next, if full { room.fresh(room.layout.next(had.batch)) } else { left }, "{case:?}");
+        assert_eq!(room.layout.unpack(room.layout.pack(next)), next);
     }
 
     #[test]
