@@ -269,3 +269,35 @@ fn a_task_bell_wakes_every_task_that_looks_for_its_own_thing() {
     });
     ringing.join().unwrap();
 }
+
+/// The moment that matters: the change and its ring come after the look, and nobody has asked to be rung yet.
+#[test]
+fn what_comes_between_the_look_and_the_sleep_is_found() {
+    fn late_look(ringer: edgepush::queue::Bell) -> impl FnMut() -> Option<u32> {
+        let queue: Queue<u32> = Queue::new(1, &[ringer], &[]);
+        let mut looks = 0;
+        move || {
+            let found = queue.try_pop();
+            looks += 1;
+            if looks == 1 {
+                queue.try_push(7).unwrap();
+            }
+            found
+        }
+    }
+    on_both(|backend| {
+        let (ringer, ear) = bell().unwrap();
+        let found = rt_test(backend, |rt| async move {
+            let here = ear.attach(&rt);
+            rt.timeout(Duration::from_secs(2), here.until(late_look(ringer))).await
+        });
+        assert_eq!(found, Some(7), "{backend:?}");
+    });
+    let (ringer, at) = task_bell();
+    let limited = async { tokio::time::timeout(Duration::from_secs(2), at.until(late_look(ringer))).await };
+    assert_eq!(tokio_block_on(limited), Ok(7));
+    let (ringer, seat) = thread_bell();
+    let start = Instant::now();
+    assert_eq!(seat.attach().until(Some(start + Duration::from_secs(5)), late_look(ringer)), Some(7));
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
