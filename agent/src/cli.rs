@@ -1,1 +1,242 @@
-//! cli: the command line.
+//! cli: the command line. Settings are environment only (RULINGS 9); what stands here are commands and their flags.
+//!
+//! Promises: the exit codes of INTERFACE 1, a broken pipe is exit 0, and nothing is touched before the settings are
+//! known to be right.
+//! Must not know: how the agent runs.
+use clap::{Args, Parser, Subcommand};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// How a command ended (INTERFACE 1). A bug aborts instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// It ran, and something failed or is undelivered.
+    Failed,
+    /// What an operator typed is wrong.
+    Operator,
+    /// Another agent holds the state directory, no agent answers, or the state is of a newer version.
+    Held,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Operator => 2,
+            Exit::Held => 3,
+        })
+    }
+}
+
+/// Edge log-push agent: reads access logs, pushes them batched and compressed, exactly once.
+///
+/// Everything is configured by EDGEPUSH_* environment variables: `edgepush env` shows them.
+#[derive(Debug, Parser)]
+#[command(name = "edgepush", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands (INTERFACE 2).
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Follow the sources and push what they say until stopped
+    Run(RunArgs),
+    /// Say whether the settings work on this host; exits with 1 if something does not
+    Check(CheckArgs),
+    /// Show every setting, its value in force and where it comes from
+    Env(EnvArgs),
+    /// Show what the running agent does
+    Status(StatusArgs),
+    /// Run the whole agent on realistic traffic for some seconds and prove that nothing was lost
+    Demo(DemoArgs),
+    /// Manage jobs (not built yet)
+    Jobs(Later),
+    /// Manage customers' keys (not built yet)
+    Keys(Later),
+    /// Look into the archive (not built yet)
+    Archive(Later),
+    /// Deliver again what was delivered (not built yet)
+    #[command(hide = true)]
+    Replay(Later),
+    /// Watch the running agent (not built yet)
+    #[command(hide = true)]
+    Top(Later),
+    /// Look into the spool (not built yet)
+    #[command(hide = true)]
+    Spool(Later),
+    /// Find out what is wrong (not built yet)
+    #[command(hide = true)]
+    Doctor(Later),
+}
+
+impl Command {
+    /// The name of a command whose part is not built yet.
+    pub fn not_built(&self) -> Option<&'static str> {
+        match self {
+            Command::Jobs(_) => Some("jobs"),
+            Command::Keys(_) => Some("keys"),
+            Command::Archive(_) => Some("archive"),
+            Command::Replay(_) => Some("replay"),
+            Command::Top(_) => Some("top"),
+            Command::Spool(_) => Some("spool"),
+            Command::Doctor(_) => Some("doctor"),
+            _ => None,
+        }
+    }
+}
+
+/// Flags of `run`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    /// Read what is there now, deliver it, print one line of JSON, and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Flags of `check`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct CheckArgs {
+    /// Write nothing, neither here nor at the destination
+    #[arg(long)]
+    pub no_probe: bool,
+}
+
+/// Flags of `env`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct EnvArgs {
+    /// Print docs/configuration.md instead
+    #[arg(long, conflicts_with = "example")]
+    pub markdown: bool,
+    /// Print an example of an environment file instead
+    #[arg(long)]
+    pub example: bool,
+}
+
+/// Flags of `status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct StatusArgs {
+    /// Print the agent's answer as it is
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `demo`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DemoArgs {
+    /// How long traffic is written
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Lines per second; 0 = as fast as they can be written
+    #[arg(long, default_value_t = 50_000)]
+    pub rate: u64,
+    /// Where log, state and archive go; made if missing [default: a new directory below the temporary one]
+    #[arg(long)]
+    pub dir: Option<std::path::PathBuf>,
+}
+
+/// Whatever is said to a command that does not exist yet.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+/// Understands the command line, or says how the process ends: help and version are done, mistakes are told.
+pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, Exit> {
+    Cli::try_parse_from(words).map_err(|error| {
+        let exit = if error.use_stderr() { Exit::Operator } else { Exit::Done };
+        match error.print() {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
+            _ => exit,
+        }
+    })
+}
+
+/// Writes a command's output. A reader that has gone away has read enough: that is no failure.
+pub fn print(text: &str, exit: Exit) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => exit,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            complain(&format!("edgepush: standard output: {error}\n"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Writes to standard error; there is nobody to tell when that fails.
+pub fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Tells an operator all that is wrong.
+pub fn complain_of(problems: &[crate::config::Problem]) -> Exit {
+    let mut text = String::new();
+    for problem in problems {
+        text.push_str(&format!("edgepush: {problem}\n"));
+    }
+    complain(&text);
+    Exit::Operator
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, Exit> {
+        parse(line.split(' ').map(Into::into)).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_read() {
+        assert!(matches!(parsed("edgepush run --once"), Ok(Command::Run(RunArgs { once: true }))));
+        assert!(matches!(parsed("edgepush run"), Ok(Command::Run(RunArgs { once: false }))));
+        assert!(matches!(
+            parsed("edgepush check --no-probe"),
+            Ok(Command::Check(CheckArgs { no_probe: true }))
+        ));
+        let Ok(Command::Demo(demo)) = parsed("edgepush demo --seconds 3 --rate 1000 --dir /tmp/x") else {
+            panic!()
+        };
+        assert_eq!((demo.seconds, demo.rate, demo.dir), (3, 1000, Some("/tmp/x".into())));
+        let Ok(Command::Demo(demo)) = parsed("edgepush demo") else { panic!() };
+        assert_eq!((demo.seconds, demo.dir), (10, None));
+    }
+
+    #[test]
+    fn mistakes_are_the_operators() {
+        let lines = [
+            "edgepush",
+            "edgepush rum",
+            "edgepush run --twice",
+            "edgepush demo --seconds 0",
+            "edgepush env x",
+        ];
+        for line in lines {
+            assert_eq!(parsed(line).unwrap_err(), Exit::Operator, "{line}");
+        }
+    }
+
+    #[test]
+    fn later_commands_take_anything() {
+        for line in
+            ["edgepush jobs", "edgepush keys add --name x", "edgepush spool ls --json", "edgepush archive ls"]
+        {
+            assert!(parsed(line).unwrap().not_built().is_some(), "{line}");
+        }
+        assert_eq!(parsed("edgepush run").unwrap().not_built(), None);
+    }
+}

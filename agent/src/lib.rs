@@ -8,12 +8,15 @@
 //! knows all of them.
 pub mod api;
 pub mod batcher;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod destination;
 pub mod ledger;
+pub mod log;
 pub mod metrics;
+pub mod notify;
 pub mod protocol;
 pub mod queue;
 pub mod rt;
@@ -21,4 +24,4 @@ pub mod run;
 pub mod sender;
 pub mod shard_loop;
 pub mod source;
-pub mod traffic;
+pub mod status;

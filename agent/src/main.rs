@@ -1,9 +1,76 @@
 //! The `edgepush` binary: one match on the command, and the only place that decides an exit code.
+use edgepush::cli::{self, Cli, Command, Exit};
+use edgepush::config::{self, Around, Config, Host, Needs};
+use edgepush::{check, demo, log, run, status};
+use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> std::process::ExitCode {
-    eprintln!("edgepush: the command line is not built yet");
-    std::process::ExitCode::from(2)
+fn main() -> ExitCode {
+    // What the agent writes is for its own user and group (INTERFACE 9).
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
+    log::abort_on_panic();
+    let exit = match cli::parse(std::env::args_os()) {
+        Ok(Cli { command }) => perform(command),
+        Err(exit) => exit,
+    };
+    exit.into()
+}
+
+fn perform(command: Command) -> Exit {
+    match command {
+        Command::Env(flags) if flags.markdown => cli::print(&config::show::markdown(), Exit::Done),
+        Command::Env(flags) if flags.example => cli::print(&config::show::example(), Exit::Done),
+        Command::Env(_) => {
+            let reading = config::read(std::env::vars_os(), &around());
+            let exit = match reading.problems.is_empty() {
+                true => Exit::Done,
+                false => cli::complain_of(&reading.problems),
+            };
+            cli::print(&config::show::table(&reading.in_force), exit)
+        }
+        Command::Run(flags) => with_config(Needs::Sources, |config| {
+            config.warnings.iter().for_each(|text| tracing::warn!("{text}"));
+            run::run(config, flags)
+        }),
+        Command::Demo(flags) => demo::demo(flags),
+        Command::Check(flags) => {
+            let around = around();
+            let config = config::load(std::env::vars_os(), &around, Needs::Sources);
+            check::check(config, &around.host, flags, Vec::new())
+        }
+        Command::Status(flags) => with_config(Needs::Nothing, |config| status::status(&config, flags)),
+        Command::Jobs(_)
+        | Command::Keys(_)
+        | Command::Archive(_)
+        | Command::Replay(_)
+        | Command::Top(_)
+        | Command::Spool(_)
+        | Command::Doctor(_) => not_built(&command),
+    }
+}
+
+fn not_built(command: &Command) -> Exit {
+    let name = command.not_built().unwrap_or("this command");
+    cli::complain(&format!("edgepush: {name} is not built yet in {}\n", config::VERSION));
+    Exit::Operator
+}
+
+fn with_config(needs: Needs, then: impl FnOnce(Config) -> Exit) -> Exit {
+    match config::load(std::env::vars_os(), &around(), needs) {
+        Ok(config) => {
+            log::start(config.log, config.log_format);
+            then(config)
+        }
+        Err(problems) => cli::complain_of(&problems),
+    }
+}
+
+fn around() -> Around<'static> {
+    Around {
+        host: Host::of_this_machine(),
+        read: &|path| std::fs::read_to_string(path),
+        destination: |_| Ok(()),
+    }
 }

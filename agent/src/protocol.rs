@@ -139,7 +139,7 @@ pub enum SourceChange {
 pub struct OpenKey(pub u64);
 
 /// How the objects of a job are named (INTERFACE 4). Expanded when the batch closes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Naming {
     /// Path with `{DATE}`, `{HOUR}`, `{HOST}`, `{JOB}`, `{DATASET}`, without slashes at its ends; may be empty.
     pub path: String,

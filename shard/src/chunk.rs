@@ -4,6 +4,7 @@
 //! get its newline), so a chunk is decided whole or not at all (PROTOCOL P1, I2).
 //! Must not know: how the bytes were read.
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A source's row id in the ledger. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +80,10 @@ pub enum ChunkKind {
 pub struct Chunk {
     /// The source's row.
     pub source: SourceId,
+    /// The source's path, for rejects and messages.
+    pub path: Arc<str>,
+    /// Which of the configured sources it matched, for metrics.
+    pub origin: u16,
     /// The source's random seed: sampling is a function of it and the record's offset (PROTOCOL I10).
     pub seed: u64,
     /// Offset of the first byte in the source.

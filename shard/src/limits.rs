@@ -26,9 +26,21 @@ pub const HEAD_BYTES_MAX: usize = KIB;
 pub const TAIL_BYTES_MAX: usize = 64;
 /// Nesting depth of a JSON value above which a line is a reject (INTERFACE 3).
 pub const JSON_DEPTH_MAX: usize = 128;
-/// Largest `EDGEPUSH_BATCH_RECORDS`; `room::Room` packs it into 24 bits.
+/// A longer line is never parsed: `EDGEPUSH_LINE_MAX`'s ceiling (INTERFACE 1). Spans are 32 bits wide.
+pub const LINE_BYTES_MAX: usize = 16 * MIB;
+/// Shapes that a parser remembers at once: more than the servers of one host write, few enough to try.
+pub const SHAPES_MAX: usize = 8;
+/// Members of a record above which its shape is not learned.
+pub const SHAPE_MEMBERS_MAX: usize = 512;
+/// Bytes between a record's values above which its shape is not learned: what is remembered stays in L2.
+pub const SHAPE_BYTES_MAX: usize = 16 * KIB;
+/// Lines longer than this are typed by the strict scanner alone: simd-json's buffers are up to 16 times a line.
+pub const TYPED_BYTES_MAX: usize = 256 * KIB;
+/// What a parser's buffers keep once a line that needed more is past.
+pub const PARSE_BYTES_KEPT: usize = MIB;
+/// Largest `EDGEPUSH_BATCH_RECORDS`.
 pub const BATCH_RECORDS_MAX: u32 = 10_000_000;
-/// Largest `EDGEPUSH_BATCH_BYTES`; `room::Room` packs it into 30 bits.
+/// Largest `EDGEPUSH_BATCH_BYTES`.
 pub const BATCH_BYTES_MAX: u32 = 1_000_000_000;
 
 const _: () = {
@@ -36,5 +48,7 @@ const _: () = {
     assert!(SLAB_BYTES <= CHUNK_BYTES_MAX);
     assert!(BATCH_RECORDS_MAX < 1 << 24);
     assert!(BATCH_BYTES_MAX < 1 << 30);
+    // A repair makes at most six bytes (`\u00NN`) of one, and its positions are 32 bits wide too.
+    assert!(LINE_BYTES_MAX * 8 < u32::MAX as usize);
     assert!(TAIL_BYTES_MAX < HEAD_BYTES_MAX);
 };

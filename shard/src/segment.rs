@@ -50,9 +50,22 @@ pub struct Marker {
     pub log: Vec<Logged>,
 }
 
+/// A shard took something into memory that is not sealed: the clocks of intervals start (RULINGS 2).
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    /// The group.
+    pub group: GroupId,
+    /// The shard's epoch.
+    pub epoch: u64,
+    /// The job whose slab was begun; `None`: the first chunk of the epoch was logged.
+    pub job: Option<JobId>,
+}
+
 /// What travels from a shard to the batcher, in order.
 #[derive(Clone, Debug)]
 pub enum FromShard {
+    /// Something unsealed is in memory.
+    Begun(Begun),
     /// A segment.
     Segment(Segment),
     /// The end of an epoch.

@@ -6,6 +6,7 @@
 pub mod file;
 pub mod http;
 pub mod null;
+pub mod url;
 
 use bytes::Bytes;
 use edgepush_shard::batch::Container;

@@ -1,1 +1,0 @@
-//! api: the admin HTTP server.

@@ -1,0 +1,203 @@
+//! api: the admin HTTP server (INTERFACE 1, 2, 8).
+//!
+//! | path | says | token |
+//! |---|---|---|
+//! | `/metrics` | OpenMetrics text | asked for when one is set |
+//! | `/healthz` | 200 while every shard ticked within 10 s | never |
+//! | `/readyz` | 200 when ledger and sources are open, 503 before and while stopping | never |
+//! | `/status` | JSON, see [`crate::status::Status`] | asked for when one is set |
+//! | `/` | a page with links | asked for when one is set |
+//!
+//! Promises: whatever a client sends or leaves unsent costs a bounded amount of memory and time; every error is JSON.
+//! Must not know: shards, the ledger, destinations; what it shows comes in as closures and counters.
+pub mod bind;
+pub mod health;
+
+use crate::config::Secret;
+use crate::metrics::{self, Metrics};
+use crate::status::Status;
+use bytes::Bytes;
+use health::Health;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Bytes of a request's head; ours are below 1 KiB.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Pause after accept fails (no descriptors): the next try would fail as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiLimits {
+    /// Connections at once; more wait in the kernel's backlog.
+    pub connections: usize,
+    /// A client that has not sent its request by then is cut off.
+    pub head: Duration,
+    /// A connection that is not done by then is cut off: who reads slowly must not keep a place.
+    pub connection: Duration,
+}
+
+impl Default for ApiLimits {
+    /// An operator, a few scrapers, probes: 32 connections, 10 s for a request, 30 s for all of it.
+    fn default() -> ApiLimits {
+        ApiLimits { connections: 32, head: Duration::from_secs(10), connection: Duration::from_secs(30) }
+    }
+}
+
+/// What the server shows.
+pub struct ApiState {
+    /// Every number.
+    pub metrics: Arc<Metrics>,
+    /// Whether the agent lives and is ready.
+    pub health: Arc<Health>,
+    /// Asked for where the table says so.
+    pub token: Option<Secret>,
+    /// What `/status` says at this moment. Must not block.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// Monotonic time of the process, the one that shards tick with.
+    pub clock: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// What clients may take.
+    pub limits: ApiLimits,
+}
+
+/// Answers until it is dropped. Runs on the sender's runtime.
+pub async fn serve(listener: TcpListener, state: Arc<ApiState>) {
+    let room = Arc::new(Semaphore::new(state.limits.connections));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let state = state.clone();
+                tokio::spawn(async move {
+                    connection(stream, state).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                crate::once_a_minute!(warn, %error, "admin API: cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One request and its answer: no keep-alive, so that nobody holds a place for later.
+async fn connection(stream: TcpStream, state: Arc<ApiState>) {
+    let limits = state.limits;
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let response = respond(&request, &state);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answer);
+    match tokio::time::timeout(limits.connection, serving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin API: connection"),
+        Err(_) => tracing::debug!("admin API: a client was too slow"),
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+fn respond<B>(request: &Request<B>, state: &ApiState) -> Answer {
+    let path = request.uri().path();
+    let Some(route) = ROUTES.iter().find(|route| route.path == path) else {
+        return problem(StatusCode::NOT_FOUND, &format!("there is nothing at {path}"));
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut answer = problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            &format!("{} is not for {path}; use GET", request.method()),
+        );
+        answer.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("INVARIANT: a header value"));
+        return answer;
+    }
+    if route.token && !admitted(request, state.token.as_ref()) {
+        let why = "send the token of EDGEPUSH_API_TOKEN as Authorization: Bearer";
+        let mut answer = problem(StatusCode::UNAUTHORIZED, why);
+        answer.headers_mut().insert(WWW_AUTHENTICATE, "Bearer".parse().expect("INVARIANT: a header value"));
+        return answer;
+    }
+    (route.answer)(state)
+}
+
+fn admitted<B>(request: &Request<B>, token: Option<&Secret>) -> bool {
+    let Some(token) = token else { return true };
+    let said = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+    let said = said.and_then(|value| value.split_at_checked(7));
+    said.is_some_and(|(scheme, said)| scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(said))
+}
+
+struct Route {
+    path: &'static str,
+    token: bool,
+    answer: fn(&ApiState) -> Answer,
+}
+
+const ROUTES: [Route; 5] = [
+    Route { path: "/", token: true, answer: |_| answer(StatusCode::OK, "text/html; charset=utf-8", PAGE) },
+    Route {
+        path: "/metrics",
+        token: true,
+        answer: |state| answer(StatusCode::OK, metrics::CONTENT_TYPE, state.metrics.text()),
+    },
+    Route { path: "/status", token: true, answer: |state| json(StatusCode::OK, &(state.status)()) },
+    Route { path: "/healthz", token: false, answer: healthz },
+    Route { path: "/readyz", token: false, answer: readyz },
+];
+
+fn healthz(state: &ApiState) -> Answer {
+    match state.health.stuck((state.clock)()) {
+        stuck if stuck.is_empty() => answer(StatusCode::OK, "text/plain", "ok\n"),
+        stuck => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, &format!("no tick within 10 s of shards {stuck:?}"))
+        }
+    }
+}
+
+fn readyz(state: &ApiState) -> Answer {
+    match state.health.not_ready() {
+        None => answer(StatusCode::OK, "text/plain", "ok\n"),
+        Some(why) => problem(StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, kind.parse().expect("INVARIANT: a header value"));
+    headers.insert(CACHE_CONTROL, "no-store".parse().expect("INVARIANT: a header value"));
+    headers.insert("x-content-type-options", "nosniff".parse().expect("INVARIANT: a header value"));
+    answer
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Answer {
+    let text = serde_json::to_string(value).expect("INVARIANT: our types have string keys only");
+    answer(status, "application/json", text + "\n")
+}
+
+/// The body of every error: `{"error": "…"}`.
+fn problem(status: StatusCode, why: &str) -> Answer {
+    json(status, &serde_json::json!({ "error": why }))
+}
+
+const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>edgepush</title>\
+    <h1>edgepush</h1><ul><li><a href=\"/status\">status</a><li><a href=\"/metrics\">metrics</a>\
+    <li><a href=\"/healthz\">alive</a><li><a href=\"/readyz\">ready</a></ul></html>\n";

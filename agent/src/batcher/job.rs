@@ -1,0 +1,248 @@
+//! Lane: one job's batches on their way to a commit.
+//!
+//! Promises: segments of one batch stay in the order in which they came; a closed batch never gets another segment.
+//! Must not know: seals, markers, the ledger.
+use crate::protocol::{BatchCommit, BatchId, CodecKind, Container, JobId, Naming, Now, OpenBatch, OpenKey};
+use edgepush_shard::batch::piece;
+use edgepush_shard::room::{BatchNo, Room};
+use edgepush_shard::segment::Segment;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the batcher must know of a job.
+#[derive(Clone, Debug)]
+pub struct BatchJob {
+    /// The job.
+    pub id: JobId,
+    /// Its version.
+    pub version: u32,
+    /// Codec of its segments.
+    pub codec: CodecKind,
+    /// How they are joined.
+    pub container: Container,
+    /// How its objects are named.
+    pub naming: Arc<Naming>,
+    /// Longest time from a batch's first record to its close (`EDGEPUSH_BATCH_INTERVAL`).
+    pub interval: Duration,
+    /// The room in its open batch, shared with the shards.
+    pub room: Arc<Room>,
+}
+
+/// A batch may close this much before its interval's end, so that timers that began together share a seal.
+const INTERVAL_SLACK_MAX: Duration = Duration::from_millis(100);
+
+/// The end of an epoch, as the batcher sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EpochEnd {
+    /// The epoch that ends.
+    pub epoch: u64,
+    /// When the seal was asked for (monotonic).
+    pub due: Duration,
+    /// Whether every batch closes.
+    pub close_all: bool,
+}
+
+/// Which room a batch was filled from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// The job's room, under this number.
+    Room(BatchNo),
+    /// None any more: it closes with the next commit.
+    Over,
+}
+
+#[derive(Debug)]
+struct Open {
+    key: OpenKey,
+    row: Option<BatchId>,
+    filled: Filled,
+    version: u32,
+    codec: CodecKind,
+    container: Container,
+    born: Duration,
+    first: i64,
+    last: i64,
+    segments: Vec<Segment>,
+}
+
+/// One job's batches.
+pub(super) struct Lane {
+    job: BatchJob,
+    open: Vec<Open>,
+    /// When the first unsealed record of each epoch came.
+    begun: Vec<(u64, Duration)>,
+    /// The batch that was being filled when the outstanding seal was asked for: those before it are complete.
+    sealed_below: BatchNo,
+    /// Batches that the last commit closed by their interval; segments that had taken room in them may still come.
+    closed: Vec<BatchNo>,
+}
+
+impl Lane {
+    pub(super) fn new(job: BatchJob) -> Lane {
+        let sealed_below = job.room.batch();
+        Lane { job, open: Vec::new(), begun: Vec::new(), sealed_below, closed: Vec::new() }
+    }
+
+    /// Goes on with a batch that the last run left open. The newest one of the job's present form is filled further.
+    pub(super) fn resume(&mut self, now: Now, batch: &OpenBatch, next_key: &mut u64) {
+        let job = &self.job;
+        let same = (batch.version, batch.codec, batch.container) == (job.version, job.codec, job.container);
+        for older in &mut self.open {
+            older.filled = Filled::Over;
+        }
+        let age = Duration::from_nanos(now.wall.saturating_sub(batch.first).max(0) as u64);
+        self.open.push(Open {
+            key: new_key(next_key),
+            row: Some(batch.id),
+            filled: if same { Filled::Room(self.job.room.batch()) } else { Filled::Over },
+            version: batch.version,
+            codec: batch.codec,
+            container: batch.container,
+            born: now.mono.saturating_sub(age),
+            first: batch.first,
+            last: batch.last,
+            segments: Vec::new(),
+        });
+    }
+
+    pub(super) fn begin(&mut self, epoch: u64, at: Duration) {
+        if !self.begun.iter().any(|&(of, _)| of == epoch) {
+            self.begun.push((epoch, at));
+        }
+    }
+
+    /// Takes a segment into the batch that it took room in; if that was closed meanwhile, into the one being filled,
+    /// or into a batch alone.
+    pub(super) fn take(&mut self, now: Now, segment: Segment, next_key: &mut u64) {
+        let filled = if self.closed.contains(&segment.batch) {
+            let charged = self.job.room.charge(segment.records, segment.raw_len);
+            charged.map_or(Filled::Over, Filled::Room)
+        } else {
+            Filled::Room(segment.batch)
+        };
+        let found = self.open.iter_mut().find(|batch| batch.filled == filled);
+        if let Some(batch) = found.filter(|_| filled != Filled::Over) {
+            batch.first = batch.first.min(segment.first);
+            batch.last = batch.last.max(segment.last);
+            batch.segments.push(segment);
+            return;
+        }
+        let born = self.begun.iter().map(|&(_, at)| at).min().unwrap_or(now.mono);
+        self.open.push(Open {
+            key: new_key(next_key),
+            row: None,
+            filled,
+            version: segment.version,
+            codec: segment.codec,
+            container: self.job.container,
+            born,
+            first: segment.first,
+            last: segment.last,
+            segments: vec![segment],
+        });
+    }
+
+    /// When the job's oldest record has waited for its interval (monotonic).
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let filled = self.open.iter().filter(|b| b.filled != Filled::Over).map(|b| b.born);
+        let begun = self.begun.iter().map(|&(_, at)| at);
+        filled.chain(begun).min().map(|at| at + self.job.interval)
+    }
+
+    /// Whether a batch is full or left over: it waits for a seal, and for nothing else.
+    pub(super) fn has_full(&self) -> bool {
+        let filling = self.job.room.batch();
+        self.open.iter().any(|batch| match batch.filled {
+            Filled::Room(no) => no.before(filling),
+            Filled::Over => true,
+        })
+    }
+
+    /// A seal is asked for: what is full now is complete with its last marker.
+    pub(super) fn sealing(&mut self) {
+        self.sealed_below = self.job.room.batch();
+    }
+
+    /// Moves the segments of the epoch that ends (and before) into `batches`; answers with their stored bytes.
+    pub(super) fn commit(
+        &mut self,
+        now: Now,
+        end: EpochEnd,
+        next_key: &mut u64,
+        batches: &mut Vec<BatchCommit>,
+    ) -> u64 {
+        self.closed.clear();
+        let mut stored_bytes = 0;
+        let mut late = Vec::new();
+        let mut kept = Vec::new();
+        for mut batch in std::mem::take(&mut self.open) {
+            let segments = std::mem::take(&mut batch.segments);
+            let (of, later): (Vec<_>, Vec<_>) = segments.into_iter().partition(|s| s.epoch <= end.epoch);
+            let close = self.closes(&batch, &later, end);
+            stored_bytes += of.iter().map(|s| s.body.len() as u64).sum::<u64>();
+            if close || !of.is_empty() {
+                batches.push(self.change(&batch, &of, close));
+            }
+            if close {
+                late.extend(later);
+            } else {
+                batch.segments = later;
+                kept.push(batch);
+            }
+        }
+        self.open = kept;
+        self.begun.retain(|&(epoch, _)| epoch > end.epoch);
+        for segment in late {
+            self.take(now, segment, next_key);
+        }
+        stored_bytes
+    }
+
+    /// Whether a batch closes with this commit; if by its interval or the end of the run, its room is left behind.
+    fn closes(&mut self, batch: &Open, later: &[Segment], end: EpochEnd) -> bool {
+        let no = match batch.filled {
+            Filled::Over => return later.is_empty(),
+            Filled::Room(no) => no,
+        };
+        if no.before(self.sealed_below) {
+            assert!(later.is_empty(), "room was taken in a batch after it was full");
+            return true;
+        }
+        let slack = (self.job.interval / 20).min(INTERVAL_SLACK_MAX);
+        let close = end.close_all || batch.born + self.job.interval <= end.due + slack;
+        if close {
+            self.job.room.close(no);
+            self.closed.push(no);
+        }
+        close
+    }
+
+    fn change(&self, batch: &Open, segments: &[Segment], close: bool) -> BatchCommit {
+        BatchCommit {
+            open: batch.key,
+            row: batch.row,
+            job: self.job.id,
+            version: batch.version,
+            codec: batch.codec,
+            container: batch.container,
+            naming: self.job.naming.clone(),
+            records: segments.iter().map(|s| s.records).sum(),
+            raw: segments.iter().map(|s| u64::from(s.raw_len)).sum(),
+            first: batch.first,
+            last: batch.last,
+            piece: piece(batch.container, segments),
+            close,
+        }
+    }
+
+    pub(super) fn row(&mut self, key: OpenKey, row: BatchId) {
+        if let Some(batch) = self.open.iter_mut().find(|b| b.key == key) {
+            batch.row = Some(row);
+        }
+    }
+}
+
+fn new_key(next: &mut u64) -> OpenKey {
+    *next += 1;
+    OpenKey(*next - 1)
+}

@@ -1,0 +1,549 @@
+//! KEYS: the one table of settings (INTERFACE 1). Parsing, defaults, `edgepush env` and `docs/configuration.md` come
+//! from it: a new setting is one row here and one field of `Config`.
+//!
+//! Promises: a default is written as an operator would write it, and is read by the same parser.
+//! Must not know: the process environment.
+use super::value::{Bytes, HIDDEN, Secret, bytes_within, count_within, duration_within, redacted_url};
+use super::{Config, Host, choice, memory_default, source, value};
+use super::{SourceSpec, source::Format};
+use edgepush_shard::limits;
+use std::time::Duration;
+
+/// One setting.
+pub struct Key {
+    /// The variable. `<NAME>` stands for a part that the operator chooses.
+    pub name: &'static str,
+    /// What a value looks like, with its bounds.
+    pub kind: &'static str,
+    /// What stands when nothing is said.
+    pub preset: Preset,
+    /// How much of a value may be shown.
+    pub privacy: Privacy,
+    /// How a value is understood.
+    pub parse: Parse,
+    /// One or two sentences for an operator.
+    pub help: &'static str,
+}
+
+/// A default.
+#[derive(Clone, Copy, Debug)]
+pub enum Preset {
+    /// None; this is written in the docs.
+    Unset(&'static str),
+    /// This text.
+    Text(&'static str),
+    /// By the machine and the rows above.
+    Computed {
+        /// What is written in the docs.
+        docs: &'static str,
+        /// The text on this machine.
+        of: fn(&Host, &Config) -> String,
+    },
+}
+
+impl Preset {
+    /// Whether the default is this text.
+    pub fn is(self, text: &str) -> bool {
+        matches!(self, Preset::Text(own) if own == text)
+    }
+}
+
+/// How much of a value may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// All.
+    Open,
+    /// A URL without its secrets.
+    Url,
+    /// Nothing.
+    Secret,
+}
+
+/// How a value is understood.
+#[derive(Clone, Copy)]
+pub enum Parse {
+    /// Sets a field.
+    One(fn(&mut Config, &str) -> Result<(), String>),
+    /// Sets what belongs to the name that the operator chose.
+    Named(fn(&mut Config, &str, &str) -> Result<(), String>),
+    /// The destination: understood by a part that is no leaf.
+    Destination,
+    /// The part that would use it is not built yet: only its default is accepted. Ends with "is" or "are".
+    Planned(&'static str),
+}
+
+impl Key {
+    /// The part of a named row before the operator's part.
+    pub fn stem(&self) -> &'static str {
+        self.name.split('<').next().unwrap_or(self.name)
+    }
+
+    /// A value as it may be shown.
+    pub fn shown(&self, text: &str) -> String {
+        match self.privacy {
+            Privacy::Open => text.into(),
+            Privacy::Url => redacted_url(text),
+            Privacy::Secret if text.is_empty() => String::new(),
+            Privacy::Secret => HIDDEN.into(),
+        }
+    }
+
+    /// The default as the docs write it.
+    pub fn preset_docs(&self) -> &'static str {
+        match self.preset {
+            Preset::Unset(docs) | Preset::Text(docs) | Preset::Computed { docs, .. } => docs,
+        }
+    }
+
+    /// Whether its part is not built yet.
+    pub fn is_planned(&self) -> bool {
+        matches!(self.parse, Parse::Planned(_))
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Bounds of sizes on disk: nobody means more than an exabyte.
+const DISK_MOST: Bytes = Bytes(1_000_000_000_000_000_000);
+
+/// A row whose values may all be shown.
+const fn key(
+    name: &'static str,
+    kind: &'static str,
+    preset: Preset,
+    parse: Parse,
+    help: &'static str,
+) -> Key {
+    Key { name, kind, preset, privacy: Privacy::Open, parse, help }
+}
+
+/// A row whose part is not built yet.
+const fn planned(
+    name: &'static str,
+    kind: &'static str,
+    preset: Preset,
+    what: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { name, kind, preset, privacy: Privacy::Open, parse: Parse::Planned(what), help }
+}
+
+use Parse::{Named, One, Planned};
+use Preset::{Computed, Text, Unset};
+
+/// All settings, in the order of INTERFACE 1. A row may use the fields of those above it.
+pub const KEYS: &[Key] = &[
+    key(
+        "EDGEPUSH_SOURCES",
+        "list of `file:GLOB`",
+        Unset("none; `run` needs one"),
+        One(|c, t| {
+            for text in value::list(t) {
+                let kind = source::kind(&text).map_err(|why| format!("has {text}, which {why}"))?;
+                let name = text.split_once(':').map_or(text.as_str(), |(_, rest)| rest).to_string();
+                c.sources.push(SourceSpec { name, kind, format: Format::Auto });
+            }
+            Ok(())
+        }),
+        "Where lines come from. A glob may match nothing yet: files that appear later are read from their beginning. \
+         `unixgram:PATH`, `unix:PATH`, `udp:ADDR:PORT`, `tcp:ADDR:PORT` and `stdin:` are not built yet.",
+    ),
+    key(
+        "EDGEPUSH_SOURCE_<NAME>",
+        "`file:GLOB`",
+        Unset("none"),
+        Named(|c, name, t| {
+            let kind = source::kind(t)?;
+            c.sources.push(SourceSpec { name: name.into(), kind, format: Format::Auto });
+            Ok(())
+        }),
+        "One more source under a name of your own (`A-Z`, `0-9`, `_`), which is its label in metrics and logs.",
+    ),
+    key(
+        "EDGEPUSH_FORMAT",
+        "`auto`, `json`",
+        Text("auto"),
+        One(|c, t| {
+            let format = source::format(t)?;
+            c.sources.iter_mut().for_each(|s| s.format = format);
+            Ok(())
+        }),
+        "How lines are parsed: one JSON object a line. Other formats are not built yet.",
+    ),
+    key(
+        "EDGEPUSH_FORMAT_<NAME>",
+        "as EDGEPUSH_FORMAT",
+        Unset("auto"),
+        Named(|c, name, t| {
+            let format = source::format(t)?;
+            let missing = || format!("belongs to no source: set EDGEPUSH_SOURCE_{name} as well");
+            c.sources.iter_mut().find(|s| s.name == name).ok_or_else(missing)?.format = format;
+            Ok(())
+        }),
+        "How the lines of the source of that name are parsed.",
+    ),
+    key(
+        "EDGEPUSH_START",
+        "`beginning`, `end`, RFC 3339 time",
+        Text("beginning"),
+        One(|c, t| choice::start(t).map(|v| c.start = v)),
+        "Where files begin that exist at the very first start of a state directory. With a time: files last modified \
+         before it begin at their end. Files that appear later are always read from their beginning.",
+    ),
+    key(
+        "EDGEPUSH_LINE_MAX",
+        "size, 16kB to 16MiB",
+        Text("1MiB"),
+        One(|c, t| bytes_within(t, Bytes(16_000), Bytes(16 << 20)).map(|v| c.line_max = v.0 as u32)),
+        "Longest line. A longer one is skipped to its end and becomes a reject that keeps its first 64 KiB.",
+    ),
+    planned(
+        "EDGEPUSH_DATASET",
+        "`raw`, `http_requests`, `medianova`",
+        Text("raw"),
+        "typed data sets are",
+        "What the records are. `raw` passes them through as they came.",
+    ),
+    Key {
+        name: "EDGEPUSH_DESTINATION",
+        kind: "URL",
+        preset: Text("archive:"),
+        privacy: Privacy::Url,
+        parse: Parse::Destination,
+        help: "Where batches go: `http://…`, `https://…`, `file:///directory`, `archive:` (below the state \
+               directory), `null:` (counts and forgets). It is the destination of the job `env`.",
+    },
+    key(
+        "EDGEPUSH_FIELDS",
+        "list of field names",
+        Unset("all, unchanged"),
+        One(|c, t| {
+            let fields = value::list(t);
+            if fields.is_empty() {
+                return Err("names no field; remove it to send all".into());
+            }
+            c.fields = Some(fields);
+            Ok(())
+        }),
+        "Which fields are sent, in this order, with their values exactly as they came. A name that is no key of its \
+         own is a path: `a.b.0`.",
+    ),
+    planned("EDGEPUSH_FILTER", "filter", Unset("none"), "filters are", "Which records are sent."),
+    planned("EDGEPUSH_SAMPLE", "share", Text("1"), "sampling is", "How many of the records are sent."),
+    planned(
+        "EDGEPUSH_TIMESTAMP_FORMAT",
+        "format",
+        Unset("as read"),
+        "time formats are",
+        "How times are written.",
+    ),
+    planned(
+        "EDGEPUSH_OUTPUT_OPTIONS",
+        "options",
+        Unset("none"),
+        "output options are",
+        "Template, delimiters and the like.",
+    ),
+    key(
+        "EDGEPUSH_BATCH_RECORDS",
+        "1 to 10000000",
+        Text("100000"),
+        One(|c, t| count_within(t, 1, limits::BATCH_RECORDS_MAX).map(|v| c.batch_records = v)),
+        "Most records of a batch.",
+    ),
+    key(
+        "EDGEPUSH_BATCH_BYTES",
+        "size, 1kB to 1GB",
+        Unset("5MB for HTTP, 50MB for others"),
+        One(|c, t| {
+            let most = Bytes(u64::from(limits::BATCH_BYTES_MAX));
+            bytes_within(t, Bytes(1_000), most).map(|v| c.batch_bytes = Some(v.0 as u32))
+        }),
+        "Most uncompressed bytes of a batch; only a single larger record exceeds it.",
+    ),
+    key(
+        "EDGEPUSH_BATCH_INTERVAL",
+        "duration, 100ms to 1h",
+        Text("30s"),
+        One(|c, t| duration_within(t, Duration::from_millis(100), HOUR).map(|v| c.batch_interval = v)),
+        "A batch is closed this long after its first record, however small it is.",
+    ),
+    key(
+        "EDGEPUSH_CODEC",
+        "`gzip`, `zstd`, `none`",
+        Text("gzip"),
+        One(|c, t| choice::codec(t).map(|v| c.codec = v)),
+        "How batches are compressed.",
+    ),
+    key(
+        "EDGEPUSH_LEVEL",
+        "`fast`, `balanced`, `small`",
+        Text("fast"),
+        One(|c, t| choice::level(t).map(|v| c.level = v)),
+        "How hard the codec tries: CPU against size.",
+    ),
+    key(
+        "EDGEPUSH_GZIP",
+        "`members`, `single`",
+        Unset("by destination"),
+        One(|c, t| choice::container(t).map(|v| c.gzip = Some(v))),
+        "How gzip is laid out: many members (files and objects; parallel readers use the boundaries) or a single one \
+         (everything with Content-Encoding: many HTTP readers stop at the first member).",
+    ),
+    planned("EDGEPUSH_JOBS", "directory", Unset("none"), "job files are", "Directory of job files."),
+    planned("EDGEPUSH_ZONES", "file", Unset("none"), "zones are", "Which hosts belong to which zone."),
+    planned(
+        "EDGEPUSH_JOB_DISABLE_AFTER",
+        "duration",
+        Text("off"),
+        "automatic disabling is",
+        "When a job that only fails is disabled.",
+    ),
+    key(
+        "EDGEPUSH_CORES",
+        "how many (`2`), or which (`cpu:0`, `0,2-3`)",
+        Text("1"),
+        One(|c, t| choice::cores(t).map(|v| c.cores = v)),
+        "CPUs that the agent may use: one pinned thread each. A count takes the first CPUs of the affinity mask and \
+         is cut to the mask and to the cgroup's quota.",
+    ),
+    key(
+        "EDGEPUSH_RUNTIME",
+        "`auto`, `uring`, `threads`",
+        Text("auto"),
+        One(|c, t| choice::runtime(t).map(|v| c.runtime = v)),
+        "What reads files. `auto` uses io_uring where the kernel allows it; `uring` refuses to start without it.",
+    ),
+    key(
+        "EDGEPUSH_SIMD",
+        "`auto`, `avx512`, `avx2`, `neon`, `scalar`",
+        Text("auto"),
+        One(|c, t| choice::simd(t).map(|v| c.simd = v)),
+        "Which vector instructions are used. The output is the same with each.",
+    ),
+    key(
+        "EDGEPUSH_STATE_DIR",
+        "directory",
+        Computed {
+            docs: "/var/lib/edgepush; ./edgepush-state when not root",
+            of: |host, _| if host.root { "/var/lib/edgepush".into() } else { "./edgepush-state".into() },
+        },
+        One(|c, t| {
+            c.state_dir = t.into();
+            Ok(())
+        }),
+        "Ledger, spool, rejects and the built-in archive. Made with mode 0750. One agent at a time.",
+    ),
+    key(
+        "EDGEPUSH_COMMIT_INTERVAL",
+        "duration, 1s to 60s",
+        Text("30s"),
+        One(|c, t| duration_within(t, SECOND, MINUTE).map(|v| c.commit_interval = v)),
+        "Longest time that a record read from a file is only in memory; the file is its safety meanwhile.",
+    ),
+    planned(
+        "EDGEPUSH_SOCKET_SYNC",
+        "duration",
+        Text("1s"),
+        "socket sources are",
+        "Longest time that a record received on a socket is only in memory.",
+    ),
+    key(
+        "EDGEPUSH_SPOOL_MAX",
+        "size, at least 64MB",
+        Text("10GB"),
+        One(|c, t| bytes_within(t, Bytes(64_000_000), DISK_MOST).map(|v| c.spool_max = v)),
+        "Most disk space for batches that are not delivered yet, the ledger included. When it is full, files wait \
+         unread.",
+    ),
+    key(
+        "EDGEPUSH_REJECTS_MAX",
+        "size, at least 1MB",
+        Text("1GB"),
+        One(|c, t| bytes_within(t, Bytes(1_000_000), DISK_MOST).map(|v| c.rejects_max = v)),
+        "Most disk space for records that could not be parsed; beyond it the oldest file goes.",
+    ),
+    key(
+        "EDGEPUSH_DISK_RESERVE",
+        "share (0% to 90%) or size",
+        Text("10%"),
+        One(|c, t| value::reserve(t).map(|v| c.disk_reserve = v)),
+        "What spool, archive and rejects always leave free on their file system.",
+    ),
+    key(
+        "EDGEPUSH_MEMORY_MAX",
+        "size, at least 64MB + 16MB a core",
+        Computed {
+            docs: "256MB, or half the cgroup's limit if that is less",
+            of: |host, config| memory_default(host, config).to_string(),
+        },
+        One(|c, t| value::bytes(t).map(|v| c.memory_max = v)),
+        "Peak memory (RSS) of the whole process. Buffers are sized by it at start.",
+    ),
+    key(
+        "EDGEPUSH_UPLOADS",
+        "1 to 64",
+        Text("4"),
+        One(|c, t| count_within(t, 1, 64).map(|v| c.uploads = v)),
+        "Parallel uploads per destination.",
+    ),
+    key(
+        "EDGEPUSH_EGRESS_MAX",
+        "`off` or size per second, at least 10kB",
+        Text("off"),
+        One(|c, t| {
+            let rate = t.strip_suffix("/s").unwrap_or(t);
+            c.egress_max =
+                if t == "off" { None } else { Some(bytes_within(rate, Bytes(10_000), DISK_MOST)?) };
+            Ok(())
+        }),
+        "Most bytes per second that leave this host.",
+    ),
+    key(
+        "EDGEPUSH_API",
+        "`off` or ADDRESS:PORT",
+        Text("127.0.0.1:9600"),
+        One(|c, t| choice::listen(t).map(|v| c.api = v)),
+        "Where the admin API listens: `/metrics`, `/healthz`, `/readyz`, `/status`. Port 0 takes a free one; the \
+         address stands in the state directory's `api.addr`. Beyond loopback only with a token. `run --once` opens \
+         it only when this is set.",
+    ),
+    Key {
+        name: "EDGEPUSH_API_TOKEN",
+        kind: "text without spaces",
+        preset: Unset("none"),
+        privacy: Privacy::Secret,
+        parse: One(|c, t| {
+            if !t.bytes().all(|b| b.is_ascii_graphic()) {
+                return Err("must be printable ASCII without spaces, to fit into a header".into());
+            }
+            c.api_token = Some(Secret::new(t));
+            Ok(())
+        }),
+        help: "Who asks the admin API must send `Authorization: Bearer …` with it. `/healthz` and `/readyz` need none.",
+    },
+    planned(
+        "EDGEPUSH_LOGS_API",
+        "`off` or ADDRESS:PORT",
+        Text("off"),
+        "the logs API is",
+        "Where customers list and download the archive.",
+    ),
+    planned("EDGEPUSH_TLS_CERT", "PEM file", Unset("none"), "TLS of the APIs is", "Certificate of the APIs."),
+    Key {
+        name: "EDGEPUSH_TLS_KEY",
+        kind: "PEM file",
+        preset: Unset("none"),
+        privacy: Privacy::Secret,
+        parse: Planned("TLS of the APIs is"),
+        help: "Private key of the APIs.",
+    },
+    planned(
+        "EDGEPUSH_ARCHIVE_RULE",
+        "rule",
+        Text("hour"),
+        "archive rules are",
+        "How the archive cuts files.",
+    ),
+    planned(
+        "EDGEPUSH_ARCHIVE_PUBLISH",
+        "duration",
+        Text("5m"),
+        "archive rules are",
+        "When an hour is listed after its end.",
+    ),
+    planned(
+        "EDGEPUSH_ARCHIVE_DAYS",
+        "days",
+        Text("40"),
+        "archive rules are",
+        "How long the archive keeps files.",
+    ),
+    planned(
+        "EDGEPUSH_ARCHIVE_MAX",
+        "share or size",
+        Text("20%"),
+        "archive rules are",
+        "Most disk space of the archive.",
+    ),
+    planned(
+        "EDGEPUSH_ARCHIVE_DOMAINS_MAX",
+        "count",
+        Text("10000"),
+        "archive rules are",
+        "Most domains of the archive.",
+    ),
+    planned(
+        "EDGEPUSH_DOMAIN_FIELD",
+        "field name",
+        Unset("the first present of several"),
+        "archive rules are",
+        "Which field names the domain.",
+    ),
+    planned(
+        "EDGEPUSH_TIME_FIELD",
+        "field name",
+        Unset("the first present of several"),
+        "archive rules are",
+        "Which field is the record's time.",
+    ),
+    key(
+        "EDGEPUSH_HOSTNAME",
+        "host name",
+        Computed { docs: "gethostname", of: |host, _| host_default(&host.hostname) },
+        One(|c, t| choice::hostname(t).map(|v| c.hostname = v)),
+        "`{HOST}` in destination paths.",
+    ),
+    planned(
+        "EDGEPUSH_TZ",
+        "time zone",
+        Text("UTC"),
+        "other time zones are",
+        "Zone of times that have none of their own.",
+    ),
+    key(
+        "EDGEPUSH_LOG",
+        "`error`, `warn`, `info`, `debug`, `trace`",
+        Text("info"),
+        One(|c, t| choice::log_level(t).map(|v| c.log = v)),
+        "How much the agent says about itself, on standard error. Only `debug` and `trace` may show record content.",
+    ),
+    key(
+        "EDGEPUSH_LOG_FORMAT",
+        "`text`, `json`",
+        Text("text"),
+        One(|c, t| choice::log_format(t).map(|v| c.log_format = v)),
+        "How that is written.",
+    ),
+    key(
+        "EDGEPUSH_STOP_TIMEOUT",
+        "duration, 100ms to 10m",
+        Text("10s"),
+        One(|c, t| duration_within(t, Duration::from_millis(100), 10 * MINUTE).map(|v| c.stop_timeout = v)),
+        "How long stopping may take. What is not delivered by then is in the spool.",
+    ),
+    key(
+        "EDGEPUSH_ONCE_TIMEOUT",
+        "duration, 0 = none",
+        Text("0"),
+        One(|c, t| value::duration(t).map(|v| c.once_timeout = Some(v).filter(|d| !d.is_zero()))),
+        "How long `run --once` waits for deliveries before it exits with 1.",
+    ),
+    #[cfg(feature = "failpoints")]
+    key(
+        "EDGEPUSH_FAILPOINT",
+        "name[:n]",
+        Unset("none"),
+        One(|_, _| Ok(())),
+        "Ends the process there (test builds only).",
+    ),
+];
+
+/// A host name that can stand in a path, whatever gethostname says.
+fn host_default(name: &str) -> String {
+    match choice::hostname(name) {
+        Ok(name) if !name.is_empty() => name,
+        _ => "localhost".into(),
+    }
+}

@@ -1,1 +1,0 @@
-//! demo: the whole agent on realistic traffic, with a proof.

@@ -1,0 +1,2 @@
+//! stand-in
+pub fn validate(_: &str) -> Result<(), String> { Ok(()) }

@@ -1,0 +1,410 @@
+//! Commit: one group's epoch becomes durable, in the order of PROTOCOL P4.
+//!
+//! Promises: (a) bodies appended, (b) pack synced, (c) directory synced when a pack was made, (d) sources synced,
+//! (e) one transaction; before (e) nothing names the bytes, after it everything is true at once.
+//! Must not know: why the group commits now.
+use super::error::Fault;
+use super::pack::{Draft, Packs, point};
+use super::{Disk, Ledger, OpenRow, db, grp, job, naming, sources};
+use crate::protocol::{
+    BatchCommit, BatchId, CodecKind, Commit, Committed, Container, GroupId, Logged, Naming, OpenBatch, Piece,
+    PieceAt, Progress, SourceId, SourceRow, Spooled,
+};
+use bytes::Bytes;
+use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What a row costs in the ledger with its indexes, bytes; rounded up.
+pub(super) const ROW_BYTES: u64 = 512;
+
+/// A codec's word in the table.
+pub(super) fn codec_word(codec: CodecKind) -> &'static str {
+    match codec {
+        CodecKind::Gzip => "gzip",
+        CodecKind::Zstd => "zstd",
+        CodecKind::None => "none",
+    }
+}
+
+/// A container's word in the table.
+pub(super) fn container_word(container: Container) -> &'static str {
+    match container {
+        Container::Members => "members",
+        Container::Single => "single",
+    }
+}
+
+/// A piece that has its place, not yet durable.
+pub(super) struct Placed {
+    pub piece: Piece,
+    /// The bytes, when they go into the ledger.
+    pub small: Option<Vec<u8>>,
+}
+
+/// What becomes of one batch of the commit.
+struct Next {
+    row: OpenRow,
+    new: bool,
+    placed: Option<Placed>,
+    /// Name and key, when it closes.
+    named: Option<(String, String)>,
+}
+
+/// Bytes of a piece.
+pub(super) fn length(parts: &[Bytes]) -> u64 {
+    parts.iter().map(|part| part.len() as u64).sum()
+}
+
+fn checksum(parts: &[Bytes]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
+}
+
+/// Writes the rows of packs as the transaction leaves them; packs without live bytes lose theirs.
+pub(super) fn put_packs(conn: &Connection, packs: &Packs, draft: &Draft) -> Result<(), Fault> {
+    for id in packs.emptied(draft) {
+        conn.prepare_cached("DELETE FROM pack WHERE id = ?1")?.execute([db(id)])?;
+    }
+    for (id, pack) in packs.drafted(draft) {
+        if pack.live == 0 && !packs.is_current(id) {
+            continue;
+        }
+        let state = if packs.is_current(id) { "filling" } else { "full" };
+        conn.prepare_cached(
+            "INSERT INTO pack(id, end, live, state) VALUES(?1, ?2, ?3, ?4)
+             ON CONFLICT(id) DO UPDATE SET end = ?2, live = ?3, state = ?4",
+        )?
+        .execute(params![db(id), db(pack.end), db(pack.live), state])?;
+    }
+    Ok(())
+}
+
+/// Writes a piece's row.
+pub(super) fn put_piece(conn: &Connection, batch: BatchId, seq: u32, placed: &Placed) -> Result<(), Fault> {
+    let (pack, offset) = match placed.piece.at {
+        PieceAt::Pack { pack, offset } => (Some(db(pack)), Some(db(offset))),
+        PieceAt::Ledger { .. } => (None, None),
+    };
+    conn.prepare_cached(
+        "INSERT INTO piece(batch, seq, pack, off, len, crc, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        db(batch.0),
+        seq,
+        pack,
+        offset,
+        db(placed.piece.len),
+        placed.piece.crc,
+        placed.small
+    ])?;
+    Ok(())
+}
+
+/// Writes a new batch's row.
+pub(super) fn put_batch(
+    conn: &Connection,
+    row: &OpenRow,
+    named: Option<&(String, String)>,
+) -> Result<(), Fault> {
+    let batch = &row.batch;
+    conn.prepare_cached(
+        "INSERT INTO batch(id, job, version, state, name, key, codec, container, naming, records, bytes, raw, first, last)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?
+    .execute(params![
+        db(batch.id.0),
+        job(batch.job),
+        batch.version,
+        if named.is_some() { "spooled" } else { "open" },
+        named.map(|(name, _)| name),
+        named.map(|(_, key)| key),
+        codec_word(batch.codec),
+        container_word(batch.container),
+        row.naming_row,
+        db(batch.records),
+        db(row.bytes),
+        db(batch.raw),
+        batch.first,
+        batch.last
+    ])?;
+    Ok(())
+}
+
+fn update_batch(conn: &Connection, row: &OpenRow, named: Option<&(String, String)>) -> Result<(), Fault> {
+    let batch = &row.batch;
+    conn.prepare_cached(
+        "UPDATE batch SET state = ?2, name = ?3, key = ?4, records = ?5, bytes = ?6, raw = ?7, first = ?8, last = ?9
+         WHERE id = ?1 AND state = 'open'",
+    )?
+    .execute(params![
+        db(batch.id.0),
+        if named.is_some() { "spooled" } else { "open" },
+        named.map(|(name, _)| name),
+        named.map(|(_, key)| key),
+        db(batch.records),
+        db(row.bytes),
+        db(batch.raw),
+        batch.first,
+        batch.last
+    ])?;
+    Ok(())
+}
+
+impl OpenRow {
+    /// The batch as the sender gets it.
+    pub(super) fn spooled(&self, name: &str, key: &str, body: Option<Vec<Bytes>>) -> Spooled {
+        Spooled {
+            id: self.batch.id,
+            job: self.batch.job,
+            version: self.batch.version,
+            name: name.into(),
+            key: key.into(),
+            codec: self.batch.codec,
+            container: self.batch.container,
+            records: self.batch.records,
+            raw: self.batch.raw,
+            first: self.batch.first,
+            last: self.batch.last,
+            pieces: self.pieces.clone(),
+            body,
+        }
+    }
+}
+
+impl<D: Disk> Ledger<D> {
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Committed, Fault> {
+        self.admit_pieces(commit.batches.iter().map(|batch| length(&batch.piece)))?;
+        let mut draft = Draft::default();
+        let mut next = self.next_batches(&commit.batches, &mut draft)?;
+        self.packs.write(&mut self.disk, &draft)?;
+        self.sync_sources(&commit.log)?;
+        let (progress, rows) = self.next_sources(commit.group, &commit.log);
+        self.transact_commit(commit, &mut next, &draft, &progress, &rows)?;
+        let answer = self.apply_commit(commit, next, &draft, progress, rows)?;
+        self.point("commit.after")?;
+        Ok(answer)
+    }
+
+    /// Refuses pieces that do not fit, before anything is written.
+    pub(super) fn admit_pieces(&mut self, lengths: impl Iterator<Item = u64>) -> Result<(), Fault> {
+        let (mut large, mut rows) = (0, 0);
+        for len in lengths {
+            rows += ROW_BYTES;
+            if len > self.settings.small_bytes { large += len } else { rows += len + len / 16 }
+        }
+        self.admit(large, rows)
+    }
+
+    /// Gives a piece its place: the ledger, or a pack.
+    pub(super) fn place(&mut self, draft: &mut Draft, parts: &[Bytes], seq: u32) -> Result<Placed, Fault> {
+        let (len, crc) = (length(parts), checksum(parts));
+        if len <= self.settings.small_bytes {
+            let small = Some(parts.concat());
+            return Ok(Placed { piece: Piece { at: PieceAt::Ledger { seq }, len, crc }, small });
+        }
+        let (pack, offset) = self.packs.place(&mut self.disk, draft, parts, len)?;
+        Ok(Placed { piece: Piece { at: PieceAt::Pack { pack, offset }, len, crc }, small: None })
+    }
+
+    fn next_batches(&mut self, batches: &[BatchCommit], draft: &mut Draft) -> Result<Vec<Next>, Fault> {
+        let mut next = Vec::with_capacity(batches.len());
+        let mut ids = self.next_batch;
+        for batch in batches {
+            let new = batch.row.is_none();
+            let id = batch.row.unwrap_or_else(|| {
+                ids += 1;
+                BatchId(ids - 1)
+            });
+            let mut row = match batch.row {
+                None => fresh(id, batch),
+                Some(id) => self.open.get(&id).cloned().unwrap_or_else(|| panic!("batch {id:?} is not open")),
+            };
+            debug_assert!(
+                row.batch.job == batch.job && row.batch.codec == batch.codec,
+                "a batch mixes jobs or codecs"
+            );
+            row.batch.records += u64::from(batch.records);
+            row.batch.raw += batch.raw;
+            row.batch.first = row.batch.first.min(batch.first);
+            row.batch.last = row.batch.last.max(batch.last);
+            let placed = match length(&batch.piece) {
+                0 => None,
+                _ => Some(self.place(draft, &batch.piece, row.pieces.len() as u32)?),
+            };
+            if let Some(placed) = &placed {
+                row.bytes += placed.piece.len;
+                row.pieces.push(placed.piece);
+            }
+            assert!(!row.pieces.is_empty(), "a batch of job {:?} without a piece", batch.job);
+            let named = batch.close.then(|| {
+                let key = naming::key(self.id, id);
+                (naming::object_name(&row.naming, &key, row.batch.first, row.batch.last), key)
+            });
+            next.push(Next { row, new, placed, named });
+        }
+        Ok(next)
+    }
+
+    /// P4 (d): what was read of each source is durable before an offset in it is (I5).
+    fn sync_sources(&mut self, log: &[Logged]) -> Result<(), Fault> {
+        let mut sources: Vec<SourceId> = log.iter().map(|logged| logged.source).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        for id in sources {
+            self.point("source.sync.before")?;
+            self.disk.source_sync(id).map_err(|error| {
+                let path =
+                    self.sources.get(&id).map(|row| row.path.display().to_string()).unwrap_or_default();
+                Fault::sync(path, "fdatasync of the followed file", error)
+            })?;
+            self.point("source.sync.after")?;
+        }
+        Ok(())
+    }
+
+    /// Progress with the log added, and the source rows with what was seen of the files (S2: as read).
+    fn next_sources(
+        &self,
+        group: GroupId,
+        log: &[Logged],
+    ) -> (BTreeMap<SourceId, Progress>, BTreeMap<SourceId, SourceRow>) {
+        let mut progress: BTreeMap<SourceId, Progress> = BTreeMap::new();
+        let mut rows: BTreeMap<SourceId, SourceRow> = BTreeMap::new();
+        let mut ends: HashMap<SourceId, u64> = HashMap::new();
+        for logged in log {
+            let id = logged.source;
+            let ranges = progress.entry(id).or_insert_with(|| {
+                let known = self.progress.get(&(group, id));
+                known.unwrap_or_else(|| panic!("I3: source {id:?} has no progress in {group:?}")).clone()
+            });
+            debug_assert!(!ranges.touches(&(logged.start..logged.end)), "I1: {logged:?} is decided twice");
+            ranges.add(logged.start, logged.end, logged.evidence.tail_hash);
+            let row = rows.entry(id).or_insert_with(|| self.sources[&id].clone());
+            let seen = &logged.evidence;
+            if seen.head_len > row.head.len {
+                (row.head.len, row.head.hash) = (seen.head_len, seen.head_hash);
+            }
+            let end = ends.entry(id).or_insert(0);
+            if logged.end >= *end {
+                *end = logged.end;
+                row.size_seen = seen.size_seen.max(logged.end);
+            }
+        }
+        (progress, rows)
+    }
+
+    /// P4 (e).
+    fn transact_commit(
+        &mut self,
+        commit: &Commit,
+        next: &mut [Next],
+        draft: &Draft,
+        progress: &BTreeMap<SourceId, Progress>,
+        rows: &BTreeMap<SourceId, SourceRow>,
+    ) -> Result<(), Fault> {
+        let tx = self.conn.transaction()?;
+        for batch in next.iter_mut() {
+            if batch.new {
+                batch.row.naming_row = naming_row(&tx, &self.namings, &batch.row.naming)?;
+                put_batch(&tx, &batch.row, batch.named.as_ref())?;
+            } else {
+                update_batch(&tx, &batch.row, batch.named.as_ref())?;
+            }
+            if let Some(placed) = &batch.placed {
+                put_piece(&tx, batch.row.batch.id, batch.row.pieces.len() as u32 - 1, placed)?;
+            }
+        }
+        put_packs(&tx, &self.packs, draft)?;
+        for (id, ranges) in progress {
+            debug_assert!(self.progress[&(commit.group, *id)].low <= ranges.low, "I4: progress went back");
+            sources::put_progress(&tx, grp(commit.group), *id, ranges)?;
+        }
+        for row in rows.values() {
+            tx.prepare_cached(
+                "UPDATE source SET head_len = ?2, head_hash = ?3, size_seen = ?4 WHERE id = ?1",
+            )?
+            .execute(params![
+                db(row.id.0),
+                row.head.len,
+                db(row.head.hash),
+                db(row.size_seen)
+            ])?;
+        }
+        point(&mut self.disk, "commit.open")?;
+        point(&mut self.disk, "commit.before")?;
+        Ok(tx.commit()?)
+    }
+
+    fn apply_commit(
+        &mut self,
+        commit: &Commit,
+        next: Vec<Next>,
+        draft: &Draft,
+        progress: BTreeMap<SourceId, Progress>,
+        rows: BTreeMap<SourceId, SourceRow>,
+    ) -> Result<Committed, Fault> {
+        let (mut open, mut spooled) = (Vec::new(), Vec::new());
+        for (asked, Next { row, new, placed, named }) in commit.batches.iter().zip(next) {
+            let id = row.batch.id;
+            if new {
+                self.next_batch = id.0 + 1;
+                self.namings.entry((*row.naming).clone()).or_insert(row.naming_row);
+            }
+            match named {
+                Some((name, key)) => {
+                    let whole = new && placed.is_some();
+                    spooled.push(row.spooled(&name, &key, whole.then(|| asked.piece.clone())));
+                    self.open.remove(&id);
+                }
+                None => {
+                    open.push((asked.open, id));
+                    self.open.insert(id, row);
+                }
+            }
+        }
+        self.let_go(draft)?;
+        let durable = progress.iter().map(|(id, ranges)| (*id, ranges.low)).collect();
+        self.progress.extend(progress.into_iter().map(|(id, ranges)| ((commit.group, id), ranges)));
+        self.sources.extend(rows);
+        self.packs.trim(&mut self.disk)?;
+        self.check_progress_rows();
+        Ok(Committed { group: commit.group, epoch: commit.epoch, open, spooled, durable })
+    }
+}
+
+/// A new batch's row before its first piece. Its naming row is known in the transaction only.
+fn fresh(id: BatchId, batch: &BatchCommit) -> OpenRow {
+    OpenRow {
+        batch: OpenBatch {
+            id,
+            job: batch.job,
+            version: batch.version,
+            codec: batch.codec,
+            container: batch.container,
+            records: 0,
+            raw: 0,
+            first: batch.first,
+            last: batch.last,
+        },
+        naming: Arc::clone(&batch.naming),
+        naming_row: 0,
+        bytes: 0,
+        pieces: Vec::new(),
+    }
+}
+
+/// The row of a naming, made when it is new.
+fn naming_row(conn: &Connection, known: &HashMap<Naming, i64>, naming: &Naming) -> Result<i64, Fault> {
+    if let Some(row) = known.get(naming) {
+        return Ok(*row);
+    }
+    // The no-op update makes the row come back also when it was there.
+    let mut statement = conn.prepare_cached(
+        "INSERT INTO naming(path, suffix, host, job, dataset) VALUES(?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET path = ?1 RETURNING id",
+    )?;
+    let values = params![naming.path, naming.suffix, naming.host, naming.job, naming.dataset];
+    Ok(statement.query_row(values, |row| row.get(0))?)
+}

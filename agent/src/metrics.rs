@@ -1,1 +1,0 @@
-//! metrics: every counter, and how it is shown.

@@ -1,0 +1,343 @@
+//! metrics: every number that the agent tells, and how it is shown (INTERFACE 8).
+//!
+//! Promises: counting never waits for reading; no label ever comes from log content; above 200 jobs the 200 busiest
+//! keep their label and the rest is `other`.
+//! Must not know: who counts, who asks.
+mod delivery;
+mod shard;
+mod table;
+
+pub use delivery::{BatchVerdict, DeliveryCounters, Histogram, JobCounters, UploadStatus};
+pub use shard::ShardCounters;
+pub use table::{Row, Shape, TABLE};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use table::{Samples, Value};
+
+/// What [`Metrics::text`] is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Jobs that keep their label.
+const JOBS_NAMED_MAX: usize = 200;
+/// The label of the others.
+const OTHER: &str = "other";
+
+/// The table of all metrics for `docs/operating.md`.
+pub fn markdown() -> String {
+    let mut out = String::from("| metric | kind | meaning |\n|---|---|---|\n");
+    for row in TABLE {
+        let labels =
+            if row.labels.is_empty() { String::new() } else { format!("{{{}}}", row.labels.join(",")) };
+        let kind = match row.shape {
+            Shape::Facts => "info",
+            Shape::Counter => "counter",
+            Shape::Gauge => "gauge",
+            Shape::Histogram => "histogram",
+        };
+        out.push_str(&format!("| `{}{labels}` | {kind} | {} |\n", row.name, row.help));
+    }
+    out
+}
+
+/// What the numbers are called; fixed while the process lives.
+#[derive(Clone, Debug)]
+pub struct Labels {
+    /// Our version.
+    pub version: &'static str,
+    /// The runtime in use.
+    pub runtime: &'static str,
+    /// The vector instructions in use.
+    pub simd: &'static str,
+    /// Configured names or globs, by the source's number.
+    pub sources: Vec<String>,
+    /// Kinds of repair, by number.
+    pub repairs: &'static [&'static str],
+    /// Reasons of rejects, by number.
+    pub reasons: &'static [&'static str],
+    /// Job names, by the job's number.
+    pub jobs: Vec<String>,
+}
+
+/// All numbers of the agent.
+#[derive(Debug)]
+pub struct Metrics {
+    labels: Labels,
+    shards: Vec<Arc<ShardCounters>>,
+    jobs: Vec<JobCounters>,
+    delivery: DeliveryCounters,
+}
+
+impl Metrics {
+    /// All numbers at zero, for so many shards.
+    pub fn new(labels: Labels, shards: usize) -> Arc<Metrics> {
+        let (l, jobs) = (&labels, labels.jobs.len());
+        let new = || Arc::new(ShardCounters::new(l.sources.len(), l.repairs.len(), l.reasons.len(), jobs));
+        Arc::new(Metrics {
+            shards: (0..shards).map(|_| new()).collect(),
+            jobs: (0..jobs).map(|_| JobCounters::new()).collect(),
+            delivery: DeliveryCounters::default(),
+            labels,
+        })
+    }
+
+    /// The counters of one shard, to be written by it alone.
+    pub fn shard(&self, shard: usize) -> Arc<ShardCounters> {
+        self.shards[shard].clone()
+    }
+    /// All shards' counters, to be read.
+    pub fn shards(&self) -> &[Arc<ShardCounters>] {
+        &self.shards
+    }
+    /// The counters of a job's deliveries, by its number in [`Labels::jobs`].
+    pub fn job(&self, job: usize) -> &JobCounters {
+        &self.jobs[job]
+    }
+    /// The counters of all deliveries together.
+    pub fn delivery(&self) -> &DeliveryCounters {
+        &self.delivery
+    }
+    /// What the numbers are called.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+    /// Sums for `status` and the one line of `run --once`.
+    pub fn totals(&self) -> Totals {
+        let sources = 0..self.labels.sources.len();
+        let sum = |read: &dyn Fn(&ShardCounters) -> u64| self.shards.iter().map(|s| read(s)).sum::<u64>();
+        let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+        Totals {
+            lines_read: sum(&|s| sources.clone().map(|i| s.read_lines(i)).sum()),
+            bytes_read: sum(&|s| sources.clone().map(|i| s.read_bytes(i)).sum()),
+            lag_bytes: sum(&|s| sources.clone().map(|i| s.read_lag(i)).sum()),
+            repaired: sum(&|s| s.read_repaired_records()),
+            rejected: sum(&|s| (0..self.labels.reasons.len()).map(|i| s.read_rejected(i)).sum()),
+            records_delivered: self.jobs.iter().map(|j| load(&j.delivered)).sum(),
+            batches: self.jobs.iter().map(|j| load(&j.batches[BatchVerdict::Delivered as usize])).sum(),
+            raw_bytes: self.jobs.iter().map(|j| load(&j.raw)).sum(),
+            compressed_bytes: self.jobs.iter().map(|j| load(&j.compressed)).sum(),
+            spool_bytes: load(&self.delivery.spool_bytes),
+            spool_limit_bytes: load(&self.delivery.spool_limit),
+            backpressure: load(&self.delivery.backpressure) != 0,
+        }
+    }
+
+    /// The OpenMetrics text of this moment.
+    pub fn text(self: &Arc<Metrics>) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self.clone()));
+        let mut out = String::with_capacity(16 * 1024);
+        text::encode(&mut out, &registry).expect("INVARIANT: a String takes all that is written to it");
+        out
+    }
+
+    fn matched(&self, job: usize) -> u64 {
+        self.shards.iter().map(|shard| shard.read_matched(job)).sum()
+    }
+
+    fn uploads(&self, job: usize) -> Samples {
+        let uploads = self.jobs[job].uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.iter().map(|(status, n)| (vec![status.to_string()], Value::Number(*n))).collect()
+    }
+
+    /// The label of each job.
+    fn job_labels(&self) -> Vec<String> {
+        let matched: Vec<u64> = (0..self.jobs.len()).map(|job| self.matched(job)).collect();
+        let named = busiest(&matched, JOBS_NAMED_MAX);
+        let names = self.labels.jobs.iter().zip(named);
+        names.map(|(name, named)| if named { name.clone() } else { OTHER.to_string() }).collect()
+    }
+}
+
+/// Sums over all sources and jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Lines read.
+    pub lines_read: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes that are there and not read yet.
+    pub lag_bytes: u64,
+    /// Records that were repaired.
+    pub repaired: u64,
+    /// Rejects.
+    pub rejected: u64,
+    /// Records that destinations have.
+    pub records_delivered: u64,
+    /// Batches that destinations have.
+    pub batches: u64,
+    /// Uncompressed bytes of closed batches.
+    pub raw_bytes: u64,
+    /// Bytes of closed batches.
+    pub compressed_bytes: u64,
+    /// Bytes in the spool.
+    pub spool_bytes: u64,
+    /// Bytes that the spool may hold.
+    pub spool_limit_bytes: u64,
+    /// Whether the readers wait.
+    pub backpressure: bool,
+}
+
+/// Which jobs are among the `most` busiest; of equals, the older ones.
+fn busiest(matched: &[u64], most: usize) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..matched.len()).collect();
+    order.sort_by_key(|job| (std::cmp::Reverse(matched[*job]), *job));
+    let mut named = vec![false; matched.len()];
+    order.iter().take(most).for_each(|job| named[*job] = true);
+    named
+}
+
+/// Resident memory of this process, bytes; 0 where the kernel does not say.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        for row in TABLE {
+            // The format puts the ending of a counter and of facts behind the name by itself.
+            let (name, kind) = match row.shape {
+                Shape::Facts => (ending(row.name, "_info"), MetricType::Info),
+                Shape::Counter => (ending(row.name, "_total"), MetricType::Counter),
+                Shape::Gauge => (row.name, MetricType::Gauge),
+                Shape::Histogram => (row.name, MetricType::Histogram),
+            };
+            let mut metric = encoder.encode_descriptor(name, row.help, None, kind)?;
+            for (values, value) in (row.read)(self) {
+                let labels: Vec<(&str, String)> = row.labels.iter().copied().zip(values).collect();
+                match labels.is_empty() || row.shape == Shape::Facts {
+                    true => sample(&mut metric, row.shape, &labels, &value)?,
+                    false => sample(&mut metric.encode_family(&labels)?, row.shape, &labels, &value)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ending(name: &'static str, ending: &str) -> &'static str {
+    name.strip_suffix(ending).expect("INVARIANT: a test checks the endings of all names")
+}
+
+fn sample(
+    metric: &mut MetricEncoder<'_>,
+    shape: Shape,
+    labels: &Vec<(&str, String)>,
+    value: &Value,
+) -> fmt::Result {
+    type NoLabels = [(&'static str, &'static str); 0];
+    match (shape, value) {
+        (Shape::Facts, _) => metric.encode_info(labels),
+        (Shape::Counter, Value::Number(n)) => metric.encode_counter::<NoLabels, u64, f64>(n, None),
+        (_, Value::Number(n)) => metric.encode_gauge(n),
+        (_, Value::Observed(seen)) => {
+            metric.encode_histogram::<NoLabels>(seen.sum, seen.count(), &seen.buckets, None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Fate;
+    use std::time::Duration;
+
+    fn labels(jobs: usize) -> Labels {
+        Labels {
+            version: "0.1.0",
+            runtime: "uring",
+            simd: "avx2",
+            sources: vec!["/var/log/\"a\"\\*.log".into(), "EDGE".into()],
+            repairs: &["bare_word", "hex_escape"],
+            reasons: &["too_long", "not_object"],
+            jobs: (0..jobs).map(|i| format!("job{i}")).collect(),
+        }
+    }
+
+    #[test]
+    fn names_end_as_their_shape_says() {
+        for row in TABLE {
+            assert!(row.name.starts_with("edgepush_"), "{}", row.name);
+            assert_eq!(row.name.ends_with("_total"), row.shape == Shape::Counter, "{}", row.name);
+            assert_eq!(row.name.ends_with("_info"), row.shape == Shape::Facts, "{}", row.name);
+            assert!(!row.help.is_empty() && !row.help.ends_with('.'), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn shards_are_added_up_and_shown() {
+        let metrics = Metrics::new(labels(1), 2);
+        metrics.shard(0).lines_read(1, 5);
+        metrics.shard(1).lines_read(1, 7);
+        metrics.shard(0).source_lag(0, 100);
+        metrics.shard(1).source_lag(0, 11);
+        metrics.shard(1).repaired(1, 3);
+        metrics.shard(0).matched(0, 9);
+        metrics.shard(1).ring_bytes(4096);
+        metrics.job(0).delivered(9, Duration::from_millis(1500));
+        metrics.job(0).verdict(Fate::Delivered);
+        metrics.job(0).batch_bytes(1000, 100);
+        metrics.job(0).uploaded(UploadStatus::Code(204), Duration::from_millis(30));
+        metrics.job(0).uploaded(UploadStatus::Word("timeout"), Duration::from_secs(61));
+        metrics.delivery().spool(1 << 20, 1 << 30);
+        let text = metrics.text();
+        let lines: Vec<&str> = text.lines().collect();
+        for wanted in [
+            "edgepush_build_info{version=\"0.1.0\",runtime=\"uring\",simd=\"avx2\"} 1",
+            "edgepush_lines_read_total{source=\"EDGE\"} 12",
+            "edgepush_source_lag_bytes{source=\"/var/log/\\\"a\\\"\\\\*.log\"} 111",
+            "edgepush_records_repaired_total{kind=\"hex_escape\"} 3",
+            "edgepush_records_matched_total{job=\"job0\"} 9",
+            "edgepush_records_delivered_total{job=\"job0\"} 9",
+            "edgepush_batches_total{job=\"job0\",verdict=\"delivered\"} 1",
+            "edgepush_batch_bytes_total{job=\"job0\",kind=\"compressed\"} 100",
+            "edgepush_uploads_total{job=\"job0\",status=\"204\"} 1",
+            "edgepush_uploads_total{job=\"job0\",status=\"timeout\"} 1",
+            "edgepush_upload_seconds_count{job=\"job0\"} 2",
+            "edgepush_upload_seconds_bucket{le=\"0.05\",job=\"job0\"} 1",
+            "edgepush_upload_seconds_bucket{le=\"+Inf\",job=\"job0\"} 2",
+            "edgepush_delivery_lag_seconds_sum{job=\"job0\"} 1.5",
+            "edgepush_ring_bytes{shard=\"1\"} 4096",
+            "edgepush_spool_limit_bytes 1073741824",
+            "edgepush_backpressure 0",
+        ] {
+            assert!(lines.contains(&wanted), "{wanted} in\n{text}");
+        }
+        assert_eq!(lines.last(), Some(&"# EOF"));
+        let memory = lines.iter().find_map(|l| l.strip_prefix("edgepush_memory_bytes ")).unwrap();
+        assert!(memory.parse::<u64>().unwrap() > 1 << 20);
+        assert_eq!((metrics.totals().lines_read, metrics.totals().lag_bytes), (12, 111));
+    }
+
+    #[test]
+    fn above_200_jobs_the_busiest_keep_their_label() {
+        let metrics = Metrics::new(labels(250), 1);
+        for job in 0..250 {
+            metrics.shard(0).matched(job, if job < 40 { 1 } else { 1000 + job as u64 });
+        }
+        let text = metrics.text();
+        let samples: Vec<&str> =
+            text.lines().filter(|l| l.starts_with("edgepush_records_matched_total{")).collect();
+        assert_eq!(samples.len(), 201);
+        // The rest: 40 with 1 each, and of the 210 others the ten least busy, 40 to 49.
+        let rest = 40 + (40..50).map(|j| 1000 + j).sum::<u64>();
+        assert!(
+            samples.contains(&format!("edgepush_records_matched_total{{job=\"other\"}} {rest}").as_str())
+        );
+        assert!(samples.contains(&"edgepush_records_matched_total{job=\"job50\"} 1050"));
+        assert!(!text.contains("job=\"job49\""));
+        assert!(text.contains("edgepush_upload_seconds_count{job=\"other\"} 0"));
+    }
+
+    #[test]
+    fn of_equals_the_older_are_named() {
+        assert_eq!(busiest(&[1, 5, 1, 5], 3), [true, true, false, true]);
+        assert_eq!(busiest(&[], 3), Vec::<bool>::new());
+    }
+}

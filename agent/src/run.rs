@@ -1,1 +1,0 @@
-//! run: joins the machines, the threads and the queues; the only file that knows them all.

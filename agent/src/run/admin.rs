@@ -1,0 +1,49 @@
+//! admin: what the admin API shows of the running agent.
+use super::shared::Shared;
+use super::start::StartError;
+use crate::api::{self, ApiLimits, ApiState, bind::Bound, health::Health};
+use crate::cli::Exit;
+use crate::config::{self, Config};
+use crate::metrics::Metrics;
+use crate::status::Status;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Binds the admin API if it is wanted.
+pub(super) fn bind(config: &Config, once: bool, state: &Path) -> Result<Option<Bound>, StartError> {
+    let Some(addr) = config.api_of(once) else { return Ok(None) };
+    api::bind::bind(addr, state).map(Some).map_err(|why| StartError::new(Exit::Operator, why))
+}
+
+/// What the server needs, on its way to the delivery thread.
+pub(super) fn state(config: &Config, shared: &Shared, metrics: &Arc<Metrics>, health: &Arc<Health>) -> ApiState {
+    let clock = shared.clock.clone();
+    let status = {
+        let (metrics, health, shared) = (metrics.clone(), health.clone(), shared.clone());
+        move || status(&metrics, &health, &shared)
+    };
+    ApiState {
+        metrics: metrics.clone(),
+        health: health.clone(),
+        token: config.api_token.clone(),
+        status: Box::new(status),
+        clock: Box::new(move || clock.now().mono),
+        limits: ApiLimits::default(),
+    }
+}
+
+fn status(metrics: &Metrics, health: &Health, shared: &Shared) -> Status {
+    let uptime = shared.clock.now().mono;
+    Status {
+        version: config::VERSION.to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: uptime.as_secs(),
+        runtime: metrics.labels().runtime.to_owned(),
+        simd: metrics.labels().simd.to_owned(),
+        ready: health.not_ready().is_none(),
+        stopping: health.is_stopping(),
+        shards_stuck: health.stuck(uptime),
+        backpressure: shared.words.readers_stopped(),
+        ..Status::default()
+    }
+}

@@ -1,0 +1,273 @@
+//! Drives the batcher and the sender on the delivery thread's tokio runtime, and performs uploads.
+//!
+//! Promises: shards' queues are always drained (PROTOCOL P8); nothing here waits for the ledger; a batch is uploaded
+//! only after its commit.
+use super::jobs::Jobs;
+use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
+use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
+use crate::ledger::{LedgerEvent, LedgerReply};
+use crate::metrics::Metrics;
+use crate::protocol::Spooled;
+use crate::queue::{Seat, TaskBell};
+use crate::sender::{SendAction, SendEvent, Sender, Uploads, Uploaded};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How the run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Batches that stay in the spool.
+    pub undelivered: u64,
+}
+
+/// How to end once the source is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// Close every batch (`--once`, `demo`); else they stay open in the ledger.
+    pub close: bool,
+    /// How long to go on delivering once everything is durable; `None`: until all is delivered.
+    pub grace: Option<Duration>,
+    /// The same after a signal.
+    pub stop_grace: Duration,
+}
+
+pub(super) struct Delivery {
+    inbox: Inbox,
+    batcher: Batcher,
+    sender: Sender,
+    uploads: Uploads,
+    metrics: Arc<Metrics>,
+    jobs: Arc<Jobs>,
+    ending: Ending,
+    bodies_bytes_max: u64,
+    finishing: bool,
+    /// Everything is durable since (monotonic).
+    finished: Option<Duration>,
+    todo: VecDeque<Todo>,
+}
+
+/// What the thread wakes up for, beside uploads and the clock.
+struct Inbox {
+    shared: Shared,
+    to_ledger: Outbox<ToLedger>,
+    to_source: Outbox<ToSource>,
+    stopping: bool,
+}
+
+impl Inbox {
+    fn look(&self) -> Option<()> {
+        let shared = &self.shared;
+        let something = !shared.replies.is_empty()
+            || !shared.from_source.is_empty()
+            || shared.up.iter().any(|queue| !queue.is_empty())
+            || self.to_ledger.can_flush()
+            || self.to_source.can_flush()
+            || !self.stopping && shared.words.stop.load(Ordering::Acquire);
+        something.then_some(())
+    }
+}
+
+enum Todo {
+    Batch(BatcherEvent),
+    Send(SendEvent),
+}
+
+impl Delivery {
+    #[allow(clippy::too_many_arguments, reason = "the parts of the thread, joined once")]
+    pub(super) fn new(
+        shared: Shared,
+        batcher: Batcher,
+        sender: Sender,
+        uploads: Uploads,
+        metrics: Arc<Metrics>,
+        jobs: Arc<Jobs>,
+        ending: Ending,
+        bodies_bytes_max: u64,
+    ) -> Delivery {
+        let (to_ledger, to_source) =
+            (Outbox::new(shared.to_ledger.clone()), Outbox::new(shared.to_source.clone()));
+        Delivery {
+            inbox: Inbox { shared, to_ledger, to_source, stopping: false },
+            batcher,
+            sender,
+            uploads,
+            metrics,
+            jobs,
+            ending,
+            bodies_bytes_max,
+            finishing: false,
+            finished: None,
+            todo: VecDeque::new(),
+        }
+    }
+
+    /// Runs until the agent has ended; `spooled` is what the last run left.
+    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>) -> Ended {
+        self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
+        self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
+        loop {
+            self.work();
+            if let Some(ended) = self.ended() {
+                return ended;
+            }
+            let until = self.deadline().map(|at| tokio::time::Instant::from_std(self.inbox.shared.clock.instant(at)));
+            let timer = async {
+                match until {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (uploads, inbox) = (&mut self.uploads, &self.inbox);
+            tokio::select! {
+                biased;
+                uploaded = uploads.next() => self.uploaded(uploaded),
+                () = bell.until(|| inbox.look()) => {}
+                () = timer => {
+                    self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
+                    self.todo.push_back(Todo::Send(SendEvent::Tick));
+                }
+            }
+            self.collect();
+        }
+    }
+
+    /// Takes what lies in the queues.
+    fn collect(&mut self) {
+        self.inbox.to_ledger.flush();
+        self.inbox.to_source.flush();
+        while let Some(reply) = self.inbox.shared.replies.try_pop() {
+            self.reply(reply);
+        }
+        for queue in &*self.inbox.shared.up {
+            while let Some(message) = queue.try_pop() {
+                self.todo.push_back(Todo::Batch(BatcherEvent::Shard(message)));
+            }
+        }
+        while let Some(said) = self.inbox.shared.from_source.try_pop() {
+            match said {
+                FromSource::SealNow => self.todo.push_back(Todo::Batch(BatcherEvent::SealNow)),
+                FromSource::Done => self.finish(),
+            }
+        }
+        if self.inbox.shared.words.stop.load(Ordering::Acquire) && !std::mem::replace(&mut self.inbox.stopping, true) {
+            self.todo.push_back(Todo::Send(SendEvent::Stop));
+        }
+    }
+
+    fn finish(&mut self) {
+        if !std::mem::replace(&mut self.finishing, true) {
+            let close = self.ending.close;
+            self.todo.push_back(Todo::Batch(BatcherEvent::Finish { close }));
+        }
+    }
+
+    fn reply(&mut self, reply: LedgerReply) {
+        match reply {
+            LedgerReply::Committed(committed) => self.todo.push_back(Todo::Batch(BatcherEvent::Committed(committed))),
+            LedgerReply::Judged(ids) => self.todo.push_back(Todo::Send(SendEvent::Durable(ids))),
+            LedgerReply::Split { parent, children } => {
+                self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
+            }
+            LedgerReply::Registered(_) | LedgerReply::Space(_) | LedgerReply::NoSpace(_) => {
+                unreachable!("INVARIANT: the ledger's driver keeps these")
+            }
+        }
+    }
+
+    fn uploaded(&mut self, uploaded: Uploaded) {
+        match uploaded {
+            Uploaded::Outcome { id, verdict } => {
+                self.todo.push_back(Todo::Send(SendEvent::Outcome { id, verdict }));
+            }
+            Uploaded::Split { parent, children } => {
+                self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Split { parent, children }));
+            }
+        }
+    }
+
+    /// Steps the machines until nothing is left to do now.
+    fn work(&mut self) {
+        let (mut batch, mut send) = (Vec::new(), Vec::new());
+        while let Some(todo) = self.todo.pop_front() {
+            let now = self.inbox.shared.clock.now();
+            match todo {
+                Todo::Batch(event) => self.batcher.step(now, event, &mut batch),
+                Todo::Send(event) => self.sender.step(now, event, &mut send),
+            }
+            for action in batch.drain(..) {
+                self.batcher_action(action);
+            }
+            for action in send.drain(..) {
+                self.sender_action(action);
+            }
+        }
+    }
+
+    fn batcher_action(&mut self, action: BatcherAction) {
+        let words = &self.inbox.shared.words;
+        match action {
+            BatcherAction::Seal { epoch, .. } => {
+                words.seal.store(epoch, Ordering::Release);
+                self.inbox.shared.ring_shards();
+            }
+            BatcherAction::Commit(commit) => self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit))),
+            BatcherAction::Spooled(mut spooled) => {
+                self.keep_bodies(&mut spooled);
+                self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
+            }
+            BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
+            BatcherAction::Readers { stop } => {
+                words.uncommitted_full.store(stop, Ordering::Release);
+                self.inbox.shared.shard_bells[0].ring();
+            }
+            BatcherAction::Finished => self.finished = Some(self.inbox.shared.clock.now().mono),
+        }
+    }
+
+    /// Bodies stay in memory from their commit to their upload only as far as there is memory for them.
+    fn keep_bodies(&self, spooled: &mut [Spooled]) {
+        let mut held = self.sender.bodies_bytes();
+        for batch in spooled {
+            let bytes: u64 = batch.body.iter().flatten().map(|b| b.len() as u64).sum();
+            if held + bytes > self.bodies_bytes_max {
+                batch.body = None;
+            } else {
+                held += bytes;
+            }
+        }
+    }
+
+    fn sender_action(&mut self, action: SendAction) {
+        match action {
+            SendAction::Upload { batch, attempt } => {
+                self.uploads.start(self.jobs.destination(batch.job), batch, attempt);
+            }
+            SendAction::Judge(judged) => {
+                self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
+            }
+            SendAction::Split { batch } => self.uploads.split(batch),
+            SendAction::Wake { .. } => {}
+            SendAction::Notice(notice) => tracing::warn!("{notice}"),
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let grace = self.finished.and_then(|at| self.grace().map(|grace| at + grace));
+        [self.batcher.deadline(), self.sender.deadline(), grace].into_iter().flatten().min()
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        if self.inbox.stopping { Some(self.ending.stop_grace) } else { self.ending.grace }
+    }
+
+    /// Whether the run is over: everything is durable, and delivered or out of time.
+    fn ended(&self) -> Option<Ended> {
+        let at = self.finished?;
+        let pending = self.sender.pending() as u64;
+        let late = self.grace().is_some_and(|grace| self.inbox.shared.clock.now().mono >= at + grace);
+        let idle = self.inbox.stopping && self.sender.in_flight() == 0;
+        (pending == 0 || late || idle).then_some(Ended { undelivered: pending })
+    }
+}

@@ -1,0 +1,72 @@
+//! run: joins the machines, the threads and the queues; the only room that knows them all.
+//!
+//! | thread | runs | may block |
+//! |---|---|---|
+//! | `shard-N`, pinned | the runtime of [`crate::rt`]: shard loop; on shard 0 also the file source | never |
+//! | `delivery` | tokio: batcher, sender, uploads, admin API | never |
+//! | `ledger` | SQLite and spool writes | yes |
+//! | `signals` | waits for signals | yes |
+//! | main | start, watchdog, end | yes |
+//!
+//! Promises: the exit codes of INTERFACE 1; at the end everything read is durable.
+mod admin;
+mod clock;
+mod counters;
+mod delivery;
+mod jobs;
+mod ledger;
+mod shard;
+mod shared;
+mod signals;
+mod start;
+mod tail;
+
+pub use delivery::{Ended, Ending};
+pub use start::{Running, StartError, start};
+
+use crate::cli::{Exit, RunArgs};
+use crate::config::Config;
+use std::time::Duration;
+
+/// `edgepush run [--once]`.
+pub fn run(config: Config, flags: RunArgs) -> Exit {
+    let ending = Ending {
+        close: flags.once,
+        grace: config.once_timeout,
+        stop_grace: config.stop_timeout.saturating_sub(STOP_MARGIN),
+    };
+    let running = match start(&config, flags.once, ending) {
+        Ok(running) => running,
+        Err(error) => {
+            crate::cli::complain(&format!("edgepush: {error}\n"));
+            return error.exit();
+        }
+    };
+    signals::listen(running.stopper());
+    let metrics = running.metrics();
+    let ended = running.join();
+    if !flags.once {
+        return Exit::Done;
+    }
+    let exit = if ended.undelivered == 0 { Exit::Done } else { Exit::Failed };
+    crate::cli::print(&once_line(&metrics.totals(), &ended), exit)
+}
+
+/// What is left of the stop time-out for joining threads.
+const STOP_MARGIN: Duration = Duration::from_millis(500);
+
+/// The one line that `run --once` prints (INTERFACE 2).
+fn once_line(totals: &crate::metrics::Totals, ended: &Ended) -> String {
+    let line = serde_json::json!({
+        "lines_read": totals.lines_read,
+        "records_delivered": totals.records_delivered,
+        "records_filtered": 0,
+        "rejected": totals.rejected,
+        "repaired": totals.repaired,
+        "batches": totals.batches,
+        "bytes_in": totals.bytes_read,
+        "bytes_out": totals.compressed_bytes,
+        "undelivered_batches": ended.undelivered,
+    });
+    format!("{line}\n")
+}

@@ -1,0 +1,66 @@
+//! Drives one shard's machine: takes chunks and seals, pushes what it makes.
+//!
+//! Promises: between two chunks the shard looks whether a seal was asked for; it pauses after each chunk, so no other
+//! task of its core waits longer than one chunk takes (≤ 2 ms).
+use super::counters::Published;
+use super::shared::Shared;
+use crate::protocol::GroupId;
+use crate::queue::{LocalBell, Seat};
+use crate::rt::Rt;
+use crate::shard_loop::{ShardEvent, ShardLoop};
+use edgepush_shard::chunk::Chunk;
+use edgepush_shard::segment::FromShard;
+use std::sync::atomic::Ordering;
+
+enum Next {
+    Seal(u64),
+    Chunk(Chunk),
+    End,
+}
+
+/// Runs until the shards are told to end.
+pub async fn drive(rt: Rt, bell: LocalBell, shared: Shared, mut machine: ShardLoop, mut published: Published) {
+    let up = shared.up[rt.shard()].clone();
+    let mut sealed = 0;
+    let mut push = Vec::new();
+    loop {
+        match bell.until(|| next(&shared, sealed)).await {
+            Next::End => return,
+            Next::Seal(epoch) => {
+                machine.step(shared.clock.now(), ShardEvent::Seal { group: GroupId::MAIN, epoch }, &mut push);
+                sealed = epoch;
+                send(&up, &bell, &mut push).await;
+            }
+            Next::Chunk(chunk) => {
+                machine.step(shared.clock.now(), ShardEvent::Chunk(chunk), &mut push);
+                published.publish(machine.counts(), machine.ring_bytes());
+                send(&up, &bell, &mut push).await;
+                shared.words.processed.fetch_add(1, Ordering::AcqRel);
+                // The source waits for the last chunk's end before it says that it is done.
+                if shared.words.all_processed() {
+                    shared.shard_bells[0].ring();
+                }
+                rt.pause().await;
+            }
+        }
+    }
+}
+
+fn next(shared: &Shared, sealed: u64) -> Option<Next> {
+    let epoch = shared.words.seal.load(Ordering::Acquire);
+    if epoch > sealed {
+        return Some(Next::Seal(epoch));
+    }
+    if let Some(chunk) = shared.chunks.try_pop() {
+        return Some(Next::Chunk(chunk));
+    }
+    shared.words.shards_end.load(Ordering::Acquire).then_some(Next::End)
+}
+
+async fn send(up: &crate::queue::Queue<FromShard>, bell: &LocalBell, push: &mut Vec<FromShard>) {
+    for message in push.drain(..) {
+        if up.push(bell, message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the threads of one agent share: queues, bells, and a few words that say stop or seal.
+//!
+//! Promises: nothing here is locked; every queue is bounded.
+//! Must not know: what the machines decide.
+use super::clock::Clock;
+use crate::ledger::{LedgerEvent, LedgerReply};
+use crate::protocol::SourceId;
+use crate::queue::{Bell, Queue};
+use edgepush_shard::chunk::Chunk;
+use edgepush_shard::segment::FromShard;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What the ledger thread is asked for.
+pub enum ToLedger {
+    /// An event of the machine.
+    Event(LedgerEvent),
+    /// A followed file, so that it can be synced before a commit names an offset in it.
+    Attach(SourceId, Arc<File>),
+    /// A followed file was closed.
+    Detach(SourceId),
+}
+
+/// What the source hears.
+pub enum ToSource {
+    /// New files have their rows.
+    Registered(Vec<(u64, SourceId, u64)>),
+    /// Everything below these offsets is durable.
+    Durable(Vec<(SourceId, u64)>),
+}
+
+/// What the source says to the batcher.
+pub enum FromSource {
+    /// A followed file was renamed, unlinked, replaced or truncated.
+    SealNow,
+    /// Everything was read (`--once`) or reading has stopped, and every chunk is processed.
+    Done,
+}
+
+/// Words that one thread writes and others read.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// The epoch that shards are asked to end; 0 = none yet.
+    pub seal: AtomicU64,
+    /// The agent is to stop: readers stop, what was read becomes durable, no upload begins.
+    pub stop: AtomicBool,
+    /// Readers stop; what was read is delivered.
+    pub drain: AtomicBool,
+    /// Readers stand still: too much is uncommitted.
+    pub uncommitted_full: AtomicBool,
+    /// Readers stand still: the spool is full, or the disk.
+    pub spool_full: AtomicBool,
+    /// Chunks that the source emitted.
+    pub emitted: AtomicU64,
+    /// Chunks that shards have processed.
+    pub processed: AtomicU64,
+    /// Shards end.
+    pub shards_end: AtomicBool,
+}
+
+impl Words {
+    /// Whether the readers must stand still (metric `edgepush_backpressure`).
+    pub fn readers_stopped(&self) -> bool {
+        self.uncommitted_full.load(Ordering::Relaxed) || self.spool_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing more is to be read.
+    pub fn ending(&self) -> bool {
+        self.stop.load(Ordering::Acquire) || self.drain.load(Ordering::Acquire)
+    }
+
+    /// Whether every chunk that was emitted is processed.
+    pub fn all_processed(&self) -> bool {
+        self.processed.load(Ordering::Acquire) == self.emitted.load(Ordering::Acquire)
+    }
+}
+
+/// The queues and bells of one agent; cloned to every thread.
+#[derive(Clone)]
+pub struct Shared {
+    /// The clock.
+    pub clock: Arc<Clock>,
+    /// Words.
+    pub words: Arc<Words>,
+    /// Chunks, for whichever shard is free.
+    pub chunks: Queue<Chunk>,
+    /// From each shard to the batcher.
+    pub up: Arc<[Queue<FromShard>]>,
+    /// To the ledger thread.
+    pub to_ledger: Queue<ToLedger>,
+    /// From the ledger to the delivery thread.
+    pub replies: Queue<LedgerReply>,
+    /// From the ledger and the batcher to the source.
+    pub to_source: Queue<ToSource>,
+    /// From the source to the batcher.
+    pub from_source: Queue<FromSource>,
+    /// The shards' bells.
+    pub shard_bells: Arc<[Bell]>,
+    /// The delivery thread's bell.
+    pub delivery_bell: Bell,
+}
+
+/// Chunks that wait for a shard, beside one per shard.
+const CHUNKS_BESIDE: usize = 2;
+/// Messages between threads; the protocol keeps far fewer outstanding.
+const MESSAGES: usize = 256;
+/// Segments of one shard that wait for the batcher.
+const SEGMENTS: usize = 64;
+
+impl Shared {
+    /// Queues between `shard_bells`, the delivery thread and the ledger thread.
+    pub fn new(shard_bells: Vec<Bell>, delivery: &Bell, ledger: &Bell, clock: Arc<Clock>) -> Shared {
+        let source = &shard_bells[..1];
+        let up = shard_bells.iter().map(|b| Queue::new(SEGMENTS, std::slice::from_ref(delivery), std::slice::from_ref(b)));
+        Shared {
+            clock,
+            words: Arc::default(),
+            chunks: Queue::new(shard_bells.len() + CHUNKS_BESIDE, &shard_bells, source),
+            up: up.collect(),
+            to_ledger: Queue::new(MESSAGES, std::slice::from_ref(ledger), &[delivery.clone(), source[0].clone()]),
+            replies: Queue::new(MESSAGES, std::slice::from_ref(delivery), std::slice::from_ref(ledger)),
+            to_source: Queue::new(MESSAGES, source, &[delivery.clone(), ledger.clone()]),
+            from_source: Queue::new(MESSAGES, std::slice::from_ref(delivery), source),
+            delivery_bell: delivery.clone(),
+            shard_bells: shard_bells.into(),
+        }
+    }
+
+    /// Wakes every shard after a word was written.
+    pub fn ring_shards(&self) {
+        self.shard_bells.iter().for_each(Bell::ring);
+    }
+
+    /// Ends reading; what was read is delivered.
+    pub fn drain(&self) {
+        self.words.drain.store(true, Ordering::Release);
+        self.ring_shards();
+    }
+
+    /// Asks the agent to stop.
+    pub fn stop(&self) {
+        self.words.stop.store(true, Ordering::Release);
+        self.ring_shards();
+        self.delivery_bell.ring();
+    }
+}
+
+/// Puts what it is given into a queue as there is room; never blocks. What waits here is bounded by the protocol.
+pub struct Outbox<T> {
+    queue: Queue<T>,
+    waiting: std::collections::VecDeque<T>,
+}
+
+impl<T> Outbox<T> {
+    /// An outbox for a queue.
+    pub fn new(queue: Queue<T>) -> Outbox<T> {
+        Outbox { queue, waiting: std::collections::VecDeque::new() }
+    }
+
+    /// Puts a value behind those that wait.
+    pub fn put(&mut self, item: T) {
+        self.waiting.push_back(item);
+        self.flush();
+    }
+
+    /// Moves what there is room for.
+    pub fn flush(&mut self) {
+        while let Some(item) = self.waiting.pop_front() {
+            if let Err(crate::queue::Refused::Full(item)) = self.queue.try_push(item) {
+                self.waiting.push_front(item);
+                return;
+            }
+        }
+    }
+
+    /// Whether something waits that there is room for.
+    pub fn can_flush(&self) -> bool {
+        !self.waiting.is_empty() && self.queue.len() < self.queue.items_max()
+    }
+}

@@ -1,0 +1,333 @@
+//! start: opens what must be open, makes the machines, starts the threads; and ends them in order.
+//!
+//! Promises: nothing is started before everything that an operator may have got wrong is checked; threads end in the
+//! order in which they need one another: source, shards, delivery, ledger.
+use super::clock::Clock;
+use super::counters::Published;
+use super::delivery::{Delivery, Ended, Ending};
+use super::jobs::Jobs;
+use super::shared::Shared;
+use super::{ledger, shard, tail};
+use crate::api::{self, bind::Bound, health::Health};
+use crate::batcher::{Batcher, BatcherSettings};
+use crate::cli::Exit;
+use crate::config::{Config, RuntimeChoice};
+use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Reserve, StateDir};
+use crate::metrics::Metrics;
+use crate::queue;
+use crate::rt::{self, ShardSpec, ShardThread};
+use crate::sender::{Sender, Uploads};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Why the agent did not start.
+#[derive(Debug)]
+pub struct StartError {
+    exit: Exit,
+    text: String,
+}
+
+impl StartError {
+    pub(super) fn new(exit: Exit, text: impl Into<String>) -> StartError {
+        StartError { exit, text: text.into() }
+    }
+
+    fn coded(code: u8, why: &dyn fmt::Display) -> StartError {
+        let exit = match code {
+            2 => Exit::Operator,
+            3 => Exit::Held,
+            _ => Exit::Failed,
+        };
+        StartError::new(exit, why.to_string())
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A running agent.
+pub struct Running {
+    shared: Shared,
+    metrics: Arc<Metrics>,
+    shards: Vec<ShardThread>,
+    delivery: JoinHandle<()>,
+    ledger: JoinHandle<()>,
+    ended: Receiver<Ended>,
+    _state: StateDir,
+}
+
+/// Opens and starts everything.
+///
+/// # Errors
+/// Another agent, an unusable state directory, a runtime that was demanded and is refused, a wrong destination.
+pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, StartError> {
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let clock = Arc::new(Clock::start());
+    let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
+    let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
+    tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
+    let (ledger, recovered) = open_ledger(config, &state, &clock)?;
+    let jobs = Arc::new(Jobs::new(config, &state, &recovered).map_err(|e| StartError::new(Exit::Operator, e))?);
+    let metrics = Metrics::new(jobs.labels(config, chosen.backend), config.cpus.len());
+    let parts = Parts::new(config.cpus.len(), clock)?;
+    let shared = parts.shared.clone();
+    let api = super::admin::bind(config, once, state.path())?;
+
+    let (say_ended, ended) = std::sync::mpsc::channel();
+    let ledger = spawn("ledger", {
+        let (shared, metrics) = (shared.clone(), metrics.clone());
+        let bell = parts.ledger;
+        move || ledger::drive(shared, &bell.attach(), ledger, metrics)
+    })?;
+    let tail = tail::Plan::new(config, once, recovered.sources.clone(), recovered.first_start);
+    let shards = start_shards(config, &shared, &metrics, &jobs, parts.shards, chosen.backend, tail)?;
+    let health = Health::new(metrics.shards());
+    health.ledger_open();
+    let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health));
+    let delivery = spawn("delivery", {
+        let (shared, metrics) = (shared.clone(), metrics.clone());
+        let bell = parts.delivery;
+        let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
+        move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tracing::error!("the delivery thread has no runtime: {error}");
+                    std::process::exit(1);
+                }
+            };
+            let local = tokio::task::LocalSet::new();
+            let ended = local.block_on(&runtime, async move {
+                let delivery = assemble(&config, shared, metrics, jobs, &recovered, reader, ending);
+                serve(api, admin);
+                delivery.drive(bell, recovered.spooled).await
+            });
+            drop(say_ended.send(ended));
+        }
+    })?;
+    crate::notify::ready("following");
+    Ok(Running { shared, metrics, shards, delivery, ledger, ended, _state: state })
+}
+
+/// Starts the admin API; its address file goes with it.
+fn serve(bound: Option<Bound>, state: Arc<api::ApiState>) {
+    let Some(bound) = bound else { return };
+    match bound.listener() {
+        Ok(listener) => {
+            tokio::task::spawn_local(async move {
+                api::serve(listener, state).await;
+                drop(bound);
+            });
+        }
+        Err(error) => tracing::warn!("the admin API does not run: {error}"),
+    }
+}
+
+/// A core's ring (limit of RULINGS 7: 16 MB per shard in all).
+pub(super) const RING_BYTES: usize = 8 << 20;
+
+/// Bells and queues, with the ends that move to their threads.
+struct Parts {
+    shared: Shared,
+    shards: Vec<queue::BellFd>,
+    delivery: queue::TaskBell,
+    ledger: queue::ThreadBellSeat,
+}
+
+impl Parts {
+    fn new(shards: usize, clock: Arc<Clock>) -> Result<Parts, StartError> {
+        let (mut bells, mut fds) = (Vec::new(), Vec::new());
+        for _ in 0..shards {
+            let (bell, fd) =
+                queue::bell().map_err(|e| StartError::new(Exit::Failed, format!("no bell for a shard: {e}")))?;
+            bells.push(bell);
+            fds.push(fd);
+        }
+        let (delivery_bell, delivery) = queue::task_bell();
+        let (ledger_bell, ledger) = queue::thread_bell();
+        let shared = Shared::new(bells, &delivery_bell, &ledger_bell, clock);
+        Ok(Parts { shared, shards: fds, delivery, ledger })
+    }
+}
+
+fn open_ledger(
+    config: &Config,
+    state: &StateDir,
+    clock: &Clock,
+) -> Result<(Ledger<OsDisk>, Recovered), StartError> {
+    let settings = LedgerSettings {
+        limit_bytes: config.spool_max.0,
+        reserve: match config.disk_reserve {
+            crate::config::Reserve::Percent(percent) => Reserve::Percent(percent),
+            crate::config::Reserve::Bytes(bytes) => Reserve::Bytes(bytes.0),
+        },
+        ..LedgerSettings::of_host()
+    };
+    let conn = state.connect().map_err(|e| StartError::coded(e.exit_code(), &e))?;
+    let opened = Ledger::open(conn, state.disk(), settings, clock.now());
+    let (ledger, recovered) = opened.map_err(|e| StartError::coded(e.exit_code(), &e))?;
+    if recovered.space.reserve_hit {
+        tracing::warn!("the disk is below EDGEPUSH_DISK_RESERVE: running with the minimum spool until space is free");
+    }
+    Ok((ledger, recovered))
+}
+
+fn start_shards(
+    config: &Config,
+    shared: &Shared,
+    metrics: &Arc<Metrics>,
+    jobs: &Jobs,
+    bells: Vec<queue::BellFd>,
+    backend: rt::Backend,
+    tail: tail::Plan,
+) -> Result<Vec<ShardThread>, StartError> {
+    let mut tail = Some(tail);
+    let mut threads = Vec::new();
+    for (index, bell) in bells.into_iter().enumerate() {
+        let spec = ShardSpec { index, cpu: Some(config.cpus[index]), backend };
+        let machine = jobs.shard_loop(index);
+        let published = Published::new(metrics.shard(index), config.sources.len(), jobs.len());
+        let (shared, metrics, tail) = (shared.clone(), metrics.clone(), tail.take());
+        let thread = rt::spawn_shard(spec, move |rt| async move {
+            let bell = bell.attach(&rt);
+            if let Some(plan) = tail {
+                rt.spawn_local(tail::drive(rt.clone(), bell.clone(), shared.clone(), metrics, plan));
+            }
+            shard::drive(rt, bell, shared, machine, published).await;
+        });
+        threads.push(thread.map_err(|e| StartError::new(Exit::Failed, e.to_string()))?);
+    }
+    Ok(threads)
+}
+
+fn choice(said: RuntimeChoice) -> rt::Choice {
+    match said {
+        RuntimeChoice::Auto => rt::Choice::Auto,
+        RuntimeChoice::Uring => rt::Choice::Uring,
+        RuntimeChoice::Threads => rt::Choice::Threads,
+    }
+}
+
+/// The machines of the delivery thread.
+fn assemble(
+    config: &Config,
+    shared: Shared,
+    metrics: Arc<Metrics>,
+    jobs: Arc<Jobs>,
+    recovered: &Recovered,
+    reader: crate::ledger::SpoolReader,
+    ending: Ending,
+) -> Delivery {
+    let now = shared.clock.now();
+    let settings = BatcherSettings {
+        shards: config.cpus.len(),
+        commit_interval: config.commit_interval,
+        uncommitted_bytes_max: uncommitted_bytes_max(config),
+    };
+    let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
+    let sender = Sender::new(jobs.send_jobs(), now.wall as u64);
+    let uploads = Uploads::new(Arc::new(reader), config.memory_max.0 / 8);
+    Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending, config.memory_max.0 / 8)
+}
+
+/// An eighth of the spool (PROTOCOL P8), and of the memory.
+fn uncommitted_bytes_max(config: &Config) -> u64 {
+    (config.spool_max.0 / 8).min(config.memory_max.0 / 8)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(run);
+    spawned.map_err(|e| StartError::new(Exit::Failed, format!("no thread for the {name}: {e}")))
+}
+
+/// Asks a running agent to end.
+#[derive(Clone)]
+pub struct Stopper(Shared);
+
+impl Stopper {
+    /// Readers stop, what was read becomes durable, no upload begins.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Readers stop, what was read is delivered.
+    pub fn drain(&self) {
+        self.0.drain();
+    }
+}
+
+impl Running {
+    /// The handle that ends it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.shared.clone())
+    }
+
+    /// Its counters.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Waits until it has ended, watching its shards meanwhile.
+    pub fn join(self) -> Ended {
+        let mut watch = Watchdog::new(&self.shards);
+        let ended = loop {
+            match self.ended.recv_timeout(WATCH_EVERY) {
+                Ok(ended) => break ended,
+                Err(RecvTimeoutError::Timeout) => watch.look(&self.shards),
+                Err(RecvTimeoutError::Disconnected) => panic!("the delivery thread has died"),
+            }
+        };
+        crate::notify::stopping(Duration::from_secs(10));
+        self.shared.words.shards_end.store(true, Ordering::Release);
+        self.shared.ring_shards();
+        for thread in self.shards {
+            if let Err(why) = thread.join() {
+                panic!("a shard has died: {why}");
+            }
+        }
+        self.shared.to_ledger.close();
+        for (name, thread) in [("delivery", self.delivery), ("ledger", self.ledger)] {
+            assert!(thread.join().is_ok(), "the {name} thread has died");
+        }
+        ended
+    }
+}
+
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// A shard that has not ticked for so long is dead: the supervisor must restart the agent.
+const DEAD_AFTER: Duration = Duration::from_secs(10);
+
+/// Sees whether every shard still ticks.
+struct Watchdog {
+    ticks: Vec<u64>,
+    still: Vec<Duration>,
+}
+
+impl Watchdog {
+    fn new(shards: &[ShardThread]) -> Watchdog {
+        Watchdog { ticks: vec![0; shards.len()], still: vec![Duration::ZERO; shards.len()] }
+    }
+
+    fn look(&mut self, shards: &[ShardThread]) {
+        for (at, shard) in shards.iter().enumerate() {
+            let ticks = shard.ticks();
+            let stands = ticks == self.ticks[at];
+            self.still[at] = if stands { self.still[at] + WATCH_EVERY } else { Duration::ZERO };
+            self.ticks[at] = ticks;
+            assert!(self.still[at] < DEAD_AFTER, "shard {at} has not ticked for {DEAD_AFTER:?}");
+        }
+        crate::notify::alive();
+    }
+}

@@ -1,1 +1,0 @@
-//! traffic: realistic edge access logs, deterministic in their seed.

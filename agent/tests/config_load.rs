@@ -1,0 +1,437 @@
+//! Settings as an operator writes them, through the public door: `config::load` and `config::read`.
+#![allow(clippy::unwrap_used)]
+use edgepush::config::keys::{KEYS, Parse, Preset, Privacy};
+use edgepush::config::{
+    Around, Bytes, Config, CoreSpec, Format, Host, Level, LogFormat, LogLevel, Needs, Origin, Problem,
+    Reserve, RuntimeChoice, SimdChoice, SourceKind, Start, load, read, show,
+};
+use edgepush_shard::batch::Container;
+use edgepush_shard::codec::CodecKind;
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+fn host() -> Host {
+    Host { root: true, hostname: "edge1".into(), cpus: vec![0, 1, 2, 3], cpu_quota: None, memory_limit: None }
+}
+
+fn no_files(path: &Path) -> io::Result<String> {
+    panic!("no file is read here, but {}", path.display())
+}
+
+fn around(host: Host) -> Around<'static> {
+    Around { host, read: &no_files, destination: |_| Ok(()) }
+}
+
+fn pairs(said: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    said.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn loaded(said: &[(&str, &str)]) -> Config {
+    load(pairs(said), &around(host()), Needs::Nothing).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn refused(said: &[(&str, &str)]) -> Vec<String> {
+    let problems = load(pairs(said), &around(host()), Needs::Nothing).unwrap_err();
+    problems.iter().map(Problem::to_string).collect()
+}
+
+#[test]
+fn nothing_said_is_a_whole_configuration() {
+    let c =
+        loaded(&[("PATH", "/bin"), ("EDGEPUSH_CODEC", ""), ("EDGEPUSH_UNKNOWN", ""), ("EDGEPUSHED", "x")]);
+    assert!(c.sources.is_empty());
+    assert_eq!((c.start, c.line_max), (Start::Beginning, 1 << 20));
+    assert_eq!((c.destination.expose(), c.fields), ("archive:", None));
+    assert_eq!((c.batch_records, c.batch_bytes, c.batch_interval), (100_000, None, Duration::from_secs(30)));
+    assert_eq!((c.codec, c.level, c.gzip), (CodecKind::Gzip, Level::Fast, None));
+    assert_eq!(
+        (c.cores, c.cpus, c.runtime, c.simd),
+        (CoreSpec::Count(1), vec![0], RuntimeChoice::Auto, SimdChoice::Auto)
+    );
+    assert_eq!(c.state_dir, Path::new("/var/lib/edgepush"));
+    assert_eq!((c.commit_interval, c.spool_max), (Duration::from_secs(30), Bytes(10_000_000_000)));
+    assert_eq!((c.rejects_max, c.disk_reserve), (Bytes(1_000_000_000), Reserve::Percent(10)));
+    assert_eq!((c.memory_max, c.uploads, c.egress_max), (Bytes(256_000_000), 4, None));
+    assert_eq!((c.api, c.api_said), (Some("127.0.0.1:9600".parse().unwrap()), false));
+    assert!(c.api_token.is_none());
+    assert_eq!((c.hostname.as_str(), c.log, c.log_format), ("edge1", LogLevel::Info, LogFormat::Text));
+    assert_eq!((c.stop_timeout, c.once_timeout), (Duration::from_secs(10), None));
+    assert!(c.warnings.is_empty());
+}
+
+#[test]
+fn every_setting_can_be_said() {
+    let c = loaded(&[
+        ("EDGEPUSH_SOURCES", r"file:/var/log/a\,b/*.log , file:/var/log/c"),
+        ("EDGEPUSH_SOURCE_EDGE_2", "file:/srv/x,y"),
+        ("EDGEPUSH_FORMAT", "json"),
+        ("EDGEPUSH_FORMAT_EDGE_2", "auto"),
+        ("EDGEPUSH_START", "end"),
+        ("EDGEPUSH_LINE_MAX", "64KiB"),
+        ("EDGEPUSH_DATASET", "raw"),
+        ("EDGEPUSH_DESTINATION", "https://h/in?x=1"),
+        ("EDGEPUSH_FIELDS", "b, a ,b,c.d.0"),
+        ("EDGEPUSH_BATCH_RECORDS", "10"),
+        ("EDGEPUSH_BATCH_BYTES", "1kB"),
+        ("EDGEPUSH_BATCH_INTERVAL", "100ms"),
+        ("EDGEPUSH_CODEC", "zstd"),
+        ("EDGEPUSH_LEVEL", "small"),
+        ("EDGEPUSH_GZIP", "members"),
+        ("EDGEPUSH_CORES", "1-2"),
+        ("EDGEPUSH_RUNTIME", "threads"),
+        ("EDGEPUSH_SIMD", "scalar"),
+        ("EDGEPUSH_STATE_DIR", "/tmp/s"),
+        ("EDGEPUSH_COMMIT_INTERVAL", "1"),
+        ("EDGEPUSH_SPOOL_MAX", "64MB"),
+        ("EDGEPUSH_REJECTS_MAX", "1MB"),
+        ("EDGEPUSH_DISK_RESERVE", "5GB"),
+        ("EDGEPUSH_MEMORY_MAX", "96MB"),
+        ("EDGEPUSH_UPLOADS", "1"),
+        ("EDGEPUSH_EGRESS_MAX", "10MB/s"),
+        ("EDGEPUSH_API", "0.0.0.0:0"),
+        ("EDGEPUSH_API_TOKEN", "hunter2"),
+        ("EDGEPUSH_HOSTNAME", "pop-1"),
+        ("EDGEPUSH_LOG", "debug"),
+        ("EDGEPUSH_LOG_FORMAT", "json"),
+        ("EDGEPUSH_STOP_TIMEOUT", "1m"),
+        ("EDGEPUSH_ONCE_TIMEOUT", "5m"),
+    ]);
+    let sources: Vec<_> = c.sources.iter().map(|s| (s.name.as_str(), &s.kind, s.format)).collect();
+    let file = |glob: &str| SourceKind::File { glob: glob.into() };
+    assert_eq!(
+        sources,
+        [
+            ("/var/log/a,b/*.log", &file("/var/log/a,b/*.log"), Format::Json),
+            ("/var/log/c", &file("/var/log/c"), Format::Json),
+            ("EDGE_2", &file("/srv/x,y"), Format::Auto),
+        ]
+    );
+    assert_eq!((c.start, c.line_max, c.destination.expose()), (Start::End, 65_536, "https://h/in?x=1"));
+    assert_eq!(c.fields.unwrap(), ["b", "a", "c.d.0"]);
+    assert_eq!(
+        (c.batch_records, c.batch_bytes, c.batch_interval),
+        (10, Some(1000), Duration::from_millis(100))
+    );
+    assert_eq!((c.codec, c.level, c.gzip), (CodecKind::Zstd, Level::Small, Some(Container::Members)));
+    assert_eq!((c.cores, c.cpus), (CoreSpec::Ids(vec![1, 2]), vec![1, 2]));
+    assert_eq!((c.runtime, c.simd), (RuntimeChoice::Threads, SimdChoice::Scalar));
+    assert_eq!((c.state_dir.as_path(), c.commit_interval), (Path::new("/tmp/s"), Duration::from_secs(1)));
+    assert_eq!((c.spool_max, c.rejects_max), (Bytes(64_000_000), Bytes(1_000_000)));
+    assert_eq!((c.disk_reserve, c.memory_max), (Reserve::Bytes(Bytes(5_000_000_000)), Bytes(96_000_000)));
+    assert_eq!((c.uploads, c.egress_max), (1, Some(Bytes(10_000_000))));
+    assert_eq!((c.api, c.api_said), (Some("0.0.0.0:0".parse().unwrap()), true));
+    assert_eq!((c.hostname.as_str(), c.log, c.log_format), ("pop-1", LogLevel::Debug, LogFormat::Json));
+    assert_eq!((c.stop_timeout, c.once_timeout), (Duration::from_secs(60), Some(Duration::from_secs(300))));
+}
+
+#[test]
+fn bounds_are_bounds() {
+    let table = [
+        ("EDGEPUSH_LINE_MAX", vec!["16kB", "16MiB"], vec!["15999", "16777217", "x"]),
+        ("EDGEPUSH_BATCH_RECORDS", vec!["1", "10000000"], vec!["0", "10000001", "1e3"]),
+        ("EDGEPUSH_BATCH_BYTES", vec!["1kB", "1GB"], vec!["999", "1000000001"]),
+        ("EDGEPUSH_BATCH_INTERVAL", vec!["100ms", "1h"], vec!["99ms", "3601"]),
+        ("EDGEPUSH_COMMIT_INTERVAL", vec!["1s", "60s"], vec!["999ms", "61s"]),
+        ("EDGEPUSH_SPOOL_MAX", vec!["64MB"], vec!["63999999"]),
+        ("EDGEPUSH_DISK_RESERVE", vec!["0%", "90%"], vec!["91%"]),
+        ("EDGEPUSH_MEMORY_MAX", vec!["80MB"], vec!["79999999"]),
+        ("EDGEPUSH_UPLOADS", vec!["1", "64"], vec!["0", "65"]),
+        ("EDGEPUSH_EGRESS_MAX", vec!["off", "10kB"], vec!["9999", "none"]),
+        ("EDGEPUSH_CORES", vec!["1", "9", "cpu:3"], vec!["0", "cpu:4", "3-5"]),
+        ("EDGEPUSH_START", vec!["end", "2026-01-01T00:00:00Z"], vec!["tomorrow"]),
+        ("EDGEPUSH_API", vec!["off", "[::1]:1"], vec!["9600", "0.0.0.0:9600", "[::]:9600"]),
+        ("EDGEPUSH_API_TOKEN", vec!["a-Z_0~"], vec!["two words", "ümlaut"]),
+        ("EDGEPUSH_ONCE_TIMEOUT", vec!["0", "1d"], vec!["never"]),
+        ("EDGEPUSH_FIELDS", vec!["a"], vec![","]),
+        ("EDGEPUSH_SOURCES", vec!["file:a"], vec!["a", "file:a,udp:0.0.0.0:514"]),
+        ("EDGEPUSH_LEVEL", vec!["balanced"], vec!["9"]),
+    ];
+    for (name, good, bad) in table {
+        for value in good {
+            assert!(load(pairs(&[(name, value)]), &around(host()), Needs::Nothing).is_ok(), "{name}={value}");
+        }
+        for value in bad {
+            let problems = refused(&[(name, value)]);
+            assert_eq!(problems.len(), 1, "{name}={value}: {problems:?}");
+            assert!(problems[0].starts_with(name), "{problems:?}");
+        }
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_names_and_remedies() {
+    let problems = refused(&[
+        ("EDGEPUSH_BATCH_BYTE", "5MB"),
+        ("EDGEPUSH_BATCH_INTERVAL", "5 minutes"),
+        ("EDGEPUSH_FILTER", "a=b"),
+        ("EDGEPUSH_FORMAT_X", "json"),
+        ("EDGEPUSH_KAFKA_BROKERS", "b:9092"),
+        ("EDGEPUSH_MEMORY_MAX", "50MB"),
+        ("EDGEPUSH_CORES", "2"),
+        ("EDGEPUSH_API", "0.0.0.0:9600"),
+        ("EDGEPUSH_SOURCE_lower", "file:x"),
+    ]);
+    let wanted = [
+        "EDGEPUSH_BATCH_BYTE is no setting of edgepush 0.1.0; did you mean EDGEPUSH_BATCH_BYTES? Else remove it",
+        "EDGEPUSH_BATCH_INTERVAL=5 minutes is not a duration: write 250ms, 30s, 5m, 1h, 2d, or bare seconds",
+        "EDGEPUSH_FILTER=a=b cannot be used: filters are not built yet in 0.1.0; remove it",
+        "EDGEPUSH_FORMAT_X=json belongs to no source: set EDGEPUSH_SOURCE_X as well",
+        "EDGEPUSH_KAFKA_BROKERS is no setting of edgepush 0.1.0; remove it (`edgepush env` shows all)",
+        "EDGEPUSH_MEMORY_MAX=50MB is too small: 64MB + 16MB for each of 2 shards = 96MB; set at least that, or fewer \
+         EDGEPUSH_CORES",
+        "EDGEPUSH_API=0.0.0.0:9600 can be reached from other hosts: set EDGEPUSH_API_TOKEN (or \
+         EDGEPUSH_API_TOKEN_FILE), or listen on 127.0.0.1",
+        "EDGEPUSH_SOURCE_lower=file:x has a name that is not made of A-Z, 0-9 and _; write EDGEPUSH_SOURCE_NAME",
+    ];
+    for text in wanted {
+        assert!(problems.iter().any(|p| p == text), "{text}\nin {problems:#?}");
+    }
+    assert_eq!(problems.len(), wanted.len(), "{problems:#?}");
+}
+
+#[test]
+fn a_setting_of_a_part_that_is_not_built_is_refused_unless_it_is_the_default() {
+    for key in KEYS.iter().filter(|key| key.is_planned()) {
+        let problems = refused(&[(key.name, "something")]);
+        assert!(
+            problems.len() == 1 && problems[0].contains("not built yet in 0.1.0; remove it"),
+            "{problems:?}"
+        );
+        if let Preset::Text(text) = key.preset {
+            loaded(&[(key.name, text)]);
+        }
+    }
+    for source in ["unixgram:/run/log", "unix:/run/log", "udp:0.0.0.0:514", "tcp:[::]:514", "stdin:"] {
+        assert!(refused(&[("EDGEPUSH_SOURCES", source)])[0].contains("not built yet"), "{source}");
+    }
+    assert!(refused(&[("EDGEPUSH_FORMAT", "combined")])[0].contains("not built yet"));
+}
+
+#[test]
+fn every_default_is_read_by_its_own_parser() {
+    for key in KEYS {
+        if let (Preset::Text(text), Parse::One(_)) = (key.preset, key.parse) {
+            let c = load(pairs(&[(key.name, text)]), &around(host()), Needs::Nothing);
+            assert!(c.is_ok(), "{}={text}: {c:?}", key.name);
+        }
+    }
+}
+
+#[test]
+fn run_needs_a_source() {
+    let told = |said: &[(&str, &str)]| load(pairs(said), &around(host()), Needs::Sources).unwrap_err();
+    let none = told(&[("EDGEPUSH_LOG", "loud")]);
+    assert_eq!(none.len(), 2, "both problems: {none:?}");
+    assert!(none[1].to_string().starts_with("EDGEPUSH_SOURCES is not set"), "{none:?}");
+    let wrong = told(&[("EDGEPUSH_SOURCES", "syslog")]);
+    assert_eq!(wrong.len(), 1, "a wrong source is one problem: {wrong:?}");
+    assert!(load(pairs(&[("EDGEPUSH_SOURCE_A", "file:/x")]), &around(host()), Needs::Sources).is_ok());
+}
+
+#[test]
+fn values_come_from_files() {
+    let files = |path: &Path| match path.to_str().unwrap() {
+        "/run/token" => Ok("hunter2\n".to_string()),
+        "/run/empty" => Ok("\n".to_string()),
+        "/run/source" => Ok("file:/var/log/x".to_string()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+    let around = Around { host: host(), read: &files, destination: |_| Ok(()) };
+    let load = |said: &[(&str, &str)]| load(pairs(said), &around, Needs::Nothing);
+    let c = load(&[
+        ("EDGEPUSH_API_TOKEN_FILE", "/run/token"),
+        ("EDGEPUSH_CODEC_FILE", "/run/empty"),
+        ("EDGEPUSH_SOURCE_NGINX_FILE", "/run/source"),
+    ])
+    .unwrap();
+    assert!(c.api_token.unwrap().is(b"hunter2"));
+    assert_eq!(c.codec, CodecKind::Gzip, "an empty file is unset");
+    assert_eq!(c.sources[0].name, "NGINX");
+
+    let problems = load(&[
+        ("EDGEPUSH_API_TOKEN", "x"),
+        ("EDGEPUSH_API_TOKEN_FILE", "/run/token"),
+        ("EDGEPUSH_CODEC_FILE", "/run/gone"),
+        ("EDGEPUSH_SOURCE_MY_FILE", "file:/var/log/x"),
+        ("EDGEPUSH_CODEK_FILE", "/run/token"),
+    ])
+    .unwrap_err();
+    let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    for wanted in [
+        "EDGEPUSH_API_TOKEN_FILE and EDGEPUSH_API_TOKEN are both set; remove one",
+        "EDGEPUSH_CODEC_FILE names /run/gone, which cannot be read",
+        "EDGEPUSH_SOURCE_MY_FILE reads the value from a file, and a source's name cannot end in _FILE; rename it",
+        "did you mean EDGEPUSH_CODEC_FILE?",
+    ] {
+        assert!(texts.iter().any(|text| text.contains(wanted)), "{wanted}\nin {texts:#?}");
+    }
+    assert_eq!(texts.len(), 4);
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let said = [
+        ("EDGEPUSH_API_TOKEN", "s3cr3t"),
+        ("EDGEPUSH_TLS_KEY", "s3cr3t"),
+        ("EDGEPUSH_API_TOKN", "s3cr3t"),
+        ("EDGEPUSH_DESTINATION", "https://user:s3cr3t@h/in?header_Authorization=s3cr3t"),
+    ];
+    let reading = read(pairs(&said), &around(host()));
+    let mut shown = format!("{reading:?}{}", show::table(&reading.in_force));
+    shown.extend(reading.problems.iter().map(Problem::to_string));
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+    assert!(shown.contains("https://…@h/in?header_Authorization=…"), "{shown}");
+
+    let bad_token = refused(&[("EDGEPUSH_API_TOKEN", "s3cr3t with spaces")]);
+    assert!(bad_token[0].starts_with("EDGEPUSH_API_TOKEN=(secret) must be"), "{bad_token:?}");
+    let strict = Around { host: host(), read: &no_files, destination: |_| Err("has no host".into()) };
+    let bad_url = load(pairs(&[said[3]]), &strict, Needs::Nothing).unwrap_err();
+    assert!(!format!("{bad_url:?}").contains("s3cr3t"), "{bad_url:?}");
+    for key in KEYS.iter().filter(|key| key.name.contains("TOKEN") || key.name.contains("TLS_KEY")) {
+        assert_eq!(key.privacy, Privacy::Secret, "{}", key.name);
+    }
+}
+
+#[test]
+fn values_in_force_name_their_origin() {
+    let files = |_: &Path| Ok("7".to_string());
+    let around = Around { host: host(), read: &files, destination: |_| Ok(()) };
+    let said = [
+        ("EDGEPUSH_CODEC", "none"),
+        ("EDGEPUSH_BATCH_RECORDS_FILE", "/run/n"),
+        ("EDGEPUSH_SOURCE_A", "file:/x"),
+    ];
+    let reading = read(pairs(&said), &around);
+    let row = |name: &str| reading.in_force.iter().find(|row| row.name == name).unwrap();
+    assert_eq!(row("EDGEPUSH_CODEC").origin, Origin::Environment);
+    assert_eq!(row("EDGEPUSH_BATCH_RECORDS").origin, Origin::File("/run/n".into()));
+    assert_eq!(
+        (row("EDGEPUSH_BATCH_RECORDS").value.as_str(), &row("EDGEPUSH_LOG").origin),
+        ("7", &Origin::Default)
+    );
+    assert_eq!(row("EDGEPUSH_SOURCE_A").value, "file:/x");
+}
+
+#[test]
+fn memory_follows_the_cgroup_but_never_below_the_least() {
+    let with = |limit: Option<u64>, cores: &str| {
+        let host = Host { memory_limit: limit, ..host() };
+        load(pairs(&[("EDGEPUSH_CORES", cores)]), &around(host), Needs::Nothing).unwrap().memory_max
+    };
+    assert_eq!(with(None, "1"), Bytes(256_000_000));
+    assert_eq!(with(Some(1 << 40), "1"), Bytes(256_000_000));
+    assert_eq!(with(Some(400_000_000), "1"), Bytes(200_000_000));
+    assert_eq!(with(Some(100_000_000), "1"), Bytes(80_000_000));
+    assert_eq!(with(Some(100_000_000), "4"), Bytes(128_000_000));
+    let many = Host { cpus: (0..64).collect(), ..host() };
+    let c = load(pairs(&[("EDGEPUSH_CORES", "64")]), &around(many), Needs::Nothing).unwrap();
+    assert_eq!(c.memory_max, Bytes(64_000_000 + 64 * 16_000_000));
+}
+
+#[test]
+fn cores_are_cut_with_one_warning() {
+    let c = loaded(&[("EDGEPUSH_CORES", "9")]);
+    assert_eq!(c.cpus, [0, 1, 2, 3]);
+    assert_eq!(c.warnings, ["EDGEPUSH_CORES: 9 cores are asked for, the affinity mask allows 4: using 4"]);
+    let problems = refused(&[("EDGEPUSH_CORES", "0,7")]);
+    assert_eq!(problems, ["EDGEPUSH_CORES: CPU 7 is not allowed here; allowed are 0-3"]);
+}
+
+#[test]
+fn once_opens_the_api_only_when_asked() {
+    let silent = loaded(&[]);
+    assert_eq!((silent.api_of(true), silent.api_of(false)), (None, silent.api));
+    let said = loaded(&[("EDGEPUSH_API", "127.0.0.1:0")]);
+    assert_eq!((said.api_of(true), said.api_of(false)), (said.api, said.api));
+}
+
+#[test]
+fn batch_bytes_go_by_the_kind_of_destination() {
+    let c = loaded(&[]);
+    assert_eq!((c.batch_bytes_of(true), c.batch_bytes_of(false)), (5_000_000, 50_000_000));
+    let c = loaded(&[("EDGEPUSH_BATCH_BYTES", "1MB")]);
+    assert_eq!((c.batch_bytes_of(true), c.batch_bytes_of(false)), (1_000_000, 1_000_000));
+}
+
+#[test]
+fn a_user_without_root_keeps_its_state_beside_itself() {
+    let host = Host { root: false, ..host() };
+    let c = load(Vec::new(), &around(host), Needs::Nothing).unwrap();
+    assert_eq!(c.state_dir, Path::new("./edgepush-state"));
+}
+
+proptest::proptest! {
+    /// Whatever is written, and wherever: it is taken or told, never a panic.
+    #[test]
+    fn any_text_is_taken_or_told(key in 0..KEYS.len(), text in "\\PC{0,12}|[0-9]{1,25}[a-zA-Z%/]{0,4}|[-0-9,cpu:]{1,9}") {
+        let name = KEYS[key].name.replace("<NAME>", "X");
+        let reading = read(pairs(&[(&name, &text)]), &around(host()));
+        proptest::prop_assert!(reading.problems.len() <= 2, "{:?}", reading.problems);
+        for problem in &reading.problems {
+            proptest::prop_assert!(problem.subject.starts_with("EDGEPUSH_"), "{problem}");
+        }
+        proptest::prop_assert_eq!(reading.config.cpus.is_empty(), false);
+    }
+
+    /// A name with typing errors is told, and never taken for another.
+    #[test]
+    fn any_unknown_name_is_one_problem(name in "EDGEPUSH_[A-Z_]{1,30}") {
+        let known = |key: &&edgepush::config::keys::Key| {
+            key.name == name || matches!(key.parse, Parse::Named(_)) && name.starts_with(key.stem())
+        };
+        proptest::prop_assume!(!KEYS.iter().any(|key| known(&key)) && !name.ends_with("_FILE"));
+        let problems = refused(&[(&name, "x")]);
+        proptest::prop_assert_eq!(problems.len(), 1);
+        proptest::prop_assert!(problems[0].starts_with(&format!("{name} is no setting")), "{:?}", problems);
+    }
+}
+
+/// Every variable of the outward interface stands in the table.
+#[test]
+fn the_table_is_whole() {
+    let promised = "SOURCES SOURCE_<NAME> FORMAT_<NAME> FORMAT START LINE_MAX DATASET DESTINATION FIELDS FILTER SAMPLE \
+        TIMESTAMP_FORMAT OUTPUT_OPTIONS BATCH_RECORDS BATCH_BYTES BATCH_INTERVAL CODEC LEVEL GZIP JOBS ZONES CORES \
+        RUNTIME SIMD STATE_DIR COMMIT_INTERVAL SOCKET_SYNC SPOOL_MAX REJECTS_MAX DISK_RESERVE MEMORY_MAX UPLOADS \
+        EGRESS_MAX API API_TOKEN LOGS_API TLS_CERT TLS_KEY ARCHIVE_RULE ARCHIVE_PUBLISH ARCHIVE_DAYS ARCHIVE_MAX \
+        ARCHIVE_DOMAINS_MAX DOMAIN_FIELD TIME_FIELD HOSTNAME TZ LOG LOG_FORMAT STOP_TIMEOUT ONCE_TIMEOUT \
+        JOB_DISABLE_AFTER";
+    for name in promised.split_whitespace() {
+        let name = format!("EDGEPUSH_{name}");
+        assert_eq!(KEYS.iter().filter(|key| key.name == name).count(), 1, "{name}");
+    }
+}
+
+fn compare_with(path: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    // The table of a build with failpoints has one row more, which nobody but a test sees.
+    if cfg!(not(feature = "failpoints")) {
+        assert!(
+            kept == text,
+            "{} is not what the table says: make it again (its first lines say how)",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_docs_are_the_table() {
+    compare_with("docs/configuration.md", &show::markdown());
+}
+
+#[test]
+fn the_example_is_the_table() {
+    let text = show::example();
+    compare_with("packaging/edgepush.env", &text);
+    // Uncommented as it stands, it is a configuration; rows without a value are unset.
+    let said: Vec<(OsString, OsString)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#EDGEPUSH_")?.split_once('='))
+        .filter(|(name, _)| !name.contains('<'))
+        .map(|(name, value)| (format!("EDGEPUSH_{name}").into(), value.into()))
+        .collect();
+    assert!(said.len() > 25);
+    load(said, &around(host()), Needs::Sources).unwrap();
+}

@@ -1,0 +1,150 @@
+//! Processes pinned to a core, and what the kernel says that they used.
+//!
+//! Promises: CPU time is user + system of the whole process from its start to its end (`wait4`), or of its threads by
+//! name while it runs. Must not know: what the processes do.
+#![allow(unsafe_code)]
+use rustix::thread::CpuSet;
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// The CPUs for the agent and for everything else; the same one where there is only one.
+pub fn cores() -> io::Result<(usize, usize)> {
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let mut ids = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
+    let first = ids.next().ok_or_else(|| io::Error::other("no CPU is allowed"))?;
+    Ok((first, ids.next().unwrap_or(first)))
+}
+
+/// Pins this thread, and what it starts from now on, to one CPU.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// A running process with its start time.
+pub struct Running {
+    child: Child,
+    start: Instant,
+    peak_rss: u64,
+}
+
+/// How a process ended.
+pub struct Ended {
+    /// Exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// User CPU time.
+    pub user: Duration,
+    /// System CPU time.
+    pub system: Duration,
+    /// From start to end.
+    pub wall: Duration,
+    /// The largest resident set that was seen while it ran (`VmHWM`), bytes.
+    pub peak_rss: u64,
+}
+
+impl Ended {
+    /// User and system time.
+    pub fn cpu(&self) -> Duration {
+        self.user + self.system
+    }
+}
+
+impl Running {
+    /// Starts a command on one CPU; this thread goes to `own` afterwards.
+    pub fn start(mut command: Command, cpu: usize, own: usize) -> io::Result<Running> {
+        pin(cpu)?;
+        let start = Instant::now();
+        let child = command.spawn();
+        pin(own)?;
+        Ok(Running { child: child?, start, peak_rss: 0 })
+    }
+
+    /// The process.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// CPU time of its threads by thread name, and a look at its memory.
+    pub fn look(&mut self) -> BTreeMap<String, Duration> {
+        let pid = self.child.id();
+        self.peak_rss = self.peak_rss.max(peak_rss(pid));
+        let mut by_name: BTreeMap<String, Duration> = BTreeMap::new();
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let ns = read("schedstat").split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+            *by_name.entry(read("comm").trim().to_owned()).or_default() += Duration::from_nanos(ns);
+        }
+        by_name
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        );
+    }
+
+    /// Waits for its end, and kills it after `limit`.
+    pub fn wait(mut self, limit: Duration) -> io::Result<Ended> {
+        let pid = self.child.id();
+        loop {
+            let mut status = 0;
+            // SAFETY: rusage is plain numbers; zero is a value of each.
+            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+            // SAFETY: both pointers are to live locals; the child is ours and nobody else waits for it.
+            let got =
+                unsafe { libc::wait4(pid.cast_signed(), &raw mut status, libc::WNOHANG, &raw mut usage) };
+            if got < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            if got > 0 {
+                let time = |t: libc::timeval| {
+                    Duration::from_secs(t.tv_sec.unsigned_abs())
+                        + Duration::from_micros(t.tv_usec.unsigned_abs())
+                };
+                return Ok(Ended {
+                    code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+                    user: time(usage.ru_utime),
+                    system: time(usage.ru_stime),
+                    wall: self.start.elapsed(),
+                    peak_rss: self.peak_rss,
+                });
+            }
+            self.peak_rss = self.peak_rss.max(peak_rss(pid));
+            if self.start.elapsed() > limit {
+                self.child.kill()?;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn peak_rss(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burnt_cpu_is_measured_and_sleep_is_not() {
+        let (cpu, own) = cores().unwrap();
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            Running::start(command, cpu, own).unwrap().wait(Duration::from_secs(20)).unwrap()
+        };
+        let busy = run("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 3");
+        assert_eq!(busy.code, Some(3));
+        assert!(busy.cpu() > Duration::from_millis(20), "{:?}", busy.cpu());
+        let idle = run("sleep 0.3");
+        assert!(idle.wall >= Duration::from_millis(300) && idle.cpu() < Duration::from_millis(50));
+    }
+}

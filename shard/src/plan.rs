@@ -1,1 +1,0 @@
-//! Plan: all jobs compiled; the exact bytes that each gets of a record.

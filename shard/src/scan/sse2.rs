@@ -1,0 +1,62 @@
+//! Sixteen bytes at a time: what every x86-64 has.
+//!
+//! Promises: as [`super::scalar`].
+//! Must not know: text shorter than a block; that is the scalar way's.
+#![allow(unsafe_code)]
+use std::arch::x86_64::{
+    __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+};
+
+/// See [`super::string_stop`].
+#[inline]
+pub fn string_stop(text: &[u8], from: usize) -> usize {
+    let mut at = from;
+    // Two blocks at once: most values end within 32 bytes, so the loop's branch is foreseen.
+    while let Some(two) = text.get(at..).and_then(<[u8]>::first_chunk::<32>) {
+        let (low, high) = halves(two);
+        // SAFETY: SSE2 is part of the x86-64 baseline, and `stops` touches no memory but its argument.
+        let stops = unsafe { stops(low) | stops(high) << 16 };
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize;
+        }
+        at += 32;
+    }
+    super::scalar::string_stop(text, at)
+}
+
+/// See [`super::differences`].
+#[inline]
+pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
+    let ((a_low, a_high), (b_low, b_high)) = (halves(a), halves(b));
+    // SAFETY: as above.
+    unsafe { !(same(a_low, b_low) | same(a_high, b_high) << 16) }
+}
+
+#[inline]
+fn halves(two: &[u8; 32]) -> (&[u8; 16], &[u8; 16]) {
+    let ([low, high], _) = two.as_chunks::<16>() else { unreachable!("32 bytes are two blocks of 16") };
+    (low, high)
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn same(a: &[u8; 16], b: &[u8; 16]) -> u32 {
+    _mm_movemask_epi8(_mm_cmpeq_epi8(load(a), load(b))) as u32
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn stops(block: &[u8; 16]) -> u32 {
+    let block = load(block);
+    let quote = _mm_cmpeq_epi8(block, _mm_set1_epi8(b'"' as i8));
+    let backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8(b'\\' as i8));
+    let control = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1f)), block);
+    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control)) as u32
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn load(block: &[u8; 16]) -> __m128i {
+    let whole = u128::from_le_bytes(*block);
+    _mm_set_epi64x((whole >> 64) as i64, whole as i64)
+}

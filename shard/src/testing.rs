@@ -1,1 +1,0 @@
-//! testing: corpora, oracles and properties for tests, benches, fuzzing and perf.

@@ -1,0 +1,7 @@
+//! testing: corpora, oracles and properties for tests, benches, fuzzing and perf.
+//!
+//! Promises: everything is a function of its arguments; a seed gives the same bytes on every machine.
+//! Must not know: test frameworks. A property panics when it does not hold.
+pub mod corpus;
+pub mod oracle;
+pub mod property;

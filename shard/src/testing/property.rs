@@ -1,0 +1,112 @@
+//! property: what must hold on every input; shared by proptest and fuzzing.
+//!
+//! Promises: a property that does not hold panics with the input in its message.
+//! Must not know: where inputs come from.
+use super::oracle::{naive_lines, naive_object};
+use crate::frame::frames;
+use crate::parse::{Fault, Parser};
+use crate::plan::{Formatter, Output};
+use crate::record::{Member, Record, Repairs, ShapeId, ValueKind};
+use crate::ring::RecordSink;
+use std::collections::HashMap;
+
+/// Frames are the plain way's lines, and the same when a chunk is split at the line end before `cut`.
+pub fn frames_do_not_depend_on_chunks(bytes: &[u8], cut: usize) {
+    let whole: Vec<_> = frames(bytes, 0).map(|frame| (frame.offset, frame.line)).collect();
+    assert_eq!(whole, naive_lines(bytes), "frames of {:?}", bytes.escape_ascii().to_string());
+    let cut = cut.min(bytes.len());
+    let middle = bytes[..cut].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+    let (head, tail) = bytes.split_at(middle);
+    let mut split: Vec<_> = frames(head, 0).map(|frame| (frame.offset, frame.line)).collect();
+    split.extend(frames(tail, middle as u64).map(|frame| (middle + frame.offset, frame.line)));
+    assert_eq!(whole, split, "cut at {middle} of {:?}", bytes.escape_ascii().to_string());
+}
+
+/// What a parser says of a line, owned.
+type Said = Result<(Vec<u8>, Vec<Member>, Repairs), Fault>;
+
+fn said(result: Result<Record<'_>, Fault>) -> Said {
+    result.map(|record| (record.text.to_vec(), record.members.to_vec(), record.repairs))
+}
+
+/// One parser that learns from `lines` says of each what a parser that never compares says, and records of one shape
+/// have the same keys.
+pub fn learned_is_general<'a>(lines: impl Iterator<Item = &'a [u8]>) {
+    let (mut learning, mut general) = (Parser::new(), Parser::new());
+    let mut shapes: HashMap<ShapeId, Vec<Vec<u8>>> = HashMap::new();
+    for line in lines {
+        let expected = said(general.parse_general(line));
+        for round in 0..2 {
+            let parsed = learning.parse(line);
+            if let Ok(record) = parsed
+                && record.shape != ShapeId::UNKNOWN
+            {
+                let keys: Vec<_> = record.members.iter().map(|m| m.key.of(record.text).to_vec()).collect();
+                let known = shapes.entry(record.shape).or_insert_with(|| keys.clone());
+                assert_eq!(*known, keys, "{:?}", record.shape);
+            }
+            let got = said(parsed);
+            assert_eq!(got, expected, "round {round} of {:?}", line.escape_ascii().to_string());
+        }
+    }
+}
+
+/// A valid line is its own record, with the plain way's members; any other one is repaired to a valid one, or is a
+/// reject whose place lies in the line. Repairs are idempotent, pass-through is byte for byte.
+pub fn records_are_valid(line: &[u8]) {
+    let shown = || line.escape_ascii().to_string();
+    let mut parser = Parser::new();
+    let valid = naive_object(line);
+    let record = match parser.parse(line) {
+        Ok(record) => record,
+        Err(fault) => {
+            assert!(valid.is_none(), "{fault:?} in a valid line: {}", shown());
+            assert!((1..=line.len() + 1).contains(&(fault.column as usize)), "{fault:?} in {}", shown());
+            return;
+        }
+    };
+    assert_eq!(record.repairs.is_empty(), valid.is_some(), "{:?} in {}", record.repairs, shown());
+    assert_eq!(record.repairs.is_empty(), record.text == line, "{}", shown());
+    let members = naive_object(record.text).unwrap_or_else(|| panic!("not valid once parsed: {}", shown()));
+    assert_eq!(record.members.len(), members.len(), "{}", shown());
+    for (member, (key, value)) in record.members.iter().zip(members) {
+        let text = record.text;
+        assert_eq!((member.key.of(text), member.value.of(text)), (&text[key], &text[value.clone()]));
+        assert_eq!(member.kind, kind_of(text[value.start]), "{}", shown());
+    }
+    let mut sink = Sink { bytes: Vec::new(), values: 0 };
+    let mut formatter = Formatter::new(&Output::PassThrough);
+    let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
+    formatter.write(&record, &mut sink);
+    assert!(sink.bytes.len() <= bytes_max && sink.values <= fields_max, "bounds of {}", shown());
+    assert_eq!(sink.bytes, [record.text, b"\n"].concat(), "{}", shown());
+    let text = record.text.to_vec();
+    let again = Parser::new().parse(&text).map(|again| again.repairs);
+    assert_eq!(again, Ok(Repairs::NONE), "not idempotent: {}", shown());
+}
+
+fn kind_of(first: u8) -> ValueKind {
+    match first {
+        b'"' => ValueKind::String,
+        b'{' => ValueKind::Object,
+        b'[' => ValueKind::Array,
+        b't' | b'f' => ValueKind::Bool,
+        b'n' => ValueKind::Null,
+        _ => ValueKind::Number,
+    }
+}
+
+struct Sink {
+    bytes: Vec<u8>,
+    values: usize,
+}
+
+impl RecordSink for Sink {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+    fn value(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.values += 1;
+    }
+}

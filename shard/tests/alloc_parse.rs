@@ -1,0 +1,152 @@
+//! Zero allocations per record after warm-up: every way of parsing, and the formatter.
+#![allow(unsafe_code)]
+use edgepush_shard::parse::{Fault, Parser, Reason};
+use edgepush_shard::plan::{Formatter, Output};
+use edgepush_shard::record::Way;
+use edgepush_shard::reject::{Reject, write_reject};
+use edgepush_shard::ring::RecordSink;
+use edgepush_shard::testing::corpus::edge_lines;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came; the counter is a plain thread-local cell.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps `realloc`'s contract.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn allocations(mut work: impl FnMut()) -> u64 {
+    let before = COUNT.with(Cell::get);
+    work();
+    COUNT.with(Cell::get) - before
+}
+
+struct Sink(Vec<u8>);
+
+impl RecordSink for Sink {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+    fn value(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+struct Chain {
+    parser: Parser,
+    formatters: [Formatter; 2],
+    sink: Sink,
+}
+
+impl Chain {
+    fn new() -> Chain {
+        let names = ["uri", "nested.list.1.k", "none", "status", "h\u{f6}st"].map(String::from).to_vec();
+        let formatters = [Output::PassThrough, Output::Fields(names)].map(|output| Formatter::new(&output));
+        Chain { parser: Parser::new(), formatters, sink: Sink(Vec::new()) }
+    }
+
+    /// Parses and formats all lines; how many went the learned way, how many were repaired, how many are rejects.
+    fn run(&mut self, lines: &[&[u8]], general: bool) -> (usize, usize, usize) {
+        let (mut learned, mut repaired, mut rejects) = (0, 0, 0);
+        self.sink.0.clear();
+        for line in lines {
+            let parsed = if general { self.parser.parse_general(line) } else { self.parser.parse(line) };
+            let Ok(record) = parsed else {
+                rejects += 1;
+                continue;
+            };
+            learned += usize::from(record.way == Way::Learned);
+            repaired += usize::from(!record.repairs.is_empty());
+            for formatter in &mut self.formatters {
+                assert!(formatter.bytes_max(&record) > 0 && formatter.fields_max(&record) <= 26);
+                formatter.write(&record, &mut self.sink);
+            }
+        }
+        (learned, repaired, rejects)
+    }
+}
+
+/// Runs twice to warm up, then asserts.
+#[track_caller]
+fn check(lines: &[&[u8]], general: bool, expected: (usize, usize, usize)) {
+    let mut chain = Chain::new();
+    chain.run(lines, general);
+    chain.run(lines, general);
+    let mut got = (0, 0, 0);
+    let count = allocations(|| got = chain.run(lines, general));
+    assert_eq!(got, expected, "(learned, repaired, rejects)");
+    assert_eq!(count, 0, "allocations for {} lines", lines.len());
+}
+
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn learned_records_allocate_nothing() {
+    check(&lines(&edge_lines(1, 500)), false, (500, 0, 0));
+}
+
+#[test]
+fn general_records_allocate_nothing() {
+    check(&lines(&edge_lines(1, 500)), true, (0, 0, 0));
+    let nested: &[u8] = br#"{"nested":{"list":[0,{"k":[1e400,"\u00e9"]}]},"h\u00f6st":"x","uri":"\ud800"}"#;
+    check(&[nested, b"{}", b"{\"a\":1e400}"], true, (0, 0, 0));
+}
+
+#[test]
+fn repaired_records_and_rejects_allocate_nothing() {
+    let repaired: [&[u8]; 4] = [
+        b"{\"uri\":-,\"status\":000,\"t\":0.1, 0.2,\"n\":}",
+        b"{\"uri\":\"r\\xc3\\xa9sum\\xc3\\xa9/1.0\\xff\",\"status\":\"\xff\0\"}",
+        b"{\"uri\":\"x",
+        b"{\"uri\":[[[[[[[[[[",
+    ];
+    check(&repaired, false, (0, 2, 2));
+}
+
+#[test]
+fn shapes_that_push_one_another_out_allocate_nothing() {
+    let many: Vec<String> = (0..40).map(|n| format!(r#"{{"k{n:02}":1,"uri":"x"}}"#)).collect();
+    let many: Vec<&[u8]> = many.iter().map(|line| line.as_bytes()).collect();
+    check(&many, false, (0, 0, 0));
+}
+
+#[test]
+fn rejects_are_written_without_allocating() {
+    let fault = Fault { reason: Reason::Cut, column: 3 };
+    let mut out = Vec::new();
+    let mut write = |line: &[u8]| {
+        out.clear();
+        write_reject(&mut out, &Reject { time: 1, source: "a", offset: 2, length: 3, fault, line });
+    };
+    write(b"{\"a\":\"\xff some line");
+    assert_eq!(allocations(|| write(b"{\"a\":\"\xff some")), 0);
+    assert_eq!(allocations(|| write(b"{\"a\":\x01\"")), 0);
+}
