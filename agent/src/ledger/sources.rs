@@ -168,6 +168,7 @@ impl<D: Disk> Ledger<D> {
 
     pub(super) fn change(&mut self, now: Now, changes: &[SourceChange]) -> Result<(), Fault> {
         self.point("change.before")?;
+        self.sync_adopted(changes)?;
         // Copies of the touched rows only: they become true after the transaction.
         let mut rows = Vec::new();
         let mut ranges = Vec::new();
@@ -218,6 +219,21 @@ impl<D: Disk> Ledger<D> {
         self.sources.extend(rows.into_iter().map(|row| (row.id, row)));
         self.progress.extend(ranges);
         self.point("change.after")
+    }
+}
+
+impl<D: Disk> Ledger<D> {
+    /// PROTOCOL S4: a copy is durable before the row that has durable offsets stands for it.
+    fn sync_adopted(&mut self, changes: &[SourceChange]) -> Result<(), Fault> {
+        for change in changes {
+            let SourceChange::Moved { id, path, state: SourceState::Attached, .. } = change else { continue };
+            if self.sources.get(id).is_some_and(|row| row.state == SourceState::Detached) {
+                self.disk.source_sync(*id).map_err(|error| {
+                    Fault::sync(path.display().to_string(), "fdatasync of an adopted copy", error)
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,21 +2,35 @@
 //!
 //! Promises: between two chunks the shard looks whether a seal was asked for; it pauses after each chunk, so no other
 //! task of its core waits longer than one chunk takes (≤ 2 ms).
+use super::clock::Clock;
 use super::counters::Published;
 use super::shared::Shared;
+use crate::metrics::ShardCounters;
 use crate::protocol::GroupId;
 use crate::queue::{LocalBell, Seat};
 use crate::rt::Rt;
 use crate::shard_loop::{ShardEvent, ShardLoop};
 use edgepush_shard::chunk::Chunk;
 use edgepush_shard::segment::FromShard;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 enum Next {
     Seal(u64),
     Chunk(Chunk),
     End,
 }
+
+/// Says that the shard is alive (INTERFACE 2: `/healthz`).
+pub async fn tick(rt: Rt, clock: Arc<Clock>, counters: Arc<ShardCounters>) {
+    loop {
+        counters.tick(clock.now().mono);
+        rt.sleep(TICK_EVERY).await;
+    }
+}
+
+const TICK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until the shards are told to end.
 pub async fn drive(rt: Rt, bell: LocalBell, shared: Shared, mut machine: ShardLoop, mut published: Published) {

@@ -174,6 +174,11 @@ impl<T> Outbox<T> {
         }
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Whether something waits that there is room for.
     pub fn can_flush(&self) -> bool {
         !self.waiting.is_empty() && self.queue.len() < self.queue.items_max()

@@ -91,10 +91,10 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         let bell = parts.ledger;
         move || ledger::drive(shared, &bell.attach(), ledger, metrics)
     })?;
-    let tail = tail::Plan::new(config, once, recovered.sources.clone(), recovered.first_start);
-    let shards = start_shards(config, &shared, &metrics, &jobs, parts.shards, chosen.backend, tail)?;
     let health = Health::new(metrics.shards());
     health.ledger_open();
+    let tail = tail::Plan::new(config, once, &recovered, (health.clone(), metrics.shard(0)));
+    let shards = start_shards(config, &shared, &metrics, &jobs, parts.shards, chosen.backend, tail)?;
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health));
     let delivery = spawn("delivery", {
         let (shared, metrics) = (shared.clone(), metrics.clone());
@@ -199,12 +199,13 @@ fn start_shards(
         let spec = ShardSpec { index, cpu: Some(config.cpus[index]), backend };
         let machine = jobs.shard_loop(index);
         let published = Published::new(metrics.shard(index), config.sources.len(), jobs.len());
-        let (shared, metrics, tail) = (shared.clone(), metrics.clone(), tail.take());
+        let (shared, counters, tail) = (shared.clone(), metrics.shard(index), tail.take());
         let thread = rt::spawn_shard(spec, move |rt| async move {
             let bell = bell.attach(&rt);
             if let Some(plan) = tail {
-                rt.spawn_local(tail::drive(rt.clone(), bell.clone(), shared.clone(), metrics, plan));
+                rt.spawn_local(tail::drive(rt.clone(), bell.clone(), shared.clone(), plan));
             }
+            rt.spawn_local(shard::tick(rt.clone(), shared.clock.clone(), counters));
             shard::drive(rt, bell, shared, machine, published).await;
         });
         threads.push(thread.map_err(|e| StartError::new(Exit::Failed, e.to_string()))?);

@@ -1,74 +1,133 @@
 //! Drives the file source on shard 0: performs what its machine asks for, and gives it what came of it.
 //!
 //! Promises: hot reads are plain `pread`s on the shard, cold backlog goes through the runtime (io_uring where it is
-//! allowed); directory walks run on the blocking thread; nothing is emitted that has no room (PROTOCOL P8).
+//! allowed); walks and opens run on the blocking thread; nothing is emitted that has no room (PROTOCOL P8).
 //! Must not know: which file is which (the machine does), what becomes of a chunk.
 use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
+use crate::api::health::Health;
 use crate::config::{Config, SourceKind};
-use crate::ledger::LedgerEvent;
-use crate::metrics::Metrics;
+use crate::ledger::{LedgerEvent, Recovered};
+use crate::log::Kind;
+use crate::metrics::ShardCounters;
 use crate::protocol::SourceRow;
-use crate::queue::{LocalBell, Seat};
+use crate::queue::{Bell, LocalBell, Seat};
 use crate::rt::Rt;
-use crate::source::{FileKey, FileSource, SourceAction, SourceEvent, os};
+use crate::source::file::{os, watch};
+use crate::source::{
+    Dirty, FileKey, FileSettings, FileSource, KnownFiles, Notice, Source, SourceAction, SourceEvent,
+};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How often the lag is published.
+const LAG_EVERY: Duration = Duration::from_millis(250);
+/// Events that are worked on before other tasks of the core get their turn: some 2 ms of hot reads.
+const EVENTS_A_TURN: usize = 4;
+
 /// What the source needs, on its way to shard 0.
 pub(super) struct Plan {
     globs: Vec<String>,
-    once: bool,
+    settings: FileSettings,
     rows: Vec<SourceRow>,
+    health: Arc<Health>,
+    counters: Arc<ShardCounters>,
 }
 
 impl Plan {
-    pub(super) fn new(config: &Config, once: bool, rows: Vec<SourceRow>, _first_start: bool) -> Plan {
+    pub(super) fn new(
+        config: &Config,
+        once: bool,
+        recovered: &Recovered,
+        (health, counters): (Arc<Health>, Arc<ShardCounters>),
+    ) -> Plan {
         let glob = |kind: &SourceKind| match kind {
             SourceKind::File { glob } => glob.clone(),
         };
-        Plan { globs: config.sources.iter().map(|s| glob(&s.kind)).collect(), once, rows }
+        Plan {
+            globs: config.sources.iter().map(|s| glob(&s.kind)).collect(),
+            settings: FileSettings {
+                once,
+                start: config.start,
+                first_start: recovered.first_start,
+                rebooted: recovered.rebooted,
+                line_max: config.line_max as usize,
+            },
+            rows: recovered.sources.clone(),
+            health,
+            counters,
+        }
     }
 }
 
-/// Events that tasks of this shard have for the machine.
-type Events = Rc<RefCell<VecDeque<SourceEvent>>>;
+/// What tasks of this shard have for the machine, and the bell that says so.
+#[derive(Clone)]
+struct Inbox {
+    events: Rc<RefCell<VecDeque<SourceEvent>>>,
+    /// Directories that the last walk went through.
+    dirs: Rc<RefCell<Option<Vec<PathBuf>>>>,
+    bell: Bell,
+}
+
+impl Inbox {
+    /// For the machine, by this task itself.
+    fn push(&self, event: SourceEvent) {
+        self.events.borrow_mut().push_back(event);
+    }
+
+    /// For the machine, by another task.
+    fn send(&self, event: SourceEvent) {
+        self.push(event);
+        self.bell.ring();
+    }
+}
 
 struct Tail {
     rt: Rt,
     bell: LocalBell,
     shared: Shared,
-    globs: Vec<String>,
+    globs: Arc<[String]>,
     machine: FileSource,
-    files: HashMap<FileKey, Arc<File>>,
-    events: Events,
+    files: Rc<RefCell<HashMap<FileKey, Arc<File>>>>,
+    inbox: Inbox,
+    watches: Option<Rc<RefCell<watch::Watches>>>,
     to_ledger: Outbox<ToLedger>,
     from_source: Outbox<FromSource>,
-    looking: bool,
     /// When the machine wants its next tick (monotonic).
     wake: Option<Duration>,
     once: bool,
     room_said: usize,
+    counters: Arc<ShardCounters>,
+    health: Option<Arc<Health>>,
+    lag_at: Duration,
+    said: HashMap<&'static str, Kind>,
 }
 
 /// Runs until everything is read (`--once`) or reading was ended; says so once every chunk is processed.
-pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, _metrics: Arc<Metrics>, plan: Plan) {
+pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
+    let inbox = Inbox { events: Rc::default(), dirs: Rc::default(), bell: shared.shard_bells[0].clone() };
+    let watches = if plan.settings.once { None } else { watch(&rt, &inbox) };
     let mut tail = Tail {
         bell,
-        globs: plan.globs,
-        machine: FileSource::new(plan.once),
-        files: HashMap::new(),
-        events: Events::default(),
+        globs: plan.globs.into(),
+        machine: FileSource::new(plan.settings),
+        files: Rc::default(),
+        inbox,
+        watches,
         to_ledger: Outbox::new(shared.to_ledger.clone()),
         from_source: Outbox::new(shared.from_source.clone()),
-        looking: false,
         wake: None,
-        once: plan.once,
+        once: plan.settings.once,
         room_said: 0,
+        counters: plan.counters,
+        health: Some(plan.health),
+        lag_at: Duration::ZERO,
+        said: HashMap::new(),
         shared,
         rt,
     };
@@ -79,19 +138,49 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, _metrics: Arc
         while let Some(event) = tail.next_event() {
             tail.step(event);
             worked += 1;
-            if worked == 4 {
+            if worked == EVENTS_A_TURN {
                 tail.rt.pause().await;
                 worked = 0;
             }
         }
+        tail.tell();
         if tail.finished() {
             break;
         }
         tail.wait().await;
     }
-    let bell = tail.bell.clone();
-    bell.until(|| tail.shared.words.all_processed().then_some(())).await;
-    tail.from_source.put(FromSource::Done);
+    tail.end().await;
+}
+
+/// Starts listening to inotify; without it the machine's sweeps find everything, later.
+fn watch(rt: &Rt, inbox: &Inbox) -> Option<Rc<RefCell<watch::Watches>>> {
+    let (watches, fd) = match watch::Watches::new() {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::warn!("inotify is not to be had ({error}): files are looked at four times a second instead");
+            return None;
+        }
+    };
+    let watches = Rc::new(RefCell::new(watches));
+    let mut reader = rt.fd_reader(fd);
+    let (inbox, told) = (inbox.clone(), watches.clone());
+    rt.spawn_local(async move {
+        loop {
+            match reader.read(watch::READ_BYTES).await {
+                Ok(bytes) => {
+                    let dirty = told.borrow_mut().dirty(&bytes);
+                    if !dirty.is_empty() {
+                        inbox.send(SourceEvent::Dirty(dirty));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("inotify: {error}: files are looked at four times a second instead");
+                    return inbox.send(SourceEvent::Dirty(vec![Dirty::Everything]));
+                }
+            }
+        }
+    });
+    Some(watches)
 }
 
 impl Tail {
@@ -99,11 +188,12 @@ impl Tail {
         if self.shared.words.ending() {
             return None;
         }
-        self.events.borrow_mut().pop_front()
+        self.inbox.events.borrow_mut().pop_front()
     }
 
     fn finished(&self) -> bool {
-        self.shared.words.ending() || self.once && self.machine.idle() && self.events.borrow().is_empty()
+        let read = self.once && self.machine.idle() && self.inbox.events.borrow().is_empty();
+        self.shared.words.ending() || read
     }
 
     /// Takes messages and says how much room there is.
@@ -111,20 +201,22 @@ impl Tail {
         self.to_ledger.flush();
         self.from_source.flush();
         while let Some(message) = self.shared.to_source.try_pop() {
-            let event = match message {
+            self.inbox.push(match message {
                 ToSource::Registered(rows) => SourceEvent::Registered(rows),
                 ToSource::Durable(durable) => SourceEvent::Durable(durable),
-            };
-            self.events.borrow_mut().push_back(event);
+            });
+        }
+        if let (Some(dirs), Some(watches)) = (self.inbox.dirs.borrow_mut().take(), &self.watches) {
+            watches.borrow_mut().watch_dirs(&dirs);
         }
         let room = self.room();
         if room != self.room_said {
             self.room_said = room;
-            self.events.borrow_mut().push_back(SourceEvent::Room { chunks: room });
+            self.inbox.push(SourceEvent::Room { chunks: room });
         }
         if self.wake.is_some_and(|at| self.shared.clock.now().mono >= at) {
             self.wake = None;
-            self.events.borrow_mut().push_back(SourceEvent::Tick);
+            self.inbox.push(SourceEvent::Tick);
         }
     }
 
@@ -135,14 +227,29 @@ impl Tail {
         self.shared.chunks.items_max() - self.shared.chunks.len()
     }
 
+    /// Publishes the lag, and that the sources are open.
+    fn tell(&mut self) {
+        let now = self.shared.clock.now().mono;
+        if now >= self.lag_at {
+            self.lag_at = now + LAG_EVERY;
+            self.machine.lag_bytes().into_iter().for_each(|(at, bytes)| self.counters.source_lag(at as usize, bytes));
+        }
+        if self.machine.is_open()
+            && let Some(health) = self.health.take()
+        {
+            health.sources_open();
+        }
+    }
+
     /// Waits for a bell or the machine's next tick.
     async fn wait(&self) {
         let look = || {
             let woken = !self.shared.to_source.is_empty()
-                || !self.events.borrow().is_empty()
+                || !self.inbox.events.borrow().is_empty()
                 || self.room() != self.room_said
                 || self.shared.words.ending()
-                || self.to_ledger.can_flush();
+                || self.to_ledger.can_flush()
+                || self.from_source.can_flush();
             woken.then_some(())
         };
         let left = self.wake.map(|at| at.saturating_sub(self.shared.clock.now().mono));
@@ -162,16 +269,14 @@ impl Tail {
 
     fn perform(&mut self, action: SourceAction) {
         match action {
-            SourceAction::Look => self.look(),
-            SourceAction::Open { file, path } => {
-                let f = File::open(&path).unwrap();
-                self.files.insert(file, Arc::new(f));
-                self.events.borrow_mut().push_back(SourceEvent::Opened { file, result: Ok(()) });
-            }
-            SourceAction::Close { file } => drop(self.files.remove(&file)),
-            SourceAction::Read { file, offset, len, cold: _ } => {
-                let result = os::read_back(&self.files[&file], offset, len).map_err(|e| e.to_string());
-                self.events.borrow_mut().push_back(SourceEvent::Read { file, offset, result });
+            SourceAction::Look(known) => self.look(known),
+            SourceAction::Open { file, path, ident } => self.open(file, path, ident),
+            SourceAction::Close { file } => drop(self.files.borrow_mut().remove(&file)),
+            SourceAction::Read { file, offset, len, cold } => self.read(file, offset, len, cold),
+            SourceAction::SeekData { file, offset } => {
+                // An error is what a file system without SEEK_DATA says in its own way: the bytes are read instead.
+                let found = os::seek_data(&self.file(file), offset).unwrap_or(Some(offset));
+                self.inbox.push(SourceEvent::DataAt { file, offset: found });
             }
             SourceAction::Register(new) => self.to_ledger.put(ToLedger::Event(LedgerEvent::Register(new))),
             SourceAction::Change(change) => {
@@ -183,24 +288,98 @@ impl Tail {
                 assert!(self.shared.chunks.try_push(chunk).is_ok(), "a chunk was emitted without room");
             }
             SourceAction::SealNow => self.from_source.put(FromSource::SealNow),
-            SourceAction::Wake { after } => {
-                let at = self.shared.clock.now().mono + after;
-                self.wake = Some(self.wake.map_or(at, |old| old.min(at)));
+            SourceAction::Sweep => {
+                self.inbox.push(SourceEvent::Swept(os::sweep(&self.open_files())));
             }
+            SourceAction::Watch { file, size } => self.watch(file, size),
+            SourceAction::Wake { after } => self.wake = Some(self.shared.clock.now().mono + after),
             SourceAction::Attach { source, file } => {
-                self.to_ledger.put(ToLedger::Attach(source, self.files[&file].clone()));
+                self.to_ledger.put(ToLedger::Attach(source, self.file(file)));
             }
             SourceAction::Detach { source } => self.to_ledger.put(ToLedger::Detach(source)),
-            SourceAction::Notice(notice) => tracing::warn!("{notice}"),
+            SourceAction::Notice(notice) => self.notice(&notice),
         }
     }
 
-    fn look(&mut self) {
-        if std::mem::replace(&mut self.looking, true) {
-            return;
+    fn file(&self, key: FileKey) -> Arc<File> {
+        self.files.borrow()[&key].clone()
+    }
+
+    fn open_files(&self) -> Vec<(FileKey, Arc<File>)> {
+        self.files.borrow().iter().map(|(key, file)| (*key, file.clone())).collect()
+    }
+
+    fn look(&self, known: KnownFiles) {
+        let (rt, inbox, globs) = (self.rt.clone(), self.inbox.clone(), self.globs.clone());
+        let open = self.open_files();
+        self.rt.spawn_local(async move {
+            let walked = rt.spawn_blocking(move || os::look(&globs, &known, &open)).await;
+            *inbox.dirs.borrow_mut() = Some(walked.dirs);
+            inbox.send(SourceEvent::Looked(walked.look));
+        });
+    }
+
+    fn open(&self, file: FileKey, path: PathBuf, ident: crate::protocol::FileIdent) {
+        let (rt, inbox) = (self.rt.clone(), self.inbox.clone());
+        let files = self.files.clone();
+        self.rt.spawn_local(async move {
+            let result = rt.spawn_blocking(move || os::open(&path, ident)).await;
+            let result = result.map(|(handle, stat)| {
+                files.borrow_mut().insert(file, handle);
+                stat
+            });
+            inbox.send(SourceEvent::Opened { file, result });
+        });
+    }
+
+    fn read(&self, file: FileKey, offset: u64, len: usize, cold: bool) {
+        let handle = self.file(file);
+        if !cold {
+            let result = os::read_back(&handle, offset, len).map_err(|e| e.to_string());
+            return self.inbox.push(SourceEvent::Read { file, offset, result });
         }
-        let looked = os::look(&self.globs);
-        self.looking = false;
-        self.events.borrow_mut().push_back(SourceEvent::Looked(looked));
+        let (rt, inbox) = (self.rt.clone(), self.inbox.clone());
+        self.rt.spawn_local(async move {
+            let (read, mut bytes) = rt.read_at(&handle, offset, vec![0; len]).await;
+            let verified = read.and_then(|read| {
+                bytes.truncate(read);
+                os::verify(&handle, bytes)
+            });
+            inbox.send(SourceEvent::Read { file, offset, result: verified.map_err(|e| e.to_string()) });
+        });
+    }
+
+    fn watch(&self, file: FileKey, size: u64) {
+        if let Some(watches) = &self.watches
+            && let Some(dirty) = watches.borrow_mut().watch_file(file, &self.file(file), size)
+        {
+            self.inbox.push(SourceEvent::Dirty(vec![dirty]));
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Shrunk { .. } => self.counters.source_shrunk(),
+            Notice::Unread { bytes, .. } => self.counters.source_unread(*bytes),
+            _ => {}
+        }
+        if !notice.repeats() {
+            return if notice.is_warning() { tracing::warn!("{notice}") } else { tracing::info!("{notice}") };
+        }
+        if let Some(count) = self.said.entry(notice.kind()).or_default().happened() {
+            tracing::warn!(count, "{notice}");
+        }
+    }
+
+    /// Reading is over: once every chunk is processed and the ledger has everything, the batcher may finish.
+    async fn end(mut self) {
+        let bell = self.bell.clone();
+        bell.until(|| {
+            self.to_ledger.flush();
+            self.from_source.flush();
+            (self.to_ledger.is_empty() && self.shared.words.all_processed()).then_some(())
+        })
+        .await;
+        self.from_source.put(FromSource::Done);
     }
 }

@@ -5,6 +5,10 @@
 //! Must not know: the ledger, the shards, the destinations.
 pub mod evidence;
 pub mod file;
+mod notice;
+
+pub use file::{FileSettings, FileSource};
+pub use notice::Notice;
 
 use crate::protocol::{FileIdent, NewSource, Now, SourceChange, SourceId, SourceRow};
 use bytes::Bytes;
@@ -145,8 +149,8 @@ impl KnownFiles {
 /// What inotify said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dirty {
-    /// This file has grown or was truncated.
-    File(PathBuf),
+    /// This file has changed; it is not watched any more ([`SourceAction::Watch`] is for one change).
+    File(FileKey),
     /// Names in this directory came, went or changed.
     Dir(PathBuf),
     /// Events were lost (`IN_Q_OVERFLOW`): anything may have happened.
@@ -195,6 +199,8 @@ pub enum SourceEvent {
         /// Chunks.
         chunks: usize,
     },
+    /// Answer to [`SourceAction::Sweep`]: size and names of every open file.
+    Swept(Vec<(FileKey, u64, u64)>),
     /// inotify said something.
     Dirty(Vec<Dirty>),
     /// The time of a [`SourceAction::Wake`] has come.
@@ -246,6 +252,15 @@ pub enum SourceAction {
     Emit(Chunk),
     /// A followed file was renamed, unlinked, replaced or truncated: seal and commit at once (RULINGS 2).
     SealNow,
+    /// fstat every open file: the safety net under inotify.
+    Sweep,
+    /// Tell the next change of this file once, and at once if its size is not this one any more.
+    Watch {
+        /// The file.
+        file: FileKey,
+        /// The size that the machine knows, bytes.
+        size: u64,
+    },
     /// Send a [`SourceEvent::Tick`] after this; replaces an earlier wish.
     Wake {
         /// From now.
@@ -266,103 +281,4 @@ pub enum SourceAction {
     },
     /// Something for the log and the counters.
     Notice(Notice),
-}
-
-/// What the operator should know. Each is said once a file (and counted); the driver rate-limits kinds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A file may not be read. Remedies: add the agent's user to the file's group, or give it CAP_DAC_READ_SEARCH.
-    NoPermission {
-        /// The file.
-        path: PathBuf,
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Permission bits.
-        mode: u32,
-    },
-    /// A file or directory cannot be read: the system's words. It is tried again.
-    Unreadable {
-        /// The file or directory.
-        path: PathBuf,
-        /// The error.
-        error: String,
-    },
-    /// A compressed file is ignored.
-    Compressed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file is shorter than our position with the same head: goes on at its size (RULINGS 4).
-    Shrunk {
-        /// The file.
-        path: PathBuf,
-        /// Where we stood, bytes.
-        position: u64,
-        /// Its size, bytes.
-        size: u64,
-    },
-    /// A file was truncated or rewritten: a new generation from 0.
-    Truncated {
-        /// The file.
-        path: PathBuf,
-        /// Where we stood, bytes.
-        position: u64,
-    },
-    /// A run of NUL bytes was skipped.
-    NulSkipped {
-        /// The file.
-        path: PathBuf,
-        /// How many.
-        bytes: u64,
-    },
-    /// Bytes left the disk before they were read (RULINGS 13).
-    Unread {
-        /// The file.
-        path: PathBuf,
-        /// How many.
-        bytes: u64,
-    },
-    /// A copy of a file that was truncated, or is gone: goes on where that one stood (PROTOCOL S4).
-    CopyAdopted {
-        /// The copy.
-        path: PathBuf,
-        /// Where the original was seen last.
-        of: PathBuf,
-        /// Goes on here, bytes.
-        position: u64,
-    },
-    /// A file begins like one that is followed: held back until that one shrinks or 60 s pass.
-    CopyHeld {
-        /// The copy.
-        path: PathBuf,
-        /// The original.
-        of: PathBuf,
-    },
-    /// A held file is a copy of one that goes on: followed from where the original stood.
-    CopyKnown {
-        /// The copy.
-        path: PathBuf,
-        /// The original.
-        of: PathBuf,
-        /// Goes on here, bytes.
-        position: u64,
-    },
-    /// A line above the limit was skipped.
-    LongLine {
-        /// The file.
-        path: PathBuf,
-        /// Its first byte.
-        offset: u64,
-        /// Its length, bytes.
-        length: u64,
-    },
-    /// `--once`: the unterminated last line of a live file stays for the next run.
-    TailUnread {
-        /// The file.
-        path: PathBuf,
-        /// Its length, bytes.
-        bytes: u64,
-    },
 }

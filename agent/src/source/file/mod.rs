@@ -1,76 +1,487 @@
-//! stand-in
-use crate::protocol::*;
-use bytes::Bytes;
-use edgepush_shard::chunk::*;
-use std::collections::*;
-use std::path::PathBuf;
-use std::sync::Arc;
+//! FileSource: follows the files that match the globs, through every kind of rotation (PROTOCOL 3).
+//!
+//! Promises: a position only passes what was emitted as a chunk; a file's content, not its name, says which file it
+//! is; what cannot be read stays in the lag. Decides only: [`os`] and [`watch`] do the I/O for the driver.
+//! Must not know: the shards, the ledger, metrics.
+mod adopt;
+mod cut;
+mod identity;
+mod looked;
+mod names;
+pub mod os;
+mod stream;
+mod take;
+pub mod watch;
+
+use crate::config::Start;
+use crate::protocol::{FileIdent, NewSource, Now, SourceChange, SourceId, SourceRow, SourceState};
+use crate::source::evidence::Tail;
+use crate::source::{Dirty, FileKey, Notice, Source, SourceAction, SourceEvent};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileKey(pub u32);
-#[derive(Clone, Debug)]
-pub struct Seen { pub path: PathBuf, pub origin: u16, pub ident: FileIdent, pub size: u64 }
-#[derive(Clone, Debug, Default)]
-pub struct Look { pub seen: Vec<Seen> }
-#[derive(Clone, Debug)]
-pub struct ReadBack { pub bytes: Bytes, pub size_after: u64, pub nlink: u64, pub head: Bytes }
+use stream::{Ask, Stage, Stream, Token};
+
+/// Reads under way at once: enough to keep every core busy beside one cold backlog.
+const READS_MAX: usize = 4;
+/// A hot file is polled this often instead of by inotify (RUNTIME 5).
+const POLL_EVERY: Duration = Duration::from_millis(10);
+/// Polls that find nothing before inotify is asked again.
+const POLLS: u8 = 2;
+/// Open files are looked at this often in case inotify is blind (NFS, bind mounts), and longer by the second for each.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+const SWEEP_PER_FILE: Duration = Duration::from_millis(5);
+/// The globs are walked this often in case inotify is blind, and longer by the second for each file.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_PER_FILE: Duration = Duration::from_millis(1);
+/// A walk that something has asked for waits so long for more of the same.
+const LOOK_SOON: Duration = Duration::from_millis(5);
+/// A stranger that equals a followed file is held back so long (PROTOCOL S4).
+const HOLD: Duration = Duration::from_secs(60);
+/// A detached row waits so long for its copy before its unread bytes count as lost.
+const REPORT_AFTER: Duration = Duration::from_secs(60);
+/// A detached row finds its copy for so long, ns (INTERFACE 9: 48 h, less what the ledger's own sweep may be early).
+const DETACHED_NS: i64 = 47 * 3_600_000_000_000;
+
+/// How the files are to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct FileSettings {
+    /// Read what is there now, then end.
+    pub once: bool,
+    /// Where files begin at the first start.
+    pub start: Start,
+    /// The ledger is new.
+    pub first_start: bool,
+    /// Device numbers may have changed (PROTOCOL S1).
+    pub rebooted: bool,
+    /// Longest line, bytes.
+    pub line_max: usize,
+}
+
+/// Walks of the globs.
+#[derive(Debug, Default)]
+struct Looks {
+    outstanding: bool,
+    next: Option<Duration>,
+    /// The first one is over.
+    first_done: bool,
+    /// So is the registration of what it found.
+    first_registered: bool,
+}
+
+/// The machine.
 #[derive(Debug)]
-pub enum SourceEvent { Start { rows: Vec<SourceRow> }, Looked(Look), Opened { file: FileKey, result: Result<(), String> }, Read { file: FileKey, offset: u64, result: Result<ReadBack, String> }, Registered(Vec<(u64, SourceId, u64)>), Durable(Vec<(SourceId, u64)>), Room { chunks: usize }, Dirty, Tick }
-#[derive(Debug)]
-pub enum SourceAction { Look, Open { file: FileKey, path: PathBuf }, Close { file: FileKey }, Read { file: FileKey, offset: u64, len: usize, cold: bool }, Register(Vec<NewSource>), Change(SourceChange), Emit(Chunk), SealNow, Wake { after: Duration }, Attach { source: SourceId, file: FileKey }, Detach { source: SourceId }, Notice(String) }
-struct F { key: FileKey, path: PathBuf, origin: u16, ident: FileIdent, size: u64, pos: u64, id: Option<(SourceId, u64)>, reading: bool, open: bool }
-pub struct FileSource { files: Vec<F>, rows: Vec<SourceRow>, room: usize, once: bool, looked: bool }
+pub struct FileSource {
+    settings: FileSettings,
+    streams: BTreeMap<Token, Stream>,
+    next_token: Token,
+    next_file: u32,
+    by_file: HashMap<FileKey, Token>,
+    by_id: HashMap<SourceId, Token>,
+    /// Streams that want to be read, in turn.
+    queue: VecDeque<Token>,
+    reads: usize,
+    /// Outstanding reads of which a chunk may come.
+    reserved: usize,
+    room: usize,
+    /// Files that get their row with the next registration.
+    new: Vec<NewSource>,
+    opening: usize,
+    /// Files that are not followed, as they were when they were judged.
+    ignored: HashMap<(u64, u64), (u64, i64)>,
+    said: HashSet<PathBuf>,
+    looks: Looks,
+    sweep_at: Duration,
+    poll_at: Option<Duration>,
+    wake_at: Option<Duration>,
+    /// Something happened that strangers which are held back, or rows without a file, may wait for.
+    review: bool,
+}
+
 impl FileSource {
-    pub fn new(once: bool) -> FileSource { FileSource { files: vec![], rows: vec![], room: 0, once, looked: false } }
-    pub fn idle(&self) -> bool { self.looked && self.files.iter().all(|f| f.pos >= f.size) }
-    pub fn step(&mut self, _now: Now, event: SourceEvent, out: &mut Vec<SourceAction>) {
-        match event {
-            SourceEvent::Start { rows } => { self.rows = rows; out.push(SourceAction::Look); }
-            SourceEvent::Looked(look) => {
-                let mut new = vec![];
-                for s in look.seen {
-                    if let Some(f) = self.files.iter_mut().find(|f| f.ident == s.ident) { if !self.once { f.size = s.size; } f.path = s.path; continue; }
-                    let key = FileKey(self.files.len() as u32);
-                    let row = self.rows.iter().find(|r| r.ident == s.ident);
-                    let mut f = F { key, path: s.path.clone(), origin: s.origin, ident: s.ident, size: s.size, pos: 0, id: None, reading: false, open: false };
-                    match row { Some(r) => { f.pos = r.progress.low; f.id = Some((r.id, r.seed)); }
-                      None => new.push(NewSource { token: key.0.into(), ident: s.ident, path: s.path.clone(), head: Head::default(), size: s.size, begin: 0 }) }
-                    out.push(SourceAction::Open { file: key, path: s.path });
-                    self.files.push(f);
-                }
-                out.push(SourceAction::Register(new));
-                self.looked = true;
-                out.push(SourceAction::Wake { after: Duration::from_millis(50) });
-            }
-            SourceEvent::Opened { file, .. } => { let f = &mut self.files[file.0 as usize]; f.open = true; if let Some((id, _)) = f.id { out.push(SourceAction::Attach { source: id, file }); } }
-            SourceEvent::Registered(rows) => for (t, id, seed) in rows { let f = &mut self.files[t as usize]; f.id = Some((id, seed)); out.push(SourceAction::Attach { source: id, file: f.key }); },
-            SourceEvent::Read { file, offset, result } => {
-                let f = &mut self.files[file.0 as usize]; f.reading = false;
-                let r = result.unwrap();
-                if let Some(n) = r.bytes.iter().rposition(|&b| b == b'\n') {
-                    let (id, seed) = f.id.unwrap();
-                    f.pos = offset + n as u64 + 1; self.room -= 1;
-                    out.push(SourceAction::Emit(Chunk { source: id, path: f.path.display().to_string().into(), origin: f.origin, seed, start: offset, end: f.pos, bytes: r.bytes.slice(..n + 1), kind: ChunkKind::Lines, skip: GroupSet::EMPTY, evidence: Evidence { head_len: 10, head_hash: 1, tail_hash: 2, size_seen: r.size_after } }));
-                } else { f.size = f.pos; }
-            }
-            SourceEvent::Room { chunks } => self.room = chunks,
-            SourceEvent::Dirty | SourceEvent::Tick => if !self.once { out.push(SourceAction::Look) },
-            SourceEvent::Durable(_) => {}
+    /// A source that has been told nothing yet.
+    pub fn new(settings: FileSettings) -> FileSource {
+        FileSource {
+            settings,
+            streams: BTreeMap::new(),
+            next_token: 1,
+            next_file: 1,
+            by_file: HashMap::new(),
+            by_id: HashMap::new(),
+            queue: VecDeque::new(),
+            reads: 0,
+            reserved: 0,
+            room: 0,
+            new: Vec::new(),
+            opening: 0,
+            ignored: HashMap::new(),
+            said: HashSet::new(),
+            looks: Looks::default(),
+            sweep_at: Duration::ZERO,
+            poll_at: None,
+            wake_at: None,
+            review: false,
         }
-        let flying = self.files.iter().filter(|f| f.reading).count();
-        for f in self.files.iter_mut() { if f.open && f.id.is_some() && !f.reading && f.pos < f.size && flying == 0 && self.room > 0 { f.reading = true; out.push(SourceAction::Read { file: f.key, offset: f.pos, len: 256 << 10, cold: f.size - f.pos > 8 << 20 }); break; } }
+    }
+
+    /// Whether the globs have been walked and what was found has its rows.
+    pub fn is_open(&self) -> bool {
+        self.looks.first_registered
+    }
+
+    fn stream(&mut self, token: Token) -> &mut Stream {
+        self.streams.get_mut(&token).expect("INVARIANT: a token in the machine's tables has its stream")
+    }
+
+    fn add(&mut self, stream: Stream) -> Token {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.streams.insert(token, stream);
+        token
+    }
+
+    /// Something may be there to read.
+    fn want(&mut self, token: Token) {
+        let stream = self.stream(token);
+        stream.want = true;
+        if !stream.queued && stream.asked.is_none() && stream.file.is_some() {
+            stream.queued = true;
+            self.queue.push_back(token);
+        }
+    }
+
+    fn start(&mut self, rows: Vec<SourceRow>) {
+        for row in rows {
+            let id = row.id;
+            let token = self.add(Stream::of_row(row));
+            self.by_id.insert(id, token);
+        }
+        self.looks.next = Some(Duration::ZERO);
+    }
+
+    fn registered(&mut self, rows: &[(Token, SourceId, u64)], out: &mut Vec<SourceAction>) {
+        for (token, id, seed) in rows {
+            self.by_id.insert(*id, *token);
+            let stream = self.stream(*token);
+            debug_assert_eq!(stream.stage, Stage::Registering);
+            stream.id = Some(*id);
+            stream.seed = *seed;
+            stream.durable = stream.pos;
+            stream.stage = Stage::Following;
+            stream.polls = POLLS;
+            if let Some(file) = stream.file {
+                out.push(SourceAction::Attach { source: *id, file });
+            }
+            self.want(*token);
+        }
+    }
+
+    fn durable(&mut self, now: Now, low: &[(SourceId, u64)], out: &mut Vec<SourceAction>) {
+        for (id, low) in low {
+            let Some(token) = self.by_id.get(id).copied() else { continue };
+            let stream = self.stream(token);
+            stream.durable = stream.durable.max(*low);
+            self.end_draining(now, token, out);
+        }
+    }
+
+    /// Once everything that was read of a file that shrank is durable, it goes on at its size (RULINGS 4).
+    fn end_draining(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
+        let stream = self.stream(token);
+        let (Stage::Draining(size), Some(id)) = (stream.stage, stream.id) else { return };
+        if stream.durable < stream.pos {
+            return;
+        }
+        let (path, position) = (stream.place.path.clone(), stream.pos);
+        stream.pos = size;
+        stream.durable = size;
+        stream.above.clear();
+        stream.tails.clear();
+        stream.tail = Tail::default();
+        stream.line = stream::Line::Usual { ask: 0 };
+        stream.stage = Stage::Following;
+        stream.grown = now.wall;
+        out.push(SourceAction::Change(SourceChange::Shrunk { id, size }));
+        out.push(SourceAction::Notice(Notice::Shrunk { path, position, size }));
+        self.want(token);
+    }
+
+    fn dirty(&mut self, now: Now, dirty: Vec<Dirty>) {
+        for what in dirty {
+            match what {
+                Dirty::File(file) => {
+                    if let Some(token) = self.by_file.get(&file).copied() {
+                        self.stream(token).polls = POLLS;
+                        self.want(token);
+                    }
+                }
+                Dirty::Dir(_) => self.look_soon(now),
+                Dirty::Everything => {
+                    self.look_soon(now);
+                    self.sweep_at = now.mono;
+                }
+            }
+        }
+    }
+
+    fn look_soon(&mut self, now: Now) {
+        let soon = now.mono + LOOK_SOON;
+        if !self.settings.once {
+            self.looks.next = Some(self.looks.next.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
+    /// What inotify did not tell.
+    fn swept(&mut self, now: Now, open: &[(FileKey, u64, u64)], out: &mut Vec<SourceAction>) {
+        self.review = true;
+        for (file, size, nlink) in open {
+            let Some(token) = self.by_file.get(file).copied() else { continue };
+            let stream = self.stream(token);
+            if *nlink == 0 && !std::mem::replace(&mut stream.unlinked, true) {
+                stream.grown = now.wall;
+                out.push(SourceAction::SealNow);
+            }
+            let changed = *size != stream.place.size;
+            if *size > stream.place.size {
+                stream.resize(*size, now.wall);
+            }
+            // A last line without newline becomes one when its grace is over.
+            let tail = stream.pos < stream.place.size && stream.tail_is_final(now.wall, false);
+            if changed || tail || stream.said_error {
+                self.want(token);
+            }
+        }
+    }
+
+    /// What time alone brings about.
+    fn tick(&mut self, now: Now, out: &mut Vec<SourceAction>) {
+        if self.poll_at.is_some_and(|at| at <= now.mono) {
+            self.poll_at = None;
+            let polled: Vec<Token> = self.streams.iter().filter(|(_, s)| s.polls > 0).map(|(t, _)| *t).collect();
+            for token in polled {
+                self.want(token);
+            }
+        }
+        if self.sweep_at <= now.mono && !self.settings.once {
+            self.sweep_at = now.mono + SWEEP_EVERY + SWEEP_PER_FILE * self.by_file.len() as u32;
+            if !self.by_file.is_empty() {
+                out.push(SourceAction::Sweep);
+            }
+        }
+    }
+
+    /// Gives out the reads that there is room for, in turn.
+    fn pump(&mut self, out: &mut Vec<SourceAction>) {
+        let mut passed = 0;
+        while self.reads < READS_MAX && passed < self.queue.len() {
+            let Some(token) = self.queue.pop_front() else { return };
+            let Some(stream) = self.streams.get_mut(&token) else { continue };
+            let Some(ask) = stream.next_read() else {
+                stream.queued = false;
+                continue;
+            };
+            let takes_room = ask.what.takes_room();
+            if takes_room && self.reserved >= self.room {
+                self.queue.push_back(token);
+                passed += 1;
+                continue;
+            }
+            stream.queued = false;
+            stream.asked = Some(ask);
+            self.reads += 1;
+            self.reserved += usize::from(takes_room);
+            let file = stream.file.expect("INVARIANT: a read is asked of an open file only");
+            let offset = ask.offset;
+            out.push(match ask.what {
+                Ask::Seek => SourceAction::SeekData { file, offset },
+                _ => SourceAction::Read { file, offset, len: ask.len, cold: takes_room && stream.is_cold() },
+            });
+        }
+    }
+
+    /// Asks for rows once everything that was found together is ready for one: the first start's are durable at once.
+    fn register(&mut self, out: &mut Vec<SourceAction>) {
+        if self.looks.first_registered && self.new.is_empty() {
+            return;
+        }
+        let waits = self.opening > 0 || self.streams.values().any(|s| s.stage == Stage::Backing);
+        if waits || !self.looks.first_done {
+            return;
+        }
+        let first = !std::mem::replace(&mut self.looks.first_registered, true);
+        if first || !self.new.is_empty() {
+            out.push(SourceAction::Register(std::mem::take(&mut self.new)));
+        }
+    }
+
+    /// What every step ends with.
+    fn settle(&mut self, now: Now, out: &mut Vec<SourceAction>) {
+        let quiet = self.settings.once && self.is_quiet();
+        if std::mem::take(&mut self.review) || quiet {
+            self.judge_held(now, quiet, out);
+            self.report_unread(now, quiet, out);
+        }
+        self.register(out);
+        if !self.looks.outstanding && self.looks.next.is_some_and(|at| at <= now.mono) {
+            self.looks.outstanding = true;
+            self.looks.next = None;
+            out.push(SourceAction::Look(self.known()));
+        }
+        self.pump(out);
+        self.wake(now, out);
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Vec<SourceAction>) {
+        let sweep = (!self.by_file.is_empty() && !self.settings.once).then_some(self.sweep_at);
+        let look = self.looks.next.filter(|_| !self.looks.outstanding);
+        let at = [sweep, look, self.poll_at].into_iter().flatten().min();
+        if self.wake_at.is_none_or(|said| said <= now.mono) || at < self.wake_at {
+            self.wake_at = at;
+            if let Some(at) = at {
+                out.push(SourceAction::Wake { after: at.saturating_sub(now.mono) });
+            }
+        }
+    }
+
+    /// A read found nothing more: polls go on for a while, then inotify is asked.
+    fn rest(&mut self, now: Now, token: Token, found: bool, out: &mut Vec<SourceAction>) {
+        let once = self.settings.once;
+        let stream = self.stream(token);
+        stream.want = false;
+        if once {
+            return;
+        }
+        if found {
+            stream.polls = POLLS;
+        } else if stream.polls > 0 {
+            stream.polls -= 1;
+            if stream.polls == 0 {
+                self.watch(token, out);
+            }
+        }
+        if self.stream(token).polls > 0 && self.poll_at.is_none() {
+            self.poll_at = Some(now.mono + POLL_EVERY);
+        }
+    }
+
+    fn watch(&mut self, token: Token, out: &mut Vec<SourceAction>) {
+        let stream = self.stream(token);
+        if let Some(file) = stream.file {
+            out.push(SourceAction::Watch { file, size: stream.place.size });
+        }
+    }
+
+    /// Everything read of a file that is gone or done; its descriptor goes.
+    fn close(&mut self, token: Token, out: &mut Vec<SourceAction>) {
+        let stream = self.stream(token);
+        stream.want = false;
+        stream.polls = 0;
+        if let Some(file) = stream.file.take() {
+            self.by_file.remove(&file);
+            out.push(SourceAction::Close { file });
+        }
+    }
+
+    /// The row waits for its copy; what was read of it needs no sync any more.
+    fn detach(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
+        self.review = true;
+        let report_at = if self.settings.once { now.mono } else { now.mono + REPORT_AFTER };
+        let stream = self.stream(token);
+        stream.stage = Stage::Detached;
+        stream.detached_at = now.wall;
+        stream.report_at = Some(report_at);
+        stream.target = None;
+        stream.want = false;
+        stream.polls = 0;
+        if let Some(id) = stream.id {
+            let (ident, path) = (stream.place.ident, stream.place.path.clone());
+            out.push(SourceAction::Detach { source: id });
+            out.push(SourceAction::Change(SourceChange::Moved { id, ident, path, state: SourceState::Detached }));
+        }
+    }
+
+    /// Says once what left the disk unread, and forgets rows that no copy will come for.
+    fn report_unread(&mut self, now: Now, quiet: bool, out: &mut Vec<SourceAction>) {
+        let busy = self.settings.once && !quiet;
+        let mut forgotten = Vec::new();
+        for (token, stream) in self.streams.iter_mut().filter(|(_, s)| s.stage == Stage::Detached) {
+            if now.wall.saturating_sub(stream.detached_at) > DETACHED_NS && stream.report_at.is_none() {
+                forgotten.push(*token);
+            }
+            if busy || stream.report_at.is_none_or(|at| at > now.mono) {
+                continue;
+            }
+            stream.report_at = None;
+            let (Some(id), unread) = (stream.id, stream.place.size.saturating_sub(stream.pos)) else { continue };
+            out.push(SourceAction::Change(SourceChange::Closed { id, unread }));
+            if unread > 0 {
+                out.push(SourceAction::Notice(Notice::Unread { path: stream.place.path.clone(), bytes: unread }));
+            }
+        }
+        for token in forgotten {
+            if let Some(id) = self.streams.remove(&token).and_then(|s| s.id) {
+                self.by_id.remove(&id);
+            }
+        }
+    }
+
+    /// `--once`: nothing but strangers that are held back is left to do.
+    fn is_quiet(&self) -> bool {
+        let done = |s: &Stream| {
+            matches!(s.stage, Stage::Done | Stage::Detached | Stage::Resting)
+                || s.stage == Stage::Fresh && s.held.is_some() && s.asked.is_none()
+        };
+        self.reads == 0
+            && self.opening == 0
+            && self.looks.first_registered
+            && !self.looks.outstanding
+            && self.new.is_empty()
+            && self.streams.values().all(done)
+    }
+
+    /// A message about a file, once.
+    fn say_once(&mut self, path: &Path, notice: Notice, out: &mut Vec<SourceAction>) {
+        if self.said.insert(path.to_owned()) {
+            out.push(SourceAction::Notice(notice));
+        }
     }
 }
-pub mod os {
-    use super::*;
-    use std::os::unix::fs::*;
-    pub fn look(globs: &[String]) -> Look {
-        let mut seen = vec![];
-        for (i, g) in globs.iter().enumerate() { for p in glob::glob(g).unwrap().flatten() { let m = std::fs::metadata(&p).unwrap(); if m.is_file() { seen.push(Seen { path: p, origin: i as u16, ident: FileIdent { dev: m.dev(), ino: m.ino(), btime: None }, size: m.len() }); } } }
-        Look { seen }
+
+fn inode(ident: FileIdent) -> (u64, u64) {
+    (ident.dev, ident.ino)
+}
+
+impl Source for FileSource {
+    fn step(&mut self, now: Now, event: SourceEvent, out: &mut Vec<SourceAction>) {
+        match event {
+            SourceEvent::Start { rows } => self.start(rows),
+            SourceEvent::Looked(look) => self.looked(now, &look, out),
+            SourceEvent::Opened { file, result } => self.opened(now, file, result, out),
+            SourceEvent::Read { file, offset, result } => self.read(now, (file, offset), result, out),
+            SourceEvent::DataAt { file, offset } => self.data_at(file, offset),
+            SourceEvent::Registered(rows) => self.registered(&rows, out),
+            SourceEvent::Durable(low) => self.durable(now, &low, out),
+            SourceEvent::Room { chunks } => self.room = chunks,
+            SourceEvent::Swept(open) => self.swept(now, &open, out),
+            SourceEvent::Dirty(dirty) => self.dirty(now, dirty),
+            SourceEvent::Tick => self.tick(now, out),
+        }
+        self.settle(now, out);
     }
-    pub fn read_back(f: &std::fs::File, offset: u64, len: usize) -> std::io::Result<ReadBack> {
-        let mut b = vec![0; len]; let n = f.read_at(&mut b, offset)?; b.truncate(n);
-        Ok(ReadBack { bytes: b.into(), size_after: f.metadata()?.len(), nlink: 1, head: Bytes::new() })
+
+    fn idle(&self) -> bool {
+        if self.settings.once {
+            let held = |s: &Stream| s.held.is_some() && s.stage == Stage::Fresh;
+            return self.is_quiet() && !self.streams.values().any(held);
+        }
+        self.looks.first_registered && self.reads == 0 && !self.streams.values().any(|s| s.want)
+    }
+
+    fn lag_bytes(&self) -> Vec<(u32, u64)> {
+        let mut lag = BTreeMap::new();
+        for stream in self.streams.values() {
+            *lag.entry(stream.place.glob).or_insert(0) += stream.lag();
+        }
+        lag.into_iter().collect()
     }
 }

@@ -5,12 +5,14 @@
 use crate::protocol::{FileIdent, Head, SourceId, SourceRow, SourceState};
 use crate::source::FileKey;
 use crate::source::evidence::Tail;
+use crate::source::file::names::live_name;
 use bytes::Bytes;
 use edgepush_shard::chunk::Evidence;
 use edgepush_shard::limits::{COLD_BACKLOG_BYTES, READ_BYTES_COLD, READ_BYTES_HOT};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A renamed file is read until its end and so long after it grew last, ns (PROTOCOL S6).
@@ -28,10 +30,10 @@ pub(super) struct Place {
     pub(super) mtime: i64,
 }
 
-/// Why a file is being opened.
+/// How a file and a row come together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// A stranger: it gets a row.
+    /// A stranger: it gets a row, or turns out to be a copy.
     New,
     /// The row's own file.
     Resume,
@@ -49,7 +51,7 @@ pub(super) enum Stage {
     Probing(Why),
     /// `EDGEPUSH_START=end`: the last line's start is looked for.
     Backing,
-    /// Open, no row yet: gets one when it has a first byte.
+    /// Open, no row yet: gets one when it has a first byte and is no copy.
     Fresh,
     /// The row is being made.
     Registering,
@@ -107,12 +109,26 @@ impl Ask {
     }
 }
 
+/// A stranger that begins like another stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The other stream.
+    pub(super) of: Token,
+    /// Since when (monotonic).
+    pub(super) since: Duration,
+}
+
+/// The machine's own name of a stream; the token of its registration.
+pub(super) type Token = u64;
+
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     pub(super) id: Option<SourceId>,
     pub(super) seed: u64,
     pub(super) place: Place,
-    /// Where an open that is under way goes.
+    /// The path, as chunks carry it.
+    pub(super) label: Arc<str>,
+    /// Where a copy stands that is being compared.
     pub(super) target: Option<Place>,
     pub(super) head: Head,
     /// The bytes of the head, while a read of this process has seen them.
@@ -137,6 +153,7 @@ pub(super) struct Stream {
     pub(super) renamed: bool,
     pub(super) rotated_name: bool,
     pub(super) unlinked: bool,
+    /// No glob finds it any more.
     pub(super) left: bool,
     /// Looks in a row that did not find it.
     pub(super) missed: u8,
@@ -146,12 +163,15 @@ pub(super) struct Stream {
     pub(super) limit: Option<u64>,
     /// An adopted copy that is (still) shorter than the position.
     pub(super) stub: bool,
+    /// It begins like another one.
+    pub(super) held: Option<Held>,
+    /// Streams that it was compared with and is no copy of.
+    pub(super) not_of: Vec<Token>,
     pub(super) detached_at: i64,
     /// When the bytes of a detached row that were not read count as lost (monotonic); `None`: reported.
     pub(super) report_at: Option<Duration>,
-    /// Said in this process: an error, an unterminated tail.
+    /// An error of it was said.
     pub(super) said_error: bool,
-    pub(super) said_tail: bool,
 }
 
 impl Stream {
@@ -174,20 +194,37 @@ impl Stream {
             queued: false,
             polls: 0,
             renamed: false,
-            rotated_name: false,
+            rotated_name: live_name(&place.path).is_some(),
             unlinked: false,
             left: false,
             missed: 0,
             grown: place.mtime,
             limit: None,
             stub: false,
+            held: None,
+            not_of: Vec::new(),
             detached_at: 0,
             report_at: None,
             said_error: false,
-            said_tail: false,
             target: None,
+            label: place.path.to_string_lossy().into(),
             place,
         }
+    }
+
+    /// It stands at another path now.
+    pub(super) fn move_to(&mut self, path: &std::path::Path) {
+        self.place.path = path.to_owned();
+        self.label = path.to_string_lossy().into();
+        self.rotated_name = live_name(path).is_some();
+    }
+
+    /// It has grown to this size, or is known to have it.
+    pub(super) fn resize(&mut self, size: u64, wall: i64) {
+        if size > self.place.size {
+            self.grown = self.grown.max(wall);
+        }
+        self.place.size = size;
     }
 
     pub(super) fn of_row(row: SourceRow) -> Stream {
@@ -239,8 +276,19 @@ impl Stream {
 
     /// Whether a last line without newline is a line: nothing will follow it (PROTOCOL S7).
     pub(super) fn tail_is_final(&self, wall: i64, once: bool) -> bool {
-        let rotated = self.renamed || self.rotated_name || self.left;
-        self.unlinked || rotated && (once || wall.saturating_sub(self.grown) >= GRACE_NS)
+        let quiet = wall.saturating_sub(self.grown);
+        if self.unlinked {
+            return once || quiet >= DELETED_GRACE_NS;
+        }
+        (self.renamed || self.rotated_name || self.left) && (once || quiet >= GRACE_NS)
+    }
+
+    /// What the row or this process knows of the bytes before the position.
+    pub(super) fn expected_tail(&self) -> Option<u64> {
+        if self.tail.proves(self.pos) {
+            return Some(self.tail.hash());
+        }
+        self.tails.iter().find(|(offset, _)| *offset == self.pos).map(|(_, hash)| *hash)
     }
 
     /// What the next read is to be, if one is wanted.
@@ -270,7 +318,7 @@ impl Stream {
         let usual = if self.is_cold() { READ_BYTES_COLD } else { READ_BYTES_HOT };
         let (offset, len, what) = match &self.line {
             Line::Usual { ask } => {
-                let lead = if self.tail.proves(self.pos) { 0 } else { Tail::needed(self.pos) };
+                let lead = Tail::needed(self.pos);
                 let len = usual.max(*ask).min(room(self.pos));
                 if len == 0 {
                     return None;
@@ -299,15 +347,28 @@ impl Stream {
         }
     }
 
-    /// Whether the inode that stands at a place is this stream's, or will be when its open succeeds.
-    pub(super) fn holds(&self, ident: FileIdent) -> bool {
+    /// Whether this stream has this inode open, or is about to.
+    pub(super) fn holds(&self, (dev, ino): (u64, u64)) -> bool {
         let place = self.target.as_ref().unwrap_or(&self.place);
         (self.file.is_some() || matches!(self.stage, Stage::Opening(_)))
-            && (place.ident.dev, place.ident.ino) == (ident.dev, ident.ino)
+            && (place.ident.dev, place.ident.ino) == (dev, ino)
     }
 
-    /// Whether copies are compared with it as with one that is followed.
-    pub(super) fn is_attached(&self) -> bool {
-        !matches!(self.stage, Stage::Detached | Stage::Opening(Why::Adopt) | Stage::Probing(Why::Adopt))
+    /// Whether it is read as it grows, or about to be: a stranger that equals it may be a copy in the making.
+    pub(super) fn is_followed(&self) -> bool {
+        match self.stage {
+            Stage::Registering | Stage::Following | Stage::Draining(_) | Stage::Done => true,
+            Stage::Opening(why) | Stage::Probing(why) => why == Why::Resume,
+            Stage::Resting => self.id.is_some(),
+            Stage::Backing | Stage::Fresh | Stage::Detached => false,
+        }
+    }
+
+    /// Bytes that are there and not read.
+    pub(super) fn lag(&self) -> u64 {
+        match self.stage {
+            Stage::Detached | Stage::Done => 0,
+            _ => self.end().saturating_sub(self.pos),
+        }
     }
 }

@@ -1,0 +1,303 @@
+//! adopt: strangers, copies, and files that are not what they were (PROTOCOL S3, S4; RULINGS 4).
+//!
+//! Promises: a stranger gets a row of its own only when no stream that is known begins like it; a copy goes on where
+//! its original stood, never at 0; two files that begin alike are told apart by the bytes before the position.
+//! Must not know: what stands in a chunk.
+use super::identity::{Likeness, likeness};
+use super::names::live_name;
+use super::stream::{Held, Line, Place, Stage, Stream, Token, Why};
+use super::{FileSource, HOLD};
+use crate::config::Start;
+use crate::protocol::{NewSource, Now, SourceChange, SourceState};
+use crate::source::evidence::head_of;
+use crate::source::{Notice, SourceAction};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// A stranger too short to be compared with a row whose bytes no one has waits only so long, unless its name is one
+/// that rotation gives.
+const UNKNOWN_HOLD: Duration = Duration::from_secs(2);
+
+/// What a stranger is.
+enum Kin {
+    /// A file of its own.
+    None,
+    /// A copy of this detached row's file.
+    CopyOf(Token),
+    /// It begins like this one, which is followed: perhaps a copy in the making.
+    Like(Token),
+    /// It may be the beginning of a copy of this one.
+    Stub(Token),
+    /// Too short to be told from this one.
+    Unknown(Token),
+}
+
+impl FileSource {
+    /// A stranger that is open: what is to become of it, by its first bytes.
+    pub(super) fn judge_fresh(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
+        let once = self.settings.once;
+        let stream = self.stream(token);
+        if stream.head_bytes.is_empty() {
+            if once {
+                stream.stage = Stage::Resting;
+                return self.close(token, out);
+            }
+            return self.rest_fresh(token, out);
+        }
+        if self.begins_at_end(token) {
+            let stream = self.stream(token);
+            stream.stage = Stage::Backing;
+            stream.pos = stream.end();
+            return self.want(token);
+        }
+        match self.kin(token) {
+            Kin::None => self.ask_for_row(token),
+            Kin::CopyOf(original) => self.adopt(token, original),
+            Kin::Like(of) | Kin::Stub(of) | Kin::Unknown(of) => self.hold(now, token, of, out),
+        }
+    }
+
+    fn rest_fresh(&mut self, token: Token, out: &mut Vec<SourceAction>) {
+        self.stream(token).want = false;
+        if !self.settings.once {
+            self.watch(token, out);
+        }
+    }
+
+    fn hold(&mut self, now: Now, token: Token, of: Token, out: &mut Vec<SourceAction>) {
+        let original = self.stream(of).place.path.clone();
+        let stream = self.stream(token);
+        let since = stream.held.map_or(now.mono, |held| held.since);
+        if stream.held.replace(Held { of, since }).is_none() {
+            let path = stream.place.path.clone();
+            out.push(SourceAction::Notice(Notice::CopyHeld { path, of: original }));
+        }
+        self.rest_fresh(token, out);
+    }
+
+    /// Whether `EDGEPUSH_START` has it begin at its end (S9).
+    fn begins_at_end(&self, token: Token) -> bool {
+        if self.looks.first_done && self.looks.first_registered || !self.settings.first_start {
+            return false;
+        }
+        match self.settings.start {
+            Start::Beginning => false,
+            Start::End => true,
+            Start::At(time) => self.streams[&token].place.mtime < time,
+        }
+    }
+
+    fn kin(&self, token: Token) -> Kin {
+        let stranger = &self.streams[&token];
+        let mut best = Kin::None;
+        for (other, stream) in &self.streams {
+            if *other == token || stranger.not_of.contains(other) {
+                continue;
+            }
+            let detached = stream.stage == Stage::Detached && stream.id.is_some();
+            if !detached && !stream.is_followed() {
+                continue;
+            }
+            let found = match likeness(&stranger.head_bytes, stream.head, &stream.head_bytes) {
+                Likeness::Same if !alike(&stranger.head_bytes, &stream.head_bytes) => Kin::None,
+                Likeness::Same if detached => Kin::CopyOf(*other),
+                Likeness::Same => Kin::Like(*other),
+                Likeness::Stub => Kin::Stub(*other),
+                Likeness::Unknown if detached => Kin::Unknown(*other),
+                Likeness::Unknown | Likeness::Other => Kin::None,
+            };
+            // Of several rows with the same beginning the youngest is the one.
+            if rank(&found) >= rank(&best) {
+                best = found;
+            }
+        }
+        best
+    }
+
+    /// Looks again at strangers that are held back: what they wait for may have happened.
+    pub(super) fn judge_held(&mut self, now: Now, quiet: bool, out: &mut Vec<SourceAction>) {
+        let held: Vec<(Token, Held)> = self
+            .streams
+            .iter()
+            .filter(|(_, s)| s.stage == Stage::Fresh && s.asked.is_none() && s.file.is_some())
+            .filter_map(|(token, s)| s.held.map(|held| (*token, held)))
+            .collect();
+        for (token, held) in held {
+            let waited = quiet || now.mono >= held.since + HOLD;
+            match self.kin(token) {
+                Kin::None => {
+                    self.stream(token).held = None;
+                    self.ask_for_row(token);
+                }
+                Kin::CopyOf(original) => {
+                    self.stream(token).held = None;
+                    self.adopt(token, original);
+                }
+                Kin::Like(of) | Kin::Stub(of) if waited => self.known_copy(token, of, out),
+                Kin::Unknown(of) => {
+                    let stream = self.stream(token);
+                    let named = live_name(&stream.place.path).is_some();
+                    if named && waited {
+                        stream.held = None;
+                        self.adopt(token, of);
+                    } else if !named && (quiet || now.mono >= held.since + UNKNOWN_HOLD) {
+                        stream.held = None;
+                        self.ask_for_row(token);
+                    }
+                }
+                Kin::Like(_) | Kin::Stub(_) => {}
+            }
+        }
+    }
+
+    /// It has equalled a file that goes on for long enough: what stands in it was, or will be, read from that one.
+    fn known_copy(&mut self, token: Token, of: Token, out: &mut Vec<SourceAction>) {
+        let original = &self.streams[&of];
+        if original.stage == Stage::Detached {
+            // The beginning of a copy that was never finished: the row goes on with it and finds nothing in it.
+            self.stream(token).held = None;
+            return self.adopt(token, of);
+        }
+        let (position, path_of) = (original.pos, original.place.path.clone());
+        let (size, followed) = (self.streams[&token].end(), original.stage);
+        if size > original.place.size {
+            // No copy is longer than its original: it only begins like it.
+            let stream = self.stream(token);
+            stream.not_of.push(of);
+            stream.held = None;
+            return self.ask_for_row(token);
+        }
+        if position < size && followed != Stage::Done {
+            return;
+        }
+        let stream = self.stream(token);
+        stream.pos = size;
+        stream.held = None;
+        let path = stream.place.path.clone();
+        out.push(SourceAction::Notice(Notice::CopyKnown { path, of: path_of, position: size }));
+        self.ask_for_row(token);
+    }
+
+    /// A stranger gets its row with the next registration.
+    pub(super) fn ask_for_row(&mut self, token: Token) {
+        let stream = self.stream(token);
+        stream.stage = Stage::Registering;
+        stream.head = head_of(&stream.head_bytes);
+        stream.want = false;
+        let new = NewSource {
+            token,
+            ident: stream.place.ident,
+            path: stream.place.path.clone(),
+            head: stream.head,
+            size: stream.place.size,
+            begin: stream.pos,
+        };
+        self.new.push(new);
+    }
+
+    /// The stranger's file goes to the row: first the bytes before the position are compared.
+    fn adopt(&mut self, token: Token, original: Token) {
+        let Some(stranger) = self.streams.remove(&token) else { return };
+        let Some(file) = stranger.file else { return };
+        self.by_file.insert(file, original);
+        let row = self.stream(original);
+        row.file = Some(file);
+        row.limit = stranger.limit;
+        row.asked = None;
+        row.queued = false;
+        row.line = Line::Usual { ask: 0 };
+        row.stub = stranger.place.size < row.pos;
+        row.target = Some(stranger.place);
+        row.stage = Stage::Probing(Why::Adopt);
+        row.unlinked = stranger.unlinked;
+        self.want(original);
+    }
+
+    /// The copy is one: the row is attached to it.
+    pub(super) fn adopted(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
+        let stream = self.stream(token);
+        let (Some(place), Some(id), Some(file)) = (stream.target.take(), stream.id, stream.file) else { return };
+        let of = std::mem::replace(&mut stream.place, place).path;
+        let path = stream.place.path.clone();
+        stream.move_to(&path);
+        (stream.left, stream.renamed, stream.missed) = (false, false, 0);
+        stream.grown = now.wall;
+        stream.report_at = None;
+        let (ident, position) = (stream.place.ident, stream.pos);
+        out.push(SourceAction::Attach { source: id, file });
+        let moved = SourceChange::Moved { id, ident, path: path.clone(), state: SourceState::Attached };
+        out.push(SourceAction::Change(moved));
+        out.push(SourceAction::Notice(Notice::CopyAdopted { path, of, position }));
+    }
+
+    /// The bytes before the position differ: the row waits on, the stranger is a file of its own.
+    pub(super) fn not_adopted(&mut self, now: Now, token: Token, head: Bytes, out: &mut Vec<SourceAction>) {
+        let stream = self.stream(token);
+        let (Some(place), Some(file)) = (stream.target.take(), stream.file.take()) else { return };
+        stream.stage = Stage::Detached;
+        stream.want = false;
+        stream.stub = false;
+        let limit = stream.limit.take();
+        let fresh = self.fresh(place, head, Some(file));
+        let stream = self.stream(fresh);
+        stream.limit = limit;
+        stream.not_of.push(token);
+        self.judge_fresh(now, fresh, out);
+    }
+
+    /// The file was truncated, or another content stands in it: the row waits for its copy, the file begins anew.
+    pub(super) fn rewritten(
+        &mut self,
+        now: Now,
+        token: Token,
+        size: u64,
+        head: Bytes,
+        out: &mut Vec<SourceAction>,
+    ) {
+        let stream = self.stream(token);
+        if stream.stage == Stage::Probing(Why::Adopt) {
+            return self.not_adopted(now, token, head, out);
+        }
+        let file = stream.file.take();
+        let place = Place { size, ..stream.place.clone() };
+        let (path, position, limit) = (place.path.clone(), stream.pos, stream.limit);
+        let (renamed, unlinked) = (stream.renamed, stream.unlinked);
+        out.push(SourceAction::Notice(Notice::Truncated { path, position }));
+        out.push(SourceAction::SealNow);
+        self.detach(now, token, out);
+        let fresh = self.fresh(place, head, file);
+        let stream = self.stream(fresh);
+        (stream.limit, stream.renamed, stream.unlinked) = (limit, renamed, unlinked);
+        stream.not_of.push(token);
+        stream.grown = now.wall;
+        self.look_soon(now);
+        self.judge_fresh(now, fresh, out);
+    }
+
+    fn fresh(&mut self, place: Place, head: Bytes, file: Option<crate::source::FileKey>) -> Token {
+        let mut stream = Stream::new(place, head);
+        stream.stage = Stage::Fresh;
+        stream.file = file;
+        let token = self.add(stream);
+        if let Some(file) = file {
+            self.by_file.insert(file, token);
+        }
+        token
+    }
+}
+
+fn rank(kin: &Kin) -> u8 {
+    match kin {
+        Kin::None => 0,
+        Kin::Unknown(_) => 1,
+        Kin::Stub(_) => 2,
+        Kin::Like(_) => 3,
+        Kin::CopyOf(_) => 4,
+    }
+}
+
+/// Whether two beginnings agree as far as both are known.
+fn alike(a: &[u8], b: &[u8]) -> bool {
+    let len = a.len().min(b.len());
+    a[..len] == b[..len]
+}

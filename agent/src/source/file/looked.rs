@@ -1,0 +1,324 @@
+//! looked: what a walk of the globs says about the files that are known, and about strangers.
+//!
+//! Promises: a walk may be old or torn (files move while it walks): it finds and misses names, it never decides that
+//! a file shrank; that is for a read, which verifies.
+//! Must not know: what stands in the files, beyond their heads.
+use super::identity::same_inode;
+use super::names::is_compressed;
+use super::stream::{DELETED_GRACE_NS, GRACE_NS, Place, Stage, Stream, Token, Why};
+use super::{FileSource, LOOK_EVERY, LOOK_PER_FILE, inode};
+use crate::protocol::{Now, SourceChange, SourceState};
+use crate::source::evidence::has_head;
+use crate::source::{FileKey, KnownFiles, Look, Notice, OpenError, OpenStat, Seen, SeenHead, SourceAction};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+
+/// The paths of one inode, those that rotation gives last.
+type Found<'a> = BTreeMap<(u64, u64), Vec<&'a Seen>>;
+
+fn place(seen: &Seen) -> Place {
+    Place { ident: seen.ident, path: seen.path.clone(), glob: seen.glob, size: seen.size, mtime: seen.mtime }
+}
+
+impl FileSource {
+    /// What a walk need not read.
+    pub(super) fn known(&self) -> KnownFiles {
+        let mut judged: HashMap<_, _> = self.ignored.iter().map(|(at, seen)| (*at, Some(*seen))).collect();
+        for stream in self.streams.values() {
+            let at = inode(stream.target.as_ref().unwrap_or(&stream.place).ident);
+            if stream.holds(at) {
+                judged.insert(at, None);
+            } else if stream.stage == Stage::Resting && self.looks.first_done {
+                judged.insert(at, Some((stream.place.size, stream.place.mtime)));
+            }
+        }
+        KnownFiles { judged }
+    }
+
+    pub(super) fn looked(&mut self, now: Now, look: &Look, out: &mut Vec<SourceAction>) {
+        self.looks.outstanding = false;
+        if !self.settings.once {
+            let next = now.mono + LOOK_EVERY.max(LOOK_PER_FILE * look.files.len() as u32);
+            self.looks.next = Some(self.looks.next.map_or(next, |at| at.min(next)));
+        }
+        for (path, error) in &look.failed {
+            let notice = Notice::Unreadable { path: path.clone(), error: error.clone() };
+            self.say_once(path, notice, out);
+        }
+        let mut found = Found::new();
+        for seen in &look.files {
+            found.entry(inode(seen.ident)).or_default().push(seen);
+        }
+        self.swept(now, &look.open, out);
+        let strangers = self.own_files(now, &found, out);
+        if look.failed.is_empty() {
+            self.missing(now, &found, out);
+        }
+        self.ignored.retain(|at, _| found.contains_key(at));
+        self.strangers(now, strangers, out);
+        self.retire(now, out);
+        self.looks.first_done = true;
+    }
+
+    /// Files that belong to a stream; gives those that do not.
+    fn own_files<'a>(&mut self, now: Now, found: &Found<'a>, out: &mut Vec<SourceAction>) -> Vec<&'a Seen> {
+        let mut strangers = Vec::new();
+        let open: HashMap<(u64, u64), Token> = self
+            .streams
+            .iter()
+            .map(|(token, stream)| (inode(stream.target.as_ref().unwrap_or(&stream.place).ident), *token, stream))
+            .filter(|(at, _, stream)| stream.holds(*at))
+            .map(|(at, token, _)| (at, token))
+            .collect();
+        for (at, paths) in found {
+            let seen = first_name(paths);
+            match open.get(at) {
+                Some(token) => self.seen_open(*token, paths, out),
+                None => match self.resting(seen) {
+                    Some(token) => {
+                        if !self.resume(now, token, seen, out) {
+                            strangers.push(seen);
+                        }
+                    }
+                    None => strangers.push(seen),
+                },
+            }
+        }
+        strangers
+    }
+
+    /// An open file has been found: perhaps under another name.
+    fn seen_open(&mut self, token: Token, paths: &[&Seen], out: &mut Vec<SourceAction>) {
+        let stream = self.stream(token);
+        stream.missed = 0;
+        stream.left = false;
+        if stream.target.is_some() || paths.iter().any(|seen| seen.path == stream.place.path) {
+            return;
+        }
+        let seen = first_name(paths);
+        stream.move_to(&seen.path);
+        stream.place.glob = seen.glob;
+        stream.renamed = true;
+        if let Some(id) = stream.id {
+            let (ident, path) = (stream.place.ident, seen.path.clone());
+            out.push(SourceAction::Change(SourceChange::Moved { id, ident, path, state: SourceState::Attached }));
+            out.push(SourceAction::SealNow);
+        }
+    }
+
+    fn resting(&self, seen: &Seen) -> Option<Token> {
+        let with_dev = self.looks.first_done || !self.settings.rebooted;
+        let is = |s: &Stream| s.stage == Stage::Resting && same_inode(s.place.ident, seen.ident, with_dev);
+        self.streams.iter().find(|(_, stream)| is(stream)).map(|(token, _)| *token)
+    }
+
+    /// A row's inode is there: whether its file is. If so it is opened when it has something to read.
+    fn resume(&mut self, now: Now, token: Token, seen: &Seen, out: &mut Vec<SourceAction>) -> bool {
+        let once = self.settings.once;
+        let stream = self.stream(token);
+        stream.missed = 0;
+        match &seen.head {
+            SeenHead::Skipped => return true,
+            SeenHead::Bytes(head) => {
+                if stream.head.len == 0 || !has_head(head, stream.head) {
+                    if stream.pos > 0 {
+                        let (path, position) = (stream.place.path.clone(), stream.pos);
+                        out.push(SourceAction::Notice(Notice::Truncated { path, position }));
+                    }
+                    self.detach(now, token, out);
+                    return false;
+                }
+            }
+            SeenHead::Denied { .. } | SeenHead::Failed(_) => {
+                self.unreadable(seen, out);
+                return true;
+            }
+        }
+        if stream.place.path != seen.path || stream.place.ident != seen.ident {
+            stream.renamed |= stream.place.path != seen.path;
+            stream.move_to(&seen.path);
+            stream.place.ident = seen.ident;
+            if let Some(id) = stream.id {
+                let (ident, path) = (seen.ident, seen.path.clone());
+                out.push(SourceAction::Change(SourceChange::Moved { id, ident, path, state: SourceState::Attached }));
+            }
+        }
+        let stream = self.stream(token);
+        stream.grown = seen.mtime;
+        let unread = seen.size != stream.pos;
+        stream.place = place(seen);
+        stream.limit = once.then_some(seen.size);
+        if unread || !stream.rotated_name {
+            self.open(token, Why::Resume, out);
+        }
+        true
+    }
+
+    fn open(&mut self, token: Token, why: Why, out: &mut Vec<SourceAction>) {
+        let file = FileKey(self.next_file);
+        self.next_file += 1;
+        self.opening += 1;
+        self.by_file.insert(file, token);
+        let stream = self.stream(token);
+        stream.stage = Stage::Opening(why);
+        let (path, ident) = (stream.place.path.clone(), stream.place.ident);
+        out.push(SourceAction::Open { file, path, ident });
+    }
+
+    /// Streams whose file no glob finds.
+    fn missing(&mut self, now: Now, found: &Found<'_>, out: &mut Vec<SourceAction>) {
+        let mut gone = Vec::new();
+        let mut torn = false;
+        for (token, stream) in &mut self.streams {
+            let at = inode(stream.target.as_ref().unwrap_or(&stream.place).ident);
+            if found.contains_key(&at) {
+                continue;
+            }
+            if stream.stage == Stage::Resting {
+                gone.push(*token);
+            } else if stream.file.is_some() && !stream.unlinked && !stream.left {
+                // A file that moves during the walk may be missed: only the second time counts.
+                stream.missed += 1;
+                torn |= stream.missed == 1;
+                if stream.missed >= 2 {
+                    stream.left = true;
+                    out.push(SourceAction::SealNow);
+                }
+            }
+        }
+        for token in gone {
+            self.detach(now, token, out);
+        }
+        if torn {
+            self.look_soon(now);
+        }
+    }
+
+    fn strangers(&mut self, now: Now, mut strangers: Vec<&Seen>, out: &mut Vec<SourceAction>) {
+        // Live names first: of two files that begin alike, the rotated one is the copy.
+        strangers.sort_by_key(|seen| (super::names::live_name(&seen.path).is_some(), &seen.path));
+        for seen in strangers {
+            if is_compressed(&seen.path) {
+                self.ignored.insert(inode(seen.ident), (seen.size, seen.mtime));
+                self.say_once(&seen.path, Notice::Compressed { path: seen.path.clone() }, out);
+            } else if matches!(seen.head, SeenHead::Denied { .. } | SeenHead::Failed(_)) {
+                self.unreadable(seen, out);
+            } else {
+                let mut stream = Stream::new(place(seen), Bytes::new());
+                stream.limit = self.settings.once.then_some(seen.size);
+                stream.grown = if self.looks.first_done { now.wall } else { seen.mtime };
+                let token = self.add(stream);
+                self.open(token, Why::New, out);
+            }
+        }
+    }
+
+    fn unreadable(&mut self, seen: &Seen, out: &mut Vec<SourceAction>) {
+        let path = seen.path.clone();
+        let notice = match &seen.head {
+            SeenHead::Denied { uid, gid, mode } => {
+                Notice::NoPermission { path, uid: *uid, gid: *gid, mode: *mode }
+            }
+            SeenHead::Failed(error) => Notice::Unreadable { path, error: error.clone() },
+            SeenHead::Skipped | SeenHead::Bytes(_) => return,
+        };
+        self.say_once(&seen.path, notice, out);
+    }
+
+    /// Files that are read to their end and will not grow any more.
+    fn retire(&mut self, now: Now, out: &mut Vec<SourceAction>) {
+        let ended = |s: &Stream| {
+            let quiet = now.wall.saturating_sub(s.grown);
+            let read = s.pos >= s.place.size && s.asked.is_none();
+            let at_end = match s.stage {
+                Stage::Following => read,
+                Stage::Fresh => s.unlinked && (s.place.size == 0 || s.held.is_some()),
+                _ => false,
+            };
+            let deleted = s.unlinked && quiet >= DELETED_GRACE_NS;
+            at_end && (deleted || (s.renamed || s.rotated_name || s.left) && quiet >= GRACE_NS)
+        };
+        let ended: Vec<Token> = self.streams.iter().filter(|(_, s)| ended(s)).map(|(token, _)| *token).collect();
+        for token in ended {
+            self.close(token, out);
+            let stream = self.stream(token);
+            if stream.id.is_none() {
+                self.streams.remove(&token);
+            } else if stream.unlinked || stream.left {
+                self.detach(now, token, out);
+            } else {
+                stream.stage = Stage::Resting;
+                let id = stream.id;
+                out.extend(id.map(|source| SourceAction::Detach { source }));
+            }
+        }
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        now: Now,
+        file: FileKey,
+        result: Result<OpenStat, OpenError>,
+        out: &mut Vec<SourceAction>,
+    ) {
+        self.opening -= 1;
+        let Some(token) = self.by_file.get(&file).copied() else { return };
+        let stream = self.stream(token);
+        let Stage::Opening(why) = stream.stage else { return };
+        let stat = match result {
+            Ok(stat) => stat,
+            Err(error) => return self.not_opened(now, (file, token), (why, error), out),
+        };
+        stream.file = Some(file);
+        stream.place.ident = stat.ident;
+        stream.place.size = stat.size;
+        stream.place.mtime = stat.mtime;
+        stream.unlinked = stat.nlink == 0;
+        if why == Why::New {
+            stream.stage = Stage::Fresh;
+            stream.head_bytes = stat.head;
+            return self.judge_fresh(now, token, out);
+        }
+        if let Some(source) = stream.id {
+            out.push(SourceAction::Attach { source, file });
+        }
+        stream.stage = Stage::Probing(Why::Resume);
+        if self.verified(now, token, stat.size, &stat.head, out) {
+            self.want(token);
+        }
+    }
+
+    fn not_opened(
+        &mut self,
+        now: Now,
+        (file, token): (FileKey, Token),
+        (why, error): (Why, OpenError),
+        out: &mut Vec<SourceAction>,
+    ) {
+        self.by_file.remove(&file);
+        let path = self.stream(token).place.path.clone();
+        match error {
+            OpenError::Gone => self.look_soon(now),
+            OpenError::Denied { uid, gid, mode } => {
+                let notice = Notice::NoPermission { path: path.clone(), uid, gid, mode };
+                self.say_once(&path, notice, out);
+            }
+            OpenError::Failed(error) => {
+                let notice = Notice::Unreadable { path: path.clone(), error };
+                self.say_once(&path, notice, out);
+            }
+        }
+        if why == Why::New {
+            self.streams.remove(&token);
+        } else {
+            let stream = self.stream(token);
+            stream.stage = Stage::Resting;
+            // The next walk judges it anew.
+            stream.place.mtime = -1;
+        }
+    }
+}
+
+fn first_name<'a>(paths: &[&'a Seen]) -> &'a Seen {
+    paths.iter().min_by_key(|seen| (super::names::live_name(&seen.path).is_some(), &seen.path)).expect("INVARIANT: a found inode has a path")
+}
