@@ -90,7 +90,13 @@ impl ShardLoop {
             log: Vec::new(),
             body: Vec::new(),
         };
-        ShardLoop { parser: Parser::new(), outlet, formatters, reject_line: Vec::new(), counts: Counts::default() }
+        ShardLoop {
+            parser: Parser::new(),
+            outlet,
+            formatters,
+            reject_line: Vec::new(),
+            counts: Counts::default(),
+        }
     }
 
     /// What was counted since the start.
@@ -143,7 +149,12 @@ impl ShardLoop {
                 self.counts.parsed(&record);
                 for (at, formatter) in self.formatters.iter_mut().enumerate() {
                     self.counts.matched[at.min(counts::JOBS_MAX - 1)] += 1;
-                    self.outlet.append(now, SlabKey(at as u32 + 1), &mut Formatted { formatter, record }, push);
+                    self.outlet.append(
+                        now,
+                        SlabKey(at as u32 + 1),
+                        &mut Formatted { formatter, record },
+                        push,
+                    );
                 }
             }
             Err(fault) => {
@@ -216,7 +227,14 @@ impl Outlet {
 
     fn seal(&mut self, key: SlabKey, push: &mut Vec<FromShard>) {
         let Some(slab) = self.ring.slab(key) else { return };
-        encode(&mut self.jobs[key.0 as usize], self.epoch, slab.run, (slab.first, slab.last), &mut self.body, push);
+        encode(
+            &mut self.jobs[key.0 as usize],
+            self.epoch,
+            slab.run,
+            (slab.first, slab.last),
+            &mut self.body,
+            push,
+        );
         self.ring.release(key);
     }
 

@@ -68,7 +68,10 @@ fn perform(flags: &DemoArgs) -> Result<Report, Failure> {
     let archive = dir.join("state/archive");
     let found = proof::count(&archive).map_err(|e| (Exit::Failed, format!("{}: {e}", archive.display())))?;
     let proven = ended.undelivered == 0 && found.sum == written.sum;
-    Ok(Report { proven, text: report(&archive, &metrics.totals(), &written, &found, proven, begun.elapsed()) })
+    Ok(Report {
+        proven,
+        text: report(&archive, &metrics.totals(), &written, &found, proven, begun.elapsed()),
+    })
 }
 
 /// A new directory for this run.

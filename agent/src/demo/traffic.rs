@@ -78,9 +78,16 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create_new(true).append(true).open(path)
 }
 
-fn write(mut file: File, log: &Path, rate: u64, duration: Duration, shown: &AtomicU64) -> io::Result<Written> {
+fn write(
+    mut file: File,
+    log: &Path,
+    rate: u64,
+    duration: Duration,
+    shown: &AtomicU64,
+) -> io::Result<Written> {
     let begun = Instant::now();
-    let mut lines = EdgeLines::new(SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |t| t.as_nanos() as u64));
+    let mut lines =
+        EdgeLines::new(SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |t| t.as_nanos() as u64));
     let (mut written, mut burst, mut rotated) = (Written::default(), Vec::new(), false);
     while begun.elapsed() < duration {
         let due = match rate {

@@ -16,7 +16,12 @@ pub(super) fn bind(config: &Config, once: bool, state: &Path) -> Result<Option<B
 }
 
 /// What the server needs, on its way to the delivery thread.
-pub(super) fn state(config: &Config, shared: &Shared, metrics: &Arc<Metrics>, health: &Arc<Health>) -> ApiState {
+pub(super) fn state(
+    config: &Config,
+    shared: &Shared,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+) -> ApiState {
     let clock = shared.clock.clone();
     let status = {
         let (metrics, health, shared) = (metrics.clone(), health.clone(), shared.clone());

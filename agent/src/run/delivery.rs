@@ -9,7 +9,7 @@ use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
 use crate::protocol::Spooled;
 use crate::queue::{Seat, TaskBell};
-use crate::sender::{SendAction, SendEvent, Sender, Uploads, Uploaded};
+use crate::sender::{SendAction, SendEvent, Sender, Uploaded, Uploads};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -112,7 +112,8 @@ impl Delivery {
             if let Some(ended) = self.ended() {
                 return ended;
             }
-            let until = self.deadline().map(|at| tokio::time::Instant::from_std(self.inbox.shared.clock.instant(at)));
+            let until =
+                self.deadline().map(|at| tokio::time::Instant::from_std(self.inbox.shared.clock.instant(at)));
             let timer = async {
                 match until {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -151,7 +152,9 @@ impl Delivery {
                 FromSource::Done => self.finish(),
             }
         }
-        if self.inbox.shared.words.stop.load(Ordering::Acquire) && !std::mem::replace(&mut self.inbox.stopping, true) {
+        if self.inbox.shared.words.stop.load(Ordering::Acquire)
+            && !std::mem::replace(&mut self.inbox.stopping, true)
+        {
             self.todo.push_back(Todo::Send(SendEvent::Stop));
         }
     }
@@ -165,7 +168,9 @@ impl Delivery {
 
     fn reply(&mut self, reply: LedgerReply) {
         match reply {
-            LedgerReply::Committed(committed) => self.todo.push_back(Todo::Batch(BatcherEvent::Committed(committed))),
+            LedgerReply::Committed(committed) => {
+                self.todo.push_back(Todo::Batch(BatcherEvent::Committed(committed)))
+            }
             LedgerReply::Judged(ids) => self.todo.push_back(Todo::Send(SendEvent::Durable(ids))),
             LedgerReply::Split { parent, children } => {
                 self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
@@ -212,7 +217,9 @@ impl Delivery {
                 words.seal.store(epoch, Ordering::Release);
                 self.inbox.shared.ring_shards();
             }
-            BatcherAction::Commit(commit) => self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit))),
+            BatcherAction::Commit(commit) => {
+                self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
+            }
             BatcherAction::Spooled(mut spooled) => {
                 self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));

@@ -199,7 +199,11 @@ fn naming(config: &Config, job: &str, path: String, suffix: &str) -> Arc<Naming>
 }
 
 /// The room in the batch that the last run left open, if it has the job's present form; else a fresh one.
-fn room(limits: BatchLimits, (job, codec, container): (JobId, CodecKind, Container), recovered: &Recovered) -> Room {
+fn room(
+    limits: BatchLimits,
+    (job, codec, container): (JobId, CodecKind, Container),
+    recovered: &Recovered,
+) -> Room {
     let same = |open: &&OpenBatch| (open.job, open.codec, open.container) == (job, codec, container);
     match recovered.open.iter().filter(same).next_back() {
         Some(open) => Room::new(limits, open.records as u32, open.raw as u32),

@@ -88,7 +88,9 @@ impl Driver {
             }
             LedgerReply::NoSpace(event) => {
                 if !std::mem::replace(&mut self.no_space, true) {
-                    tracing::warn!("no space left for the spool: reading stands still until there is (free space, or lower EDGEPUSH_SPOOL_MAX)");
+                    tracing::warn!(
+                        "no space left for the spool: reading stands still until there is (free space, or lower EDGEPUSH_SPOOL_MAX)"
+                    );
                 }
                 self.set_spool_full(true);
                 self.blocked.push_back(*event);

@@ -33,7 +33,13 @@ pub async fn tick(rt: Rt, clock: Arc<Clock>, counters: Arc<ShardCounters>) {
 const TICK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until the shards are told to end.
-pub async fn drive(rt: Rt, bell: LocalBell, shared: Shared, mut machine: ShardLoop, mut published: Published) {
+pub async fn drive(
+    rt: Rt,
+    bell: LocalBell,
+    shared: Shared,
+    mut machine: ShardLoop,
+    mut published: Published,
+) {
     let up = shared.up[rt.shard()].clone();
     let mut sealed = 0;
     let mut push = Vec::new();

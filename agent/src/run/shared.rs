@@ -112,13 +112,19 @@ impl Shared {
     /// Queues between `shard_bells`, the delivery thread and the ledger thread.
     pub fn new(shard_bells: Vec<Bell>, delivery: &Bell, ledger: &Bell, clock: Arc<Clock>) -> Shared {
         let source = &shard_bells[..1];
-        let up = shard_bells.iter().map(|b| Queue::new(SEGMENTS, std::slice::from_ref(delivery), std::slice::from_ref(b)));
+        let up = shard_bells
+            .iter()
+            .map(|b| Queue::new(SEGMENTS, std::slice::from_ref(delivery), std::slice::from_ref(b)));
         Shared {
             clock,
             words: Arc::default(),
             chunks: Queue::new(shard_bells.len() + CHUNKS_BESIDE, &shard_bells, source),
             up: up.collect(),
-            to_ledger: Queue::new(MESSAGES, std::slice::from_ref(ledger), &[delivery.clone(), source[0].clone()]),
+            to_ledger: Queue::new(
+                MESSAGES,
+                std::slice::from_ref(ledger),
+                &[delivery.clone(), source[0].clone()],
+            ),
             replies: Queue::new(MESSAGES, std::slice::from_ref(delivery), std::slice::from_ref(ledger)),
             to_source: Queue::new(MESSAGES, source, &[delivery.clone(), ledger.clone()]),
             from_source: Queue::new(MESSAGES, std::slice::from_ref(delivery), source),

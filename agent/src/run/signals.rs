@@ -8,7 +8,9 @@ pub(super) fn listen(stopper: Stopper) {
     let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => {
-            tracing::warn!("signals cannot be caught ({error}): SIGTERM will end the agent without a clean stop");
+            tracing::warn!(
+                "signals cannot be caught ({error}): SIGTERM will end the agent without a clean stop"
+            );
             return;
         }
     };

@@ -79,7 +79,8 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
     let (ledger, recovered) = open_ledger(config, &state, &clock)?;
-    let jobs = Arc::new(Jobs::new(config, &state, &recovered).map_err(|e| StartError::new(Exit::Operator, e))?);
+    let jobs =
+        Arc::new(Jobs::new(config, &state, &recovered).map_err(|e| StartError::new(Exit::Operator, e))?);
     let metrics = Metrics::new(jobs.labels(config, chosen.backend), config.cpus.len());
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
@@ -150,8 +151,8 @@ impl Parts {
     fn new(shards: usize, clock: Arc<Clock>) -> Result<Parts, StartError> {
         let (mut bells, mut fds) = (Vec::new(), Vec::new());
         for _ in 0..shards {
-            let (bell, fd) =
-                queue::bell().map_err(|e| StartError::new(Exit::Failed, format!("no bell for a shard: {e}")))?;
+            let (bell, fd) = queue::bell()
+                .map_err(|e| StartError::new(Exit::Failed, format!("no bell for a shard: {e}")))?;
             bells.push(bell);
             fds.push(fd);
         }
@@ -179,7 +180,9 @@ fn open_ledger(
     let opened = Ledger::open(conn, state.disk(), settings, clock.now());
     let (ledger, recovered) = opened.map_err(|e| StartError::coded(e.exit_code(), &e))?;
     if recovered.space.reserve_hit {
-        tracing::warn!("the disk is below EDGEPUSH_DISK_RESERVE: running with the minimum spool until space is free");
+        tracing::warn!(
+            "the disk is below EDGEPUSH_DISK_RESERVE: running with the minimum spool until space is free"
+        );
     }
     Ok((ledger, recovered))
 }

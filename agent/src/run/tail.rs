@@ -157,7 +157,9 @@ fn watch(rt: &Rt, inbox: &Inbox) -> Option<Rc<RefCell<watch::Watches>>> {
     let (watches, fd) = match watch::Watches::new() {
         Ok(opened) => opened,
         Err(error) => {
-            tracing::warn!("inotify is not to be had ({error}): files are looked at four times a second instead");
+            tracing::warn!(
+                "inotify is not to be had ({error}): files are looked at four times a second instead"
+            );
             return None;
         }
     };
@@ -232,7 +234,10 @@ impl Tail {
         let now = self.shared.clock.now().mono;
         if now >= self.lag_at {
             self.lag_at = now + LAG_EVERY;
-            self.machine.lag_bytes().into_iter().for_each(|(at, bytes)| self.counters.source_lag(at as usize, bytes));
+            self.machine
+                .lag_bytes()
+                .into_iter()
+                .for_each(|(at, bytes)| self.counters.source_lag(at as usize, bytes));
         }
         if self.machine.is_open()
             && let Some(health) = self.health.take()

@@ -127,7 +127,10 @@ impl Notice {
     pub fn repeats(&self) -> bool {
         matches!(
             self,
-            Notice::NulSkipped { .. } | Notice::LongLine { .. } | Notice::Shrunk { .. } | Notice::Truncated { .. }
+            Notice::NulSkipped { .. }
+                | Notice::LongLine { .. }
+                | Notice::Shrunk { .. }
+                | Notice::Truncated { .. }
         )
     }
 

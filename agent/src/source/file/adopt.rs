@@ -216,7 +216,9 @@ impl FileSource {
     /// The copy is one: the row is attached to it.
     pub(super) fn adopted(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
         let stream = self.stream(token);
-        let (Some(place), Some(id), Some(file)) = (stream.target.take(), stream.id, stream.file) else { return };
+        let (Some(place), Some(id), Some(file)) = (stream.target.take(), stream.id, stream.file) else {
+            return;
+        };
         let of = std::mem::replace(&mut stream.place, place).path;
         let path = stream.place.path.clone();
         stream.move_to(&path);

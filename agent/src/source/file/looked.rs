@@ -66,7 +66,9 @@ impl FileSource {
         let open: HashMap<(u64, u64), Token> = self
             .streams
             .iter()
-            .map(|(token, stream)| (inode(stream.target.as_ref().unwrap_or(&stream.place).ident), *token, stream))
+            .map(|(token, stream)| {
+                (inode(stream.target.as_ref().unwrap_or(&stream.place).ident), *token, stream)
+            })
             .filter(|(at, _, stream)| stream.holds(*at))
             .map(|(at, token, _)| (at, token))
             .collect();
@@ -101,7 +103,12 @@ impl FileSource {
         stream.renamed = true;
         if let Some(id) = stream.id {
             let (ident, path) = (stream.place.ident, seen.path.clone());
-            out.push(SourceAction::Change(SourceChange::Moved { id, ident, path, state: SourceState::Attached }));
+            out.push(SourceAction::Change(SourceChange::Moved {
+                id,
+                ident,
+                path,
+                state: SourceState::Attached,
+            }));
             out.push(SourceAction::SealNow);
         }
     }
@@ -140,7 +147,12 @@ impl FileSource {
             stream.place.ident = seen.ident;
             if let Some(id) = stream.id {
                 let (ident, path) = (seen.ident, seen.path.clone());
-                out.push(SourceAction::Change(SourceChange::Moved { id, ident, path, state: SourceState::Attached }));
+                out.push(SourceAction::Change(SourceChange::Moved {
+                    id,
+                    ident,
+                    path,
+                    state: SourceState::Attached,
+                }));
             }
         }
         let stream = self.stream(token);
@@ -238,7 +250,8 @@ impl FileSource {
             let deleted = s.unlinked && quiet >= DELETED_GRACE_NS;
             at_end && (deleted || (s.renamed || s.rotated_name || s.left) && quiet >= GRACE_NS)
         };
-        let ended: Vec<Token> = self.streams.iter().filter(|(_, s)| ended(s)).map(|(token, _)| *token).collect();
+        let ended: Vec<Token> =
+            self.streams.iter().filter(|(_, s)| ended(s)).map(|(token, _)| *token).collect();
         for token in ended {
             self.close(token, out);
             let stream = self.stream(token);
@@ -320,5 +333,8 @@ impl FileSource {
 }
 
 fn first_name<'a>(paths: &[&'a Seen]) -> &'a Seen {
-    paths.iter().min_by_key(|seen| (super::names::live_name(&seen.path).is_some(), &seen.path)).expect("INVARIANT: a found inode has a path")
+    paths
+        .iter()
+        .min_by_key(|seen| (super::names::live_name(&seen.path).is_some(), &seen.path))
+        .expect("INVARIANT: a found inode has a path")
 }

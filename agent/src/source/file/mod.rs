@@ -257,7 +257,8 @@ impl FileSource {
     fn tick(&mut self, now: Now, out: &mut Vec<SourceAction>) {
         if self.poll_at.is_some_and(|at| at <= now.mono) {
             self.poll_at = None;
-            let polled: Vec<Token> = self.streams.iter().filter(|(_, s)| s.polls > 0).map(|(t, _)| *t).collect();
+            let polled: Vec<Token> =
+                self.streams.iter().filter(|(_, s)| s.polls > 0).map(|(t, _)| *t).collect();
             for token in polled {
                 self.want(token);
             }
@@ -396,7 +397,12 @@ impl FileSource {
         if let Some(id) = stream.id {
             let (ident, path) = (stream.place.ident, stream.place.path.clone());
             out.push(SourceAction::Detach { source: id });
-            out.push(SourceAction::Change(SourceChange::Moved { id, ident, path, state: SourceState::Detached }));
+            out.push(SourceAction::Change(SourceChange::Moved {
+                id,
+                ident,
+                path,
+                state: SourceState::Detached,
+            }));
         }
     }
 
@@ -412,10 +418,15 @@ impl FileSource {
                 continue;
             }
             stream.report_at = None;
-            let (Some(id), unread) = (stream.id, stream.place.size.saturating_sub(stream.pos)) else { continue };
+            let (Some(id), unread) = (stream.id, stream.place.size.saturating_sub(stream.pos)) else {
+                continue;
+            };
             out.push(SourceAction::Change(SourceChange::Closed { id, unread }));
             if unread > 0 {
-                out.push(SourceAction::Notice(Notice::Unread { path: stream.place.path.clone(), bytes: unread }));
+                out.push(SourceAction::Notice(Notice::Unread {
+                    path: stream.place.path.clone(),
+                    bytes: unread,
+                }));
             }
         }
         for token in forgotten {

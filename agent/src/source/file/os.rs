@@ -95,7 +95,8 @@ fn seen(path: PathBuf, glob: u32, known: &KnownFiles) -> Option<Seen> {
         return None;
     }
     let Status { ident, size, mtime, nlink, .. } = status;
-    let head = if known.wants_head(ident, size, mtime) { seen_head(&path, &status) } else { SeenHead::Skipped };
+    let head =
+        if known.wants_head(ident, size, mtime) { seen_head(&path, &status) } else { SeenHead::Skipped };
     Some(Seen { path, glob, ident, size, mtime, nlink, head })
 }
 
@@ -134,7 +135,9 @@ pub fn open(path: &Path, ident: FileIdent) -> Result<(Arc<File>, OpenStat), Open
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(OpenError::Gone),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return Err(match std::fs::metadata(path) {
-                Ok(meta) => OpenError::Denied { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777 },
+                Ok(meta) => {
+                    OpenError::Denied { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777 }
+                }
                 Err(error) => OpenError::Failed(error.to_string()),
             });
         }

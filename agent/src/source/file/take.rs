@@ -42,7 +42,7 @@ impl FileSource {
         if !self.verified(now, token, back.size_after, &back.head, out) {
             return;
         }
-        if asked.offset + back.bytes.len() as u64 > back.size_after {
+        if !back.bytes.is_empty() && asked.offset + back.bytes.len() as u64 > back.size_after {
             // It was truncated and has grown again since: what was read may be of either.
             return self.want(token);
         }
@@ -158,7 +158,14 @@ impl FileSource {
         self.at_end(now, token, out);
     }
 
-    fn take_lines(&mut self, now: Now, token: Token, lead: usize, back: &ReadBack, out: &mut Vec<SourceAction>) {
+    fn take_lines(
+        &mut self,
+        now: Now,
+        token: Token,
+        lead: usize,
+        back: &ReadBack,
+        out: &mut Vec<SourceAction>,
+    ) {
         let (line_max, once) = (self.settings.line_max, self.settings.once);
         let stream = self.stream(token);
         if back.bytes.len() < lead {
@@ -181,7 +188,8 @@ impl FileSource {
                 self.emit(token, bytes.slice(..len), to, ChunkKind::Lines, out);
                 // The beginning of a line at the end of the file need not be read again to be known as one.
                 let rest = &bytes[len..];
-                let begun = rest.len() <= line_max && rest.first() != Some(&0) && memchr(b'\n', rest).is_none();
+                let begun =
+                    rest.len() <= line_max && rest.first() != Some(&0) && memchr(b'\n', rest).is_none();
                 self.more(now, token, at_end && begun, out);
             }
             Cut::Partial if at_end => self.at_end(now, token, out),
@@ -327,11 +335,7 @@ impl FileSource {
     }
 
     /// Where the data behind a hole begins.
-    pub(super) fn data_at(
-        &mut self,
-        file: FileKey,
-        offset: Option<u64>,
-    ) {
+    pub(super) fn data_at(&mut self, file: FileKey, offset: Option<u64>) {
         let Some((token, asked)) = self.answered(file) else { return };
         let stream = self.stream(token);
         let bound = stream.bound();

@@ -42,7 +42,8 @@ impl Watches {
 
     /// Watches these directories, and no others. One that cannot be watched is left to the sweeps.
     pub fn watch_dirs(&mut self, wanted: &[PathBuf]) {
-        let gone: Vec<i32> = self.dirs.iter().filter(|(_, dir)| !wanted.contains(dir)).map(|(wd, _)| *wd).collect();
+        let gone: Vec<i32> =
+            self.dirs.iter().filter(|(_, dir)| !wanted.contains(dir)).map(|(wd, _)| *wd).collect();
         for wd in gone {
             self.dirs.remove(&wd);
             // It went with its directory, or goes now.
@@ -79,8 +80,10 @@ impl Watches {
     pub fn dirty(&mut self, mut bytes: &[u8]) -> Vec<Dirty> {
         let mut dirty = Vec::new();
         while let Some((event, rest)) = bytes.split_first_chunk::<EVENT_BYTES>() {
-            let word = |at: usize| u32::from_ne_bytes([event[at], event[at + 1], event[at + 2], event[at + 3]]);
-            let (wd, flags, name_len) = (word(0) as i32, ReadFlags::from_bits_retain(word(4)), word(12) as usize);
+            let word =
+                |at: usize| u32::from_ne_bytes([event[at], event[at + 1], event[at + 2], event[at + 3]]);
+            let (wd, flags, name_len) =
+                (word(0) as i32, ReadFlags::from_bits_retain(word(4)), word(12) as usize);
             bytes = rest.get(name_len..).unwrap_or_default();
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
                 dirty.push(Dirty::Everything);
