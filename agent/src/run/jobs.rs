@@ -99,7 +99,7 @@ impl Jobs {
         Labels {
             version: config::VERSION,
             runtime: backend.as_str(),
-            simd: "scalar",
+            simd: edgepush_shard::scan::in_use(),
             sources: config.sources.iter().map(|source| source.name.clone()).collect(),
             repairs: &REPAIRS,
             reasons: &REASONS,
@@ -160,7 +160,7 @@ fn environment(config: &Config, state: &StateDir, recovered: &Recovered) -> Resu
     let url = config.destination.expose();
     let http = url.starts_with("http");
     let container = config.gzip.unwrap_or(if http { Container::Single } else { Container::Members });
-    let (codec, level) = (config.codec, Level::parse(config.level.as_str()).unwrap_or_default());
+    let (codec, level) = (config.codec, config.level);
     let ending = match codec {
         CodecKind::Gzip => ".log.gz",
         CodecKind::Zstd => ".log.zst",

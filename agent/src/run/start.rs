@@ -11,7 +11,7 @@ use super::{ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
-use crate::config::{Config, RuntimeChoice};
+use crate::config::{Config, RuntimeChoice, SimdChoice};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Reserve, StateDir};
 use crate::metrics::Metrics;
 use crate::queue;
@@ -74,6 +74,7 @@ pub struct Running {
 /// Another agent, an unusable state directory, a runtime that was demanded and is refused, a wrong destination.
 pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, StartError> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    edgepush_shard::scan::set_scalar(config.simd == SimdChoice::Scalar);
     let clock = Arc::new(Clock::start());
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
@@ -115,7 +116,8 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                 serve(api, admin);
                 delivery.drive(bell, recovered.spooled).await
             });
-            drop(say_ended.send(ended));
+            // Nobody waits for it any more when main has died.
+            let _ = say_ended.send(ended);
         }
     })?;
     crate::notify::ready("following");

@@ -19,6 +19,7 @@ use crate::source::{
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -366,6 +367,10 @@ impl Tail {
         match notice {
             Notice::Shrunk { .. } => self.counters.source_shrunk(),
             Notice::Unread { bytes, .. } => self.counters.source_unread(*bytes),
+            Notice::NoPermission { path } => {
+                let (said, remedy) = crate::denied::unreadable(path, &ErrorKind::PermissionDenied.into());
+                return tracing::warn!("{said}: {remedy}; it is tried again");
+            }
             _ => {}
         }
         if !notice.repeats() {
