@@ -404,7 +404,7 @@ mod tests {
         fn deliver(
             &self,
             _: crate::destination::Outgoing,
-        ) -> crate::destination::Boxed<'_, crate::destination::Verdict> {
+        ) -> crate::destination::Boxed<'_, crate::destination::Answer> {
             unreachable!("check delivers nothing")
         }
         fn probe(&self, write: bool) -> crate::destination::Boxed<'_, Result<(), String>> {

@@ -3,7 +3,7 @@
 //! Promises: a name is either absent or whole and durable: temporary name `.<final>.tmp`, fdatasync, rename, fsync of
 //! the directory (INTERFACE 4). A batch sent again under its name is the same file.
 //! Must not know: who asks.
-use super::{Boxed, Destination, Outgoing, Verdict};
+use super::{Answer, Boxed, Destination, Outgoing, Verdict};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -44,11 +44,11 @@ pub fn store(root: &Path, name: &str, body: &[bytes::Bytes]) -> io::Result<()> {
 }
 
 impl Destination for FileDestination {
-    fn deliver(&self, batch: Outgoing) -> Boxed<'_, Verdict> {
+    fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer> {
         Box::pin(async move {
             match store(&self.root, &batch.name, &batch.body) {
-                Ok(()) => Verdict::Delivered,
-                Err(e) => Verdict::Retry { after: None, why: format!("{}: {e}", self.shown) },
+                Ok(()) => Verdict::Delivered.into(),
+                Err(e) => Verdict::Retry { after: None, why: format!("{}: {e}", self.shown) }.into(),
             }
         })
     }

@@ -7,7 +7,7 @@ mod delivery;
 mod shard;
 mod table;
 
-pub use delivery::{BatchVerdict, DeliveryCounters, Histogram, JobCounters, UploadStatus};
+pub use delivery::{BatchVerdict, DeliveryCounters, Histogram, JobCounters};
 pub use shard::ShardCounters;
 pub use table::{Row, Shape, TABLE};
 
@@ -283,8 +283,8 @@ mod tests {
         metrics.job(0).delivered(9, Duration::from_millis(1500));
         metrics.job(0).verdict(Fate::Delivered);
         metrics.job(0).batch_bytes(1000, 100);
-        metrics.job(0).uploaded(UploadStatus::Code(204), Duration::from_millis(30));
-        metrics.job(0).uploaded(UploadStatus::Word("timeout"), Duration::from_secs(61));
+        metrics.job(0).uploaded(crate::destination::Status::Code(204), Duration::from_millis(30));
+        metrics.job(0).uploaded(crate::destination::Status::Word("timeout"), Duration::from_secs(61));
         metrics.delivery().spool(1 << 20, 1 << 30);
         let text = metrics.text();
         let lines: Vec<&str> = text.lines().collect();

@@ -5,11 +5,12 @@
 use super::jobs::Jobs;
 use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
+use crate::destination::Verdict;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
-use crate::protocol::Spooled;
+use crate::protocol::{Fate, Spooled};
 use crate::queue::{Seat, TaskBell};
-use crate::sender::{SendAction, SendEvent, Sender, Uploaded, Uploads};
+use crate::sender::{SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -183,8 +184,16 @@ impl Delivery {
 
     fn uploaded(&mut self, uploaded: Uploaded) {
         match uploaded {
-            Uploaded::Outcome { id, verdict } => {
-                self.todo.push_back(Todo::Send(SendEvent::Outcome { id, verdict }));
+            Uploaded::Outcome { batch, answer, took, .. } => {
+                let counters = self.metrics.job(self.jobs.number(batch.job));
+                counters.uploaded(answer.status, took);
+                if answer.verdict != Verdict::Delivered {
+                    counters.verdict(&answer.verdict);
+                }
+                self.todo.push_back(Todo::Send(SendEvent::Outcome { id: batch.id, answer }));
+            }
+            Uploaded::Unreadable { id, why } => {
+                self.todo.push_back(Todo::Send(SendEvent::Unreadable { id, why }))
             }
             Uploaded::Split { parent, children } => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Split { parent, children }));
@@ -221,6 +230,10 @@ impl Delivery {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
             }
             BatcherAction::Spooled(mut spooled) => {
+                for batch in &spooled {
+                    let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
+                    self.metrics.job(self.jobs.number(batch.job)).batch_bytes(batch.raw, compressed);
+                }
                 self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
@@ -248,15 +261,29 @@ impl Delivery {
 
     fn sender_action(&mut self, action: SendAction) {
         match action {
-            SendAction::Upload { batch, attempt } => {
-                self.uploads.start(self.jobs.destination(batch.job), batch, attempt);
-            }
+            SendAction::Upload { batch, .. } => self.uploads.start(self.jobs.destination(batch.job), batch),
             SendAction::Judge(judged) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
-            SendAction::Wake { .. } => {}
-            SendAction::Notice(notice) => tracing::warn!("{notice}"),
+            SendAction::Settled { batch, fate } => self.settled(&batch, fate),
+            SendAction::Notice(notice) => {
+                let job = self.jobs.name(notice.job());
+                match notice {
+                    SendNotice::Well { .. } => tracing::info!(job, "{notice}"),
+                    _ => tracing::warn!(job, "{notice}"),
+                }
+            }
+        }
+    }
+
+    /// A verdict is durable.
+    fn settled(&self, batch: &Spooled, fate: Fate) {
+        let counters = self.metrics.job(self.jobs.number(batch.job));
+        counters.verdict(fate);
+        if fate == Fate::Delivered {
+            let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
+            counters.delivered(batch.records, Duration::from_nanos(lag as u64));
         }
     }
 

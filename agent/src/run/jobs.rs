@@ -4,7 +4,7 @@
 //! in the metrics' labels.
 use super::start::RING_BYTES;
 use crate::batcher::BatchJob;
-use crate::config::{self, Config, SourceKind};
+use crate::config::{self, Config};
 use crate::destination::Destination;
 use crate::destination::file::FileDestination;
 use crate::ledger::{Recovered, StateDir};
@@ -53,6 +53,11 @@ impl Jobs {
     /// A job's number in the metrics.
     pub(super) fn number(&self, job: JobId) -> usize {
         self.0.iter().position(|j| j.id == job).expect("INVARIANT: batches belong to jobs of the plan")
+    }
+
+    /// A job's name.
+    pub(super) fn name(&self, job: JobId) -> &'static str {
+        self.0[self.number(job)].name
     }
 
     /// Where a job's batches go.
@@ -126,14 +131,6 @@ const fn reason_names() -> [&'static str; Reason::ALL.len()] {
         at += 1;
     }
     names
-}
-
-/// Globs that a configuration follows.
-pub(super) fn globs(config: &Config) -> Vec<String> {
-    let glob = |kind: &SourceKind| match kind {
-        SourceKind::File { glob } => glob.clone(),
-    };
-    config.sources.iter().map(|source| glob(&source.kind)).collect()
 }
 
 const REJECTS_LIMITS: BatchLimits = BatchLimits { records: 100_000, bytes: 50_000_000 };

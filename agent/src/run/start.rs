@@ -244,7 +244,8 @@ fn assemble(
     };
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
     let sender = Sender::new(jobs.send_jobs(), now.wall as u64);
-    let uploads = Uploads::new(Arc::new(reader), config.memory_max.0 / 8);
+    let egress = config.egress_max.map(|rate| rate.0);
+    let uploads = Uploads::new(Arc::new(reader), config.memory_max.0 / 8, egress);
     Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending, config.memory_max.0 / 8)
 }
 
