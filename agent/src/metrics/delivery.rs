@@ -167,6 +167,10 @@ impl JobCounters {
         self.delivered.fetch_add(records, Relaxed);
         self.lag_seconds.observe(lag);
     }
+    /// Records that are delivered.
+    pub fn records_delivered(&self) -> u64 {
+        self.delivered.load(Relaxed)
+    }
     /// A verdict on a batch.
     pub fn verdict(&self, verdict: impl Into<BatchVerdict>) {
         self.batches[verdict.into() as usize].fetch_add(1, Relaxed);

@@ -8,9 +8,10 @@ use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
-use crate::protocol::{Fate, Spooled};
+use crate::protocol::{Fate, JobId, Spooled};
+use crate::status::JobStatus;
 use crate::queue::{Seat, TaskBell};
-use crate::sender::{SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
+use crate::sender::{LaneState, SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -110,6 +111,7 @@ impl Delivery {
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
         loop {
             self.work();
+            self.tell();
             if let Some(ended) = self.ended() {
                 return ended;
             }
@@ -284,6 +286,34 @@ impl Delivery {
         if fate == Fate::Delivered {
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
             counters.delivered(batch.records, Duration::from_nanos(lag as u64));
+        }
+    }
+
+    /// What `/status` and the gauges tell of the jobs.
+    fn tell(&self) {
+        let now = self.inbox.shared.clock.now().wall;
+        let lanes: Vec<LaneState> = self.sender.lanes().collect();
+        for lane in &lanes {
+            self.metrics.job(self.jobs.number(lane.job)).spool_batches(lane.batches as u64);
+        }
+        self.metrics.delivery().backpressure(self.inbox.shared.words.readers_stopped());
+        self.inbox.shared.shown.publish_jobs(|| {
+            let told = lanes.iter().filter(|lane| lane.job != JobId::REJECTS);
+            told.map(|lane| self.job_status(lane, now)).collect()
+        });
+    }
+
+    fn job_status(&self, lane: &LaneState, now: i64) -> JobStatus {
+        let number = self.jobs.number(lane.job);
+        let age = |first: i64| u64::try_from(now.saturating_sub(first) / 1_000_000_000).unwrap_or(0);
+        JobStatus {
+            name: self.jobs.name(lane.job).to_owned(),
+            destination: self.jobs.destination(lane.job).redacted().to_owned(),
+            state: lane.mood.as_str().to_owned(),
+            error: lane.error.clone(),
+            records_delivered: self.metrics.job(number).records_delivered(),
+            spool_batches: lane.batches as u64,
+            oldest_seconds: lane.oldest.map(age),
         }
     }
 

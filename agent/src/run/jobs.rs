@@ -9,7 +9,7 @@ use crate::destination::Destination;
 use crate::destination::file::FileDestination;
 use crate::ledger::{Recovered, StateDir};
 use crate::metrics::Labels;
-use crate::protocol::{CodecKind, Container, JobId, Naming, OpenBatch};
+use crate::protocol::{CodecKind, Container, JobId, Naming, OpenBatch, REJECTS};
 use crate::rt::Backend;
 use crate::sender::SendJob;
 use crate::shard_loop::{ShardJob, ShardLoop};
@@ -139,13 +139,13 @@ fn rejects(config: &Config, state: &StateDir, recovered: &Recovered) -> Job {
     let form = (JobId::REJECTS, CodecKind::Gzip, Container::Members);
     Job {
         id: JobId::REJECTS,
-        name: "_rejects",
+        name: REJECTS,
         version: 1,
         output: Output::PassThrough,
         codec: CodecKind::Gzip,
         level: Level::Fast,
         container: Container::Members,
-        naming: naming(config, "_rejects", String::new(), ".log.gz"),
+        naming: naming(config, REJECTS, String::new(), ".log.gz"),
         interval: config.batch_interval,
         room: Arc::new(room(REJECTS_LIMITS, form, recovered)),
         uploads: 1,

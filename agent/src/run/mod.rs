@@ -17,6 +17,7 @@ mod jobs;
 mod ledger;
 mod shard;
 mod shared;
+mod shown;
 mod signals;
 mod start;
 mod tail;

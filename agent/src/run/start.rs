@@ -60,6 +60,7 @@ impl fmt::Display for StartError {
 /// A running agent.
 pub struct Running {
     shared: Shared,
+    health: Arc<Health>,
     metrics: Arc<Metrics>,
     shards: Vec<ShardThread>,
     delivery: JoinHandle<()>,
@@ -121,7 +122,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         }
     })?;
     crate::notify::ready("following");
-    Ok(Running { shared, metrics, shards, delivery, ledger, ended, _state: state })
+    Ok(Running { shared, health, metrics, shards, delivery, ledger, ended, _state: state })
 }
 
 /// Starts the admin API; its address file goes with it.
@@ -261,24 +262,29 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 /// Asks a running agent to end.
 #[derive(Clone)]
-pub struct Stopper(Shared);
+pub struct Stopper {
+    shared: Shared,
+    health: Arc<Health>,
+}
 
 impl Stopper {
     /// Readers stop, what was read becomes durable, no upload begins.
     pub fn stop(&self) {
-        self.0.stop();
+        self.health.stopping();
+        self.shared.stop();
     }
 
     /// Readers stop, what was read is delivered.
     pub fn drain(&self) {
-        self.0.drain();
+        self.health.stopping();
+        self.shared.drain();
     }
 }
 
 impl Running {
     /// The handle that ends it.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.shared.clone())
+        Stopper { shared: self.shared.clone(), health: self.health.clone() }
     }
 
     /// Its counters.
