@@ -3,10 +3,16 @@
 //! Promises: a destination says what happened in one of the verdicts below and nothing else; retry, back-off, order
 //! and durability exist once, in `sender`. A new kind is one file and one row in [`url::DESTINATIONS`].
 //! Must not know: the spool, the ledger, jobs, other destinations.
+pub mod client;
 pub mod file;
 pub mod http;
 pub mod null;
+mod parameter;
+mod redact;
+mod text;
 pub mod url;
+
+pub use url::{DESTINATIONS, DestinationUrl, Opening};
 
 use bytes::Bytes;
 use edgepush_shard::batch::Container;
@@ -120,6 +126,10 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One target.
 pub trait Destination: Send + Sync {
+    /// Once, at the start of the agent, before anything is delivered.
+    fn prepare(&self) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
     /// Delivers one batch and says what the answer means. Never panics on weather.
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer>;
     /// Asks whether the target would take a batch (`check`). With `write` it may write and remove a probe object.

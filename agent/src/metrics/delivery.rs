@@ -7,7 +7,7 @@ use crate::destination::{Status, Verdict};
 use crate::protocol::Fate;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What is told of a batch: a destination's answer or its fate.
@@ -197,7 +197,7 @@ pub struct DeliveryCounters {
     pub(super) spool_bytes: AtomicU64,
     pub(super) spool_limit: AtomicU64,
     pub(super) backpressure: AtomicU64,
-    pub(super) rejects_dropped: AtomicU64,
+    pub(super) rejects_dropped: Arc<AtomicU64>,
 }
 
 impl DeliveryCounters {
@@ -210,9 +210,9 @@ impl DeliveryCounters {
     pub fn backpressure(&self, on: bool) {
         self.backpressure.store(u64::from(on), Relaxed);
     }
-    /// A file of rejects went to keep their bound.
-    pub fn rejects_dropped(&self) {
-        self.rejects_dropped.fetch_add(1, Relaxed);
+    /// The counter of reject files that went to keep their bound.
+    pub fn rejects_dropped(&self) -> Arc<AtomicU64> {
+        self.rejects_dropped.clone()
     }
 }
 

@@ -5,7 +5,7 @@
 use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Delivery, Ended, Ending};
-use super::jobs::Jobs;
+use super::jobs::{self, Jobs};
 use super::shared::Shared;
 use super::{ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
@@ -81,9 +81,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
     let (ledger, recovered) = open_ledger(config, &state, &clock)?;
-    let jobs =
-        Arc::new(Jobs::new(config, &state, &recovered).map_err(|e| StartError::new(Exit::Operator, e))?);
-    let metrics = Metrics::new(jobs.labels(config, chosen.backend), config.cpus.len());
+    let metrics = Metrics::new(jobs::labels(config, chosen.backend), config.cpus.len());
+    let jobs = Jobs::new(config, &state, &recovered, metrics.delivery().rejects_dropped());
+    let jobs = Arc::new(jobs.map_err(|e| StartError::new(Exit::Operator, e))?);
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
     let api = super::admin::bind(config, once, state.path())?;
@@ -113,7 +113,8 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             };
             let local = tokio::task::LocalSet::new();
             let ended = local.block_on(&runtime, async move {
-                let delivery = assemble(&config, shared, metrics, jobs, &recovered, reader, ending);
+                let delivery = assemble(&config, shared, metrics, jobs.clone(), &recovered, reader, ending);
+                jobs.prepare().await;
                 serve(api, admin);
                 delivery.drive(bell, recovered.spooled).await
             });
@@ -219,7 +220,7 @@ fn start_shards(
     Ok(threads)
 }
 
-fn choice(said: RuntimeChoice) -> rt::Choice {
+pub(super) fn choice(said: RuntimeChoice) -> rt::Choice {
     match said {
         RuntimeChoice::Auto => rt::Choice::Auto,
         RuntimeChoice::Uring => rt::Choice::Uring,

@@ -13,10 +13,10 @@ use crate::protocol::SourceRow;
 use crate::queue::{Bell, LocalBell, Seat};
 use crate::rt::Rt;
 use crate::source::file::{os, watch};
-use crate::status::SourceStatus;
 use crate::source::{
     Dirty, FileKey, FileSettings, FileSource, KnownFiles, Notice, Source, SourceAction, SourceEvent,
 };
+use crate::status::SourceStatus;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
