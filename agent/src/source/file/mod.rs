@@ -4,6 +4,7 @@
 //! is; what cannot be read stays in the lag. Decides only: [`os`] and [`watch`] do the I/O for the driver.
 //! Must not know: the shards, the ledger, metrics.
 mod adopt;
+pub mod buffers;
 mod cut;
 mod identity;
 mod looked;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use stream::{Ask, Stage, Stream, Token};
 
-/// Reads under way at once: enough to keep every core busy beside one cold backlog.
-const READS_MAX: usize = 4;
+/// Reads under way at once: one is served while the chunk of the other is on its way.
+const READS_MAX: usize = 2;
 /// A hot file is polled this often instead of by inotify (RUNTIME 5).
 const POLL_EVERY: Duration = Duration::from_millis(10);
 /// Polls that find nothing before inotify is asked again.
