@@ -12,6 +12,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod denied;
 pub mod destination;
 pub mod ledger;
 pub mod log;

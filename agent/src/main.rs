@@ -1,7 +1,7 @@
 //! The `edgepush` binary: one match on the command, and the only place that decides an exit code.
 use edgepush::cli::{self, Cli, Command, Exit};
 use edgepush::config::{self, Around, Config, Host, Needs};
-use edgepush::{check, demo, log, run, status};
+use edgepush::{check, demo, destination, log, run, status};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -38,7 +38,7 @@ fn perform(command: Command) -> Exit {
         Command::Check(flags) => {
             let around = around();
             let config = config::load(std::env::vars_os(), &around, Needs::Sources);
-            check::check(config, &around.host, flags, Vec::new())
+            check::check(config, &around.host, flags, run::probes())
         }
         Command::Status(flags) => with_config(Needs::Nothing, |config| status::status(&config, flags)),
         Command::Jobs(_)
@@ -71,6 +71,6 @@ fn around() -> Around<'static> {
     Around {
         host: Host::of_this_machine(),
         read: &|path| std::fs::read_to_string(path),
-        destination: |_| Ok(()),
+        destination: destination::url::validate,
     }
 }

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The name of the internal job of rejects, as metrics and logs have it.
+pub const REJECTS: &str = "_rejects";
+
 /// The time of a step. Intervals, back-off and time-outs use `mono`; names use `wall` (INTERFACE 9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 use edgepush::api::{ApiLimits, ApiState, bind, health::Health, serve};
 use edgepush::config::Secret;
-use edgepush::metrics::{Labels, Metrics, Shape, TABLE, UploadStatus};
+use edgepush::destination::Status as UploadStatus;
+use edgepush::metrics::{Labels, Metrics, Shape, TABLE};
 use edgepush::status::Status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};

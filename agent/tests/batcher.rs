@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use edgepush::batcher::{BatchJob, Batcher, BatcherAction, BatcherEvent, BatcherSettings};
 use edgepush::protocol::*;
+use edgepush_shard::codec::Run;
 use edgepush_shard::room::{BatchLimits, Room};
 use edgepush_shard::segment::{Begun, FromShard, Marker, Segment};
 use proptest::prelude::*;
@@ -109,7 +110,8 @@ impl World {
         let s = &mut self.shards[shard];
         while s.slab > 0 {
             let ends: Vec<u32> = (1..=s.slab).map(|i| i * RECORD_BYTES).collect();
-            let taken = self.room.take(&ends);
+            let bytes = vec![b'x'; ends[ends.len() - 1] as usize];
+            let taken = self.room.take(&Run::new(&bytes, &ends));
             s.slab -= taken.records as u32;
             let raw_len = taken.records as u32 * RECORD_BYTES;
             s.out.push_back(FromShard::Segment(Segment {

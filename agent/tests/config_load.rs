@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)]
 use edgepush::config::keys::{KEYS, Parse, Preset, Privacy};
 use edgepush::config::{
-    Around, Bytes, Config, CoreSpec, Format, Host, Level, LogFormat, LogLevel, Needs, Origin, Problem,
-    Reserve, RuntimeChoice, SimdChoice, SourceKind, Start, load, read, show,
+    Around, Bytes, Config, CoreSpec, Format, Host, LogFormat, LogLevel, Needs, Origin, Problem, Reserve,
+    RuntimeChoice, SimdChoice, SourceKind, Start, load, read, show,
 };
 use edgepush_shard::batch::Container;
-use edgepush_shard::codec::CodecKind;
+use edgepush_shard::codec::{CodecKind, Level};
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;

@@ -3,7 +3,7 @@
 //! Promises: what is accepted here has one meaning; what is refused is told all that it could have been.
 //! Must not know: names of variables, the environment.
 use edgepush_shard::batch::Container;
-use edgepush_shard::codec::CodecKind;
+use edgepush_shard::codec::{CodecKind, Level};
 use std::net::SocketAddr;
 
 /// Finds `text` among words, or says what they are.
@@ -101,31 +101,9 @@ pub fn codec(text: &str) -> Result<CodecKind, String> {
     one_of(text, &[("gzip", CodecKind::Gzip), ("zstd", CodecKind::Zstd), ("none", CodecKind::None)])
 }
 
-/// How hard the codec tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Least CPU per byte.
-    Fast,
-    /// Some more CPU for a better ratio.
-    Balanced,
-    /// Smallest output.
-    Small,
-}
-
-impl Level {
-    /// The word an operator writes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Level::Fast => "fast",
-            Level::Balanced => "balanced",
-            Level::Small => "small",
-        }
-    }
-}
-
 /// Reads a level.
 pub fn level(text: &str) -> Result<Level, String> {
-    one_of(text, &[("fast", Level::Fast), ("balanced", Level::Balanced), ("small", Level::Small)])
+    one_of(text, &Level::ALL.map(|level| (level.as_str(), level)))
 }
 
 /// Reads a gzip container.

@@ -320,7 +320,7 @@ pub const KEYS: &[Key] = &[
         "`auto`, `avx512`, `avx2`, `neon`, `scalar`",
         Text("auto"),
         One(|c, t| choice::simd(t).map(|v| c.simd = v)),
-        "Which vector instructions are used. The output is the same with each.",
+        "The widest vector instructions that may be used. The output is the same with each.",
     ),
     key(
         "EDGEPUSH_STATE_DIR",

@@ -14,13 +14,13 @@ pub mod show;
 pub mod source;
 pub mod value;
 
-pub use choice::{CoreSpec, Level, LogFormat, LogLevel, RuntimeChoice, SimdChoice, Start};
+pub use choice::{CoreSpec, LogFormat, LogLevel, RuntimeChoice, SimdChoice, Start};
 pub use host::Host;
 pub use source::{Format, SourceKind, SourceSpec};
 pub use value::{Bytes, Reserve, Secret, Target};
 
 use edgepush_shard::batch::Container;
-use edgepush_shard::codec::CodecKind;
+use edgepush_shard::codec::{CodecKind, Level};
 use keys::{KEYS, Parse, Preset};
 use said::Said;
 use std::ffi::OsString;

@@ -1,16 +1,23 @@
 //! Destination: how one kind of target takes a batch, and what its answer means.
 //!
 //! Promises: a destination says what happened in one of the verdicts below and nothing else; retry, back-off, order
-//! and durability exist once, in `sender`. A new kind is one file and one row in a table.
+//! and durability exist once, in `sender`. A new kind is one file and one row in [`url::DESTINATIONS`].
 //! Must not know: the spool, the ledger, jobs, other destinations.
+pub mod client;
 pub mod file;
 pub mod http;
 pub mod null;
+mod parameter;
+mod redact;
+mod text;
 pub mod url;
+
+pub use url::{DESTINATIONS, DestinationUrl, Opening};
 
 use bytes::Bytes;
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::CodecKind;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -73,13 +80,58 @@ pub enum Verdict {
     },
 }
 
+/// How an upload ended in the target's own terms: the label `status` of `edgepush_uploads_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// An HTTP status.
+    Code(u16),
+    /// Where there is none: `ok`, `error`, `timeout`, `refused`, `dns`, `tls`, `closed`, `unreadable`.
+    Word(&'static str),
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Code(code) => code.fmt(f),
+            Status::Word(word) => f.write_str(word),
+        }
+    }
+}
+
+/// What came of one upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What it means.
+    pub verdict: Verdict,
+    /// What was said.
+    pub status: Status,
+}
+
+impl From<Verdict> for Answer {
+    /// The answer of a target that knows no status codes.
+    fn from(verdict: Verdict) -> Answer {
+        let word = if verdict == Verdict::Delivered { "ok" } else { "error" };
+        Answer { verdict, status: Status::Word(word) }
+    }
+}
+
+impl PartialEq<Verdict> for Answer {
+    fn eq(&self, other: &Verdict) -> bool {
+        self.verdict == *other
+    }
+}
+
 /// A boxed future of a destination.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One target.
 pub trait Destination: Send + Sync {
+    /// Once, at the start of the agent, before anything is delivered.
+    fn prepare(&self) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
     /// Delivers one batch and says what the answer means. Never panics on weather.
-    fn deliver(&self, batch: Outgoing) -> Boxed<'_, Verdict>;
+    fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer>;
     /// Asks whether the target would take a batch (`check`). With `write` it may write and remove a probe object.
     fn probe(&self, write: bool) -> Boxed<'_, Result<(), String>>;
     /// The URL without its secrets, for logs and APIs.

@@ -3,12 +3,11 @@
 //! Promises: any thread of the delivery plane may count; nothing here waits but [`JobCounters::uploaded`], for another
 //! count of the same job.
 //! Must not know: names, labels, how numbers are shown.
-use crate::destination::Verdict;
+use crate::destination::{Status, Verdict};
 use crate::protocol::Fate;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What is told of a batch: a destination's answer or its fate.
@@ -79,24 +78,6 @@ impl From<Fate> for BatchVerdict {
     }
 }
 
-/// How one upload ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UploadStatus {
-    /// An HTTP status.
-    Code(u16),
-    /// A word of ours where there is no status: `ok`, `error`, `timeout`, `refused`.
-    Word(&'static str),
-}
-
-impl fmt::Display for UploadStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            UploadStatus::Code(code) => code.fmt(f),
-            UploadStatus::Word(word) => f.write_str(word),
-        }
-    }
-}
-
 /// Upper edges of the buckets of `edgepush_upload_seconds`.
 pub const UPLOAD_EDGES: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 /// Upper edges of the buckets of `edgepush_delivery_lag_seconds`: from the first record to the verdict.
@@ -161,7 +142,7 @@ pub struct JobCounters {
     pub(super) batches: [AtomicU64; BatchVerdict::ALL.len()],
     pub(super) raw: AtomicU64,
     pub(super) compressed: AtomicU64,
-    pub(super) uploads: Mutex<BTreeMap<UploadStatus, u64>>,
+    pub(super) uploads: Mutex<BTreeMap<Status, u64>>,
     pub(super) upload_seconds: Histogram,
     pub(super) lag_seconds: Histogram,
     pub(super) spool_batches: AtomicU64,
@@ -186,6 +167,10 @@ impl JobCounters {
         self.delivered.fetch_add(records, Relaxed);
         self.lag_seconds.observe(lag);
     }
+    /// Records that are delivered.
+    pub fn records_delivered(&self) -> u64 {
+        self.delivered.load(Relaxed)
+    }
     /// A verdict on a batch.
     pub fn verdict(&self, verdict: impl Into<BatchVerdict>) {
         self.batches[verdict.into() as usize].fetch_add(1, Relaxed);
@@ -196,7 +181,7 @@ impl JobCounters {
         self.compressed.fetch_add(compressed, Relaxed);
     }
     /// One upload ended.
-    pub fn uploaded(&self, status: UploadStatus, took: Duration) {
+    pub fn uploaded(&self, status: Status, took: Duration) {
         *self.uploads.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
         self.upload_seconds.observe(took);
     }
@@ -212,7 +197,7 @@ pub struct DeliveryCounters {
     pub(super) spool_bytes: AtomicU64,
     pub(super) spool_limit: AtomicU64,
     pub(super) backpressure: AtomicU64,
-    pub(super) rejects_dropped: AtomicU64,
+    pub(super) rejects_dropped: Arc<AtomicU64>,
 }
 
 impl DeliveryCounters {
@@ -225,9 +210,9 @@ impl DeliveryCounters {
     pub fn backpressure(&self, on: bool) {
         self.backpressure.store(u64::from(on), Relaxed);
     }
-    /// A file of rejects went to keep their bound.
-    pub fn rejects_dropped(&self) {
-        self.rejects_dropped.fetch_add(1, Relaxed);
+    /// The counter of reject files that went to keep their bound.
+    pub fn rejects_dropped(&self) -> Arc<AtomicU64> {
+        self.rejects_dropped.clone()
     }
 }
 

@@ -7,10 +7,11 @@ mod delivery;
 mod shard;
 mod table;
 
-pub use delivery::{BatchVerdict, DeliveryCounters, Histogram, JobCounters, UploadStatus};
+pub use delivery::{BatchVerdict, DeliveryCounters, Histogram, JobCounters};
 pub use shard::ShardCounters;
 pub use table::{Row, Shape, TABLE};
 
+use crate::protocol::REJECTS;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -109,16 +110,19 @@ impl Metrics {
         let sources = 0..self.labels.sources.len();
         let sum = |read: &dyn Fn(&ShardCounters) -> u64| self.shards.iter().map(|s| read(s)).sum::<u64>();
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+        // Rejects have a number of their own: they are no deliveries.
+        let told = || self.jobs.iter().zip(&self.labels.jobs).filter(|(_, name)| *name != REJECTS);
+        let jobs = |read: &dyn Fn(&JobCounters) -> u64| told().map(|(job, _)| read(job)).sum::<u64>();
         Totals {
             lines_read: sum(&|s| sources.clone().map(|i| s.read_lines(i)).sum()),
             bytes_read: sum(&|s| sources.clone().map(|i| s.read_bytes(i)).sum()),
             lag_bytes: sum(&|s| sources.clone().map(|i| s.read_lag(i)).sum()),
             repaired: sum(&|s| s.read_repaired_records()),
             rejected: sum(&|s| (0..self.labels.reasons.len()).map(|i| s.read_rejected(i)).sum()),
-            records_delivered: self.jobs.iter().map(|j| load(&j.delivered)).sum(),
-            batches: self.jobs.iter().map(|j| load(&j.batches[BatchVerdict::Delivered as usize])).sum(),
-            raw_bytes: self.jobs.iter().map(|j| load(&j.raw)).sum(),
-            compressed_bytes: self.jobs.iter().map(|j| load(&j.compressed)).sum(),
+            records_delivered: jobs(&|j| load(&j.delivered)),
+            batches: jobs(&|j| load(&j.batches[BatchVerdict::Delivered as usize])),
+            raw_bytes: jobs(&|j| load(&j.raw)),
+            compressed_bytes: jobs(&|j| load(&j.compressed)),
             spool_bytes: load(&self.delivery.spool_bytes),
             spool_limit_bytes: load(&self.delivery.spool_limit),
             backpressure: load(&self.delivery.backpressure) != 0,
@@ -283,8 +287,8 @@ mod tests {
         metrics.job(0).delivered(9, Duration::from_millis(1500));
         metrics.job(0).verdict(Fate::Delivered);
         metrics.job(0).batch_bytes(1000, 100);
-        metrics.job(0).uploaded(UploadStatus::Code(204), Duration::from_millis(30));
-        metrics.job(0).uploaded(UploadStatus::Word("timeout"), Duration::from_secs(61));
+        metrics.job(0).uploaded(crate::destination::Status::Code(204), Duration::from_millis(30));
+        metrics.job(0).uploaded(crate::destination::Status::Word("timeout"), Duration::from_secs(61));
         metrics.delivery().spool(1 << 20, 1 << 30);
         let text = metrics.text();
         let lines: Vec<&str> = text.lines().collect();

@@ -5,7 +5,7 @@ use crate::api::{self, ApiLimits, ApiState, bind::Bound, health::Health};
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
-use crate::status::Status;
+use crate::status::{SpoolStatus, Status};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,6 +39,7 @@ pub(super) fn state(
 
 fn status(metrics: &Metrics, health: &Health, shared: &Shared) -> Status {
     let uptime = shared.clock.now().mono;
+    let (totals, jobs) = (metrics.totals(), shared.shown.jobs());
     Status {
         version: config::VERSION.to_owned(),
         pid: std::process::id(),
@@ -48,7 +49,13 @@ fn status(metrics: &Metrics, health: &Health, shared: &Shared) -> Status {
         ready: health.not_ready().is_none(),
         stopping: health.is_stopping(),
         shards_stuck: health.stuck(uptime),
+        sources: shared.shown.sources(),
+        spool: SpoolStatus {
+            bytes: totals.spool_bytes,
+            limit_bytes: totals.spool_limit_bytes,
+            batches: jobs.iter().map(|job| job.spool_batches).sum(),
+        },
+        jobs,
         backpressure: shared.words.readers_stopped(),
-        ..Status::default()
     }
 }

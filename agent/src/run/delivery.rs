@@ -5,11 +5,13 @@
 use super::jobs::Jobs;
 use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
+use crate::destination::Verdict;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
-use crate::protocol::Spooled;
+use crate::protocol::{Fate, JobId, Spooled};
 use crate::queue::{Seat, TaskBell};
-use crate::sender::{SendAction, SendEvent, Sender, Uploaded, Uploads};
+use crate::sender::{LaneState, SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
+use crate::status::JobStatus;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -109,6 +111,7 @@ impl Delivery {
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
         loop {
             self.work();
+            self.tell();
             if let Some(ended) = self.ended() {
                 return ended;
             }
@@ -183,8 +186,16 @@ impl Delivery {
 
     fn uploaded(&mut self, uploaded: Uploaded) {
         match uploaded {
-            Uploaded::Outcome { id, verdict } => {
-                self.todo.push_back(Todo::Send(SendEvent::Outcome { id, verdict }));
+            Uploaded::Outcome { batch, answer, took, .. } => {
+                let counters = self.metrics.job(self.jobs.number(batch.job));
+                counters.uploaded(answer.status, took);
+                if answer.verdict != Verdict::Delivered {
+                    counters.verdict(&answer.verdict);
+                }
+                self.todo.push_back(Todo::Send(SendEvent::Outcome { id: batch.id, answer }));
+            }
+            Uploaded::Unreadable { id, why } => {
+                self.todo.push_back(Todo::Send(SendEvent::Unreadable { id, why }))
             }
             Uploaded::Split { parent, children } => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Split { parent, children }));
@@ -221,6 +232,10 @@ impl Delivery {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
             }
             BatcherAction::Spooled(mut spooled) => {
+                for batch in &spooled {
+                    let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
+                    self.metrics.job(self.jobs.number(batch.job)).batch_bytes(batch.raw, compressed);
+                }
                 self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
@@ -248,15 +263,57 @@ impl Delivery {
 
     fn sender_action(&mut self, action: SendAction) {
         match action {
-            SendAction::Upload { batch, attempt } => {
-                self.uploads.start(self.jobs.destination(batch.job), batch, attempt);
-            }
+            SendAction::Upload { batch, .. } => self.uploads.start(self.jobs.destination(batch.job), batch),
             SendAction::Judge(judged) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
-            SendAction::Wake { .. } => {}
-            SendAction::Notice(notice) => tracing::warn!("{notice}"),
+            SendAction::Settled { batch, fate } => self.settled(&batch, fate),
+            SendAction::Notice(notice) => {
+                let job = self.jobs.name(notice.job());
+                match notice {
+                    SendNotice::Well { .. } => tracing::info!(job, "{notice}"),
+                    _ => tracing::warn!(job, "{notice}"),
+                }
+            }
+        }
+    }
+
+    /// A verdict is durable.
+    fn settled(&self, batch: &Spooled, fate: Fate) {
+        let counters = self.metrics.job(self.jobs.number(batch.job));
+        counters.verdict(fate);
+        if fate == Fate::Delivered {
+            let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
+            counters.delivered(batch.records, Duration::from_nanos(lag as u64));
+        }
+    }
+
+    /// What `/status` and the gauges tell of the jobs.
+    fn tell(&self) {
+        let now = self.inbox.shared.clock.now().wall;
+        let lanes: Vec<LaneState> = self.sender.lanes().collect();
+        for lane in &lanes {
+            self.metrics.job(self.jobs.number(lane.job)).spool_batches(lane.batches as u64);
+        }
+        self.metrics.delivery().backpressure(self.inbox.shared.words.readers_stopped());
+        self.inbox.shared.shown.publish_jobs(|| {
+            let told = lanes.iter().filter(|lane| lane.job != JobId::REJECTS);
+            told.map(|lane| self.job_status(lane, now)).collect()
+        });
+    }
+
+    fn job_status(&self, lane: &LaneState, now: i64) -> JobStatus {
+        let number = self.jobs.number(lane.job);
+        let age = |first: i64| u64::try_from(now.saturating_sub(first) / 1_000_000_000).unwrap_or(0);
+        JobStatus {
+            name: self.jobs.name(lane.job).to_owned(),
+            destination: self.jobs.destination(lane.job).redacted().to_owned(),
+            state: lane.mood.as_str().to_owned(),
+            error: lane.error.clone(),
+            records_delivered: self.metrics.job(number).records_delivered(),
+            spool_batches: lane.batches as u64,
+            oldest_seconds: lane.oldest.map(age),
         }
     }
 

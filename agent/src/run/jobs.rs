@@ -4,12 +4,13 @@
 //! in the metrics' labels.
 use super::start::RING_BYTES;
 use crate::batcher::BatchJob;
-use crate::config::{self, Config, SourceKind};
-use crate::destination::Destination;
+use crate::config::{self, Config};
+use crate::destination::client::Clients;
 use crate::destination::file::FileDestination;
+use crate::destination::{Destination, DestinationUrl, Opening};
 use crate::ledger::{Recovered, StateDir};
 use crate::metrics::Labels;
-use crate::protocol::{CodecKind, Container, JobId, Naming, OpenBatch};
+use crate::protocol::{CodecKind, Container, JobId, Naming, OpenBatch, REJECTS};
 use crate::rt::Backend;
 use crate::sender::SendJob;
 use crate::shard_loop::{ShardJob, ShardLoop};
@@ -19,6 +20,7 @@ use edgepush_shard::plan::Output;
 use edgepush_shard::record::RepairKind;
 use edgepush_shard::room::{BatchLimits, Room};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 struct Job {
@@ -41,8 +43,25 @@ pub(super) struct Jobs(Vec<Job>);
 
 impl Jobs {
     /// The rejects and the environment job.
-    pub(super) fn new(config: &Config, state: &StateDir, recovered: &Recovered) -> Result<Jobs, String> {
-        Ok(Jobs(vec![rejects(config, state, recovered), environment(config, state, recovered)?]))
+    ///
+    /// # Errors
+    /// A destination that cannot be; in plain words.
+    pub(super) fn new(
+        config: &Config,
+        state: &StateDir,
+        recovered: &Recovered,
+        rejects_dropped: Arc<AtomicU64>,
+    ) -> Result<Jobs, String> {
+        let clients = Clients::default();
+        let rejects = rejects(config, state, recovered, rejects_dropped);
+        Ok(Jobs(vec![rejects, environment(config, state, recovered, &clients)?]))
+    }
+
+    /// Prepares every destination.
+    pub(super) async fn prepare(&self) {
+        for job in &self.0 {
+            job.destination.prepare().await;
+        }
     }
 
     /// How many.
@@ -53,6 +72,11 @@ impl Jobs {
     /// A job's number in the metrics.
     pub(super) fn number(&self, job: JobId) -> usize {
         self.0.iter().position(|j| j.id == job).expect("INVARIANT: batches belong to jobs of the plan")
+    }
+
+    /// A job's name.
+    pub(super) fn name(&self, job: JobId) -> &'static str {
+        self.0[self.number(job)].name
     }
 
     /// Where a job's batches go.
@@ -91,20 +115,23 @@ impl Jobs {
     pub(super) fn send_jobs(&self) -> Vec<SendJob> {
         self.0.iter().map(|job| SendJob { job: job.id, uploads: job.uploads }).collect()
     }
+}
 
-    /// What the metrics call things.
-    pub(super) fn labels(&self, config: &Config, backend: Backend) -> Labels {
-        const REPAIRS: [&str; RepairKind::ALL.len()] = repair_names();
-        const REASONS: [&str; Reason::ALL.len()] = reason_names();
-        Labels {
-            version: config::VERSION,
-            runtime: backend.as_str(),
-            simd: "scalar",
-            sources: config.sources.iter().map(|source| source.name.clone()).collect(),
-            repairs: &REPAIRS,
-            reasons: &REASONS,
-            jobs: self.0.iter().map(|job| job.name.to_owned()).collect(),
-        }
+/// The jobs' names, by their numbers.
+const NAMES: [&str; 2] = [REJECTS, "env"];
+
+/// What the metrics call things.
+pub(super) fn labels(config: &Config, backend: Backend) -> Labels {
+    const REPAIRS: [&str; RepairKind::ALL.len()] = repair_names();
+    const REASONS: [&str; Reason::ALL.len()] = reason_names();
+    Labels {
+        version: config::VERSION,
+        runtime: backend.as_str(),
+        simd: edgepush_shard::scan::in_use(),
+        sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+        repairs: &REPAIRS,
+        reasons: &REASONS,
+        jobs: NAMES.map(str::to_owned).into(),
     }
 }
 
@@ -128,69 +155,71 @@ const fn reason_names() -> [&'static str; Reason::ALL.len()] {
     names
 }
 
-/// Globs that a configuration follows.
-pub(super) fn globs(config: &Config) -> Vec<String> {
-    let glob = |kind: &SourceKind| match kind {
-        SourceKind::File { glob } => glob.clone(),
-    };
-    config.sources.iter().map(|source| glob(&source.kind)).collect()
-}
-
 const REJECTS_LIMITS: BatchLimits = BatchLimits { records: 100_000, bytes: 50_000_000 };
 
-fn rejects(config: &Config, state: &StateDir, recovered: &Recovered) -> Job {
+fn rejects(config: &Config, state: &StateDir, recovered: &Recovered, dropped: Arc<AtomicU64>) -> Job {
     let form = (JobId::REJECTS, CodecKind::Gzip, Container::Members);
     Job {
         id: JobId::REJECTS,
-        name: "_rejects",
+        name: NAMES[0],
         version: 1,
         output: Output::PassThrough,
         codec: CodecKind::Gzip,
         level: Level::Fast,
         container: Container::Members,
-        naming: naming(config, "_rejects", String::new(), ".log.gz"),
+        naming: naming(config, NAMES[0], "", ".log.gz"),
         interval: config.batch_interval,
         room: Arc::new(room(REJECTS_LIMITS, form, recovered)),
         uploads: 1,
-        destination: Arc::new(FileDestination::new(state.path().join("rejects"))),
+        destination: Arc::new(
+            FileDestination::new(state.path().join("rejects")).bounded(config.rejects_max.0, dropped),
+        ),
     }
 }
 
-fn environment(config: &Config, state: &StateDir, recovered: &Recovered) -> Result<Job, String> {
-    let url = config.destination.expose();
-    let http = url.starts_with("http");
-    let container = config.gzip.unwrap_or(if http { Container::Single } else { Container::Members });
-    let (codec, level) = (config.codec, Level::parse(config.level.as_str()).unwrap_or_default());
-    let ending = match codec {
-        CodecKind::Gzip => ".log.gz",
-        CodecKind::Zstd => ".log.zst",
-        CodecKind::None => ".log",
-    };
-    let limits = BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(http) };
-    let (path, destination): (String, Arc<dyn Destination>) = match url {
-        "archive:" | "" => (String::new(), Arc::new(FileDestination::new(state.path().join("archive")))),
-        url => (String::new(), Arc::new(FileDestination::new(url.trim_start_matches("file://").into()))),
-    };
+fn environment(
+    config: &Config,
+    state: &StateDir,
+    recovered: &Recovered,
+    clients: &Clients,
+) -> Result<Job, String> {
+    let url = DestinationUrl::parse(config.destination.expose())?;
+    let container = url.container(config.gzip);
+    if let Some(warning) = url.warning(config.gzip) {
+        tracing::warn!("{warning}");
+    }
+    let (codec, level) = (config.codec, config.level);
+    let limits = BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
     let output = config.fields.clone().map_or(Output::PassThrough, Output::Fields);
     Ok(Job {
         id: JobId::ENV,
-        name: "env",
+        name: NAMES[1],
         version: 1,
         output,
         codec,
         level,
         container,
-        naming: naming(config, "env", path, ending),
+        naming: naming(config, NAMES[1], url.naming_path(), &suffix(url.suffix(), codec)),
         interval: config.batch_interval,
         room: Arc::new(room(limits, (JobId::ENV, codec, container), recovered)),
         uploads: config.uploads as usize,
-        destination,
+        destination: url.open(&Opening { state: state.path(), clients })?,
     })
 }
 
-fn naming(config: &Config, job: &str, path: String, suffix: &str) -> Arc<Naming> {
+/// The end of an object's name (INTERFACE 4).
+fn suffix(said: Option<&str>, codec: CodecKind) -> String {
+    let packed = match codec {
+        CodecKind::Gzip => ".gz",
+        CodecKind::Zstd => ".zst",
+        CodecKind::None => "",
+    };
+    format!("{}{packed}", said.unwrap_or(".log"))
+}
+
+fn naming(config: &Config, job: &str, path: &str, suffix: &str) -> Arc<Naming> {
     Arc::new(Naming {
-        path,
+        path: path.to_owned(),
         suffix: suffix.to_owned(),
         host: config.hostname.clone(),
         job: job.to_owned(),

@@ -17,6 +17,7 @@ mod jobs;
 mod ledger;
 mod shard;
 mod shared;
+mod shown;
 mod signals;
 mod start;
 mod tail;
@@ -24,8 +25,11 @@ mod tail;
 pub use delivery::{Ended, Ending};
 pub use start::{Running, StartError, start};
 
+use crate::check::{Finding, Probe};
 use crate::cli::{Exit, RunArgs};
 use crate::config::Config;
+use crate::destination::client::Clients;
+use crate::destination::{DestinationUrl, Opening};
 use std::time::Duration;
 
 /// `edgepush run [--once]`.
@@ -50,6 +54,22 @@ pub fn run(config: Config, flags: RunArgs) -> Exit {
     }
     let exit = if ended.undelivered == 0 { Exit::Done } else { Exit::Failed };
     crate::cli::print(&once_line(&metrics.totals(), &ended), exit)
+}
+
+/// What `check` asks of parts that it must not know: the runtime, the destination.
+pub fn probes() -> Vec<Probe> {
+    let runtime = |config: &Config, _| {
+        let remedy = "allow io_uring (seccomp, kernel.io_uring_disabled), or set EDGEPUSH_RUNTIME=threads";
+        vec![match crate::rt::choose(start::choice(config.runtime)) {
+            Ok(chosen) => Finding::works("runtime", format!("{}: {}", chosen.backend.as_str(), chosen.why)),
+            Err(why) => Finding::fails("runtime", why, remedy),
+        }]
+    };
+    let destination = |config: &Config| {
+        let url = DestinationUrl::parse(config.destination.expose())?;
+        url.open(&Opening { state: &config.state_dir, clients: &Clients::default() })
+    };
+    vec![Box::new(runtime), crate::check::destination(destination)]
 }
 
 /// What is left of the stop time-out for joining threads.

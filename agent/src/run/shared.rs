@@ -3,6 +3,7 @@
 //! Promises: nothing here is locked; every queue is bounded.
 //! Must not know: what the machines decide.
 use super::clock::Clock;
+use super::shown::Shown;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::protocol::SourceId;
 use crate::queue::{Bell, Queue};
@@ -83,6 +84,8 @@ pub struct Shared {
     pub clock: Arc<Clock>,
     /// Words.
     pub words: Arc<Words>,
+    /// What `/status` tells.
+    pub(super) shown: Arc<Shown>,
     /// Chunks, for whichever shard is free.
     pub chunks: Queue<Chunk>,
     /// From each shard to the batcher.
@@ -118,6 +121,7 @@ impl Shared {
         Shared {
             clock,
             words: Arc::default(),
+            shown: Arc::default(),
             chunks: Queue::new(shard_bells.len() + CHUNKS_BESIDE, &shard_bells, source),
             up: up.collect(),
             to_ledger: Queue::new(

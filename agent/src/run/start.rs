@@ -5,13 +5,13 @@
 use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Delivery, Ended, Ending};
-use super::jobs::Jobs;
+use super::jobs::{self, Jobs};
 use super::shared::Shared;
 use super::{ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
-use crate::config::{Config, RuntimeChoice};
+use crate::config::{Config, RuntimeChoice, SimdChoice};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Reserve, StateDir};
 use crate::metrics::Metrics;
 use crate::queue;
@@ -60,6 +60,7 @@ impl fmt::Display for StartError {
 /// A running agent.
 pub struct Running {
     shared: Shared,
+    health: Arc<Health>,
     metrics: Arc<Metrics>,
     shards: Vec<ShardThread>,
     delivery: JoinHandle<()>,
@@ -74,14 +75,15 @@ pub struct Running {
 /// Another agent, an unusable state directory, a runtime that was demanded and is refused, a wrong destination.
 pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, StartError> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    edgepush_shard::scan::set_scalar(config.simd == SimdChoice::Scalar);
     let clock = Arc::new(Clock::start());
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
     let (ledger, recovered) = open_ledger(config, &state, &clock)?;
-    let jobs =
-        Arc::new(Jobs::new(config, &state, &recovered).map_err(|e| StartError::new(Exit::Operator, e))?);
-    let metrics = Metrics::new(jobs.labels(config, chosen.backend), config.cpus.len());
+    let metrics = Metrics::new(jobs::labels(config, chosen.backend), config.cpus.len());
+    let jobs = Jobs::new(config, &state, &recovered, metrics.delivery().rejects_dropped());
+    let jobs = Arc::new(jobs.map_err(|e| StartError::new(Exit::Operator, e))?);
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
     let api = super::admin::bind(config, once, state.path())?;
@@ -111,15 +113,17 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             };
             let local = tokio::task::LocalSet::new();
             let ended = local.block_on(&runtime, async move {
-                let delivery = assemble(&config, shared, metrics, jobs, &recovered, reader, ending);
+                let delivery = assemble(&config, shared, metrics, jobs.clone(), &recovered, reader, ending);
+                jobs.prepare().await;
                 serve(api, admin);
                 delivery.drive(bell, recovered.spooled).await
             });
-            drop(say_ended.send(ended));
+            // Nobody waits for it any more when main has died.
+            let _ = say_ended.send(ended);
         }
     })?;
     crate::notify::ready("following");
-    Ok(Running { shared, metrics, shards, delivery, ledger, ended, _state: state })
+    Ok(Running { shared, health, metrics, shards, delivery, ledger, ended, _state: state })
 }
 
 /// Starts the admin API; its address file goes with it.
@@ -216,7 +220,7 @@ fn start_shards(
     Ok(threads)
 }
 
-fn choice(said: RuntimeChoice) -> rt::Choice {
+pub(super) fn choice(said: RuntimeChoice) -> rt::Choice {
     match said {
         RuntimeChoice::Auto => rt::Choice::Auto,
         RuntimeChoice::Uring => rt::Choice::Uring,
@@ -242,7 +246,8 @@ fn assemble(
     };
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
     let sender = Sender::new(jobs.send_jobs(), now.wall as u64);
-    let uploads = Uploads::new(Arc::new(reader), config.memory_max.0 / 8);
+    let egress = config.egress_max.map(|rate| rate.0);
+    let uploads = Uploads::new(Arc::new(reader), config.memory_max.0 / 8, egress);
     Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending, config.memory_max.0 / 8)
 }
 
@@ -258,24 +263,29 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 /// Asks a running agent to end.
 #[derive(Clone)]
-pub struct Stopper(Shared);
+pub struct Stopper {
+    shared: Shared,
+    health: Arc<Health>,
+}
 
 impl Stopper {
     /// Readers stop, what was read becomes durable, no upload begins.
     pub fn stop(&self) {
-        self.0.stop();
+        self.health.stopping();
+        self.shared.stop();
     }
 
     /// Readers stop, what was read is delivered.
     pub fn drain(&self) {
-        self.0.drain();
+        self.health.stopping();
+        self.shared.drain();
     }
 }
 
 impl Running {
     /// The handle that ends it.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.shared.clone())
+        Stopper { shared: self.shared.clone(), health: self.health.clone() }
     }
 
     /// Its counters.

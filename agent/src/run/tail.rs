@@ -16,9 +16,11 @@ use crate::source::file::{os, watch};
 use crate::source::{
     Dirty, FileKey, FileSettings, FileSource, KnownFiles, Notice, Source, SourceAction, SourceEvent,
 };
+use crate::status::SourceStatus;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,12 +29,15 @@ use std::time::Duration;
 
 /// How often the lag is published.
 const LAG_EVERY: Duration = Duration::from_millis(250);
+/// How often the files are published for `/status`.
+const FILES_EVERY: Duration = Duration::from_secs(1);
 /// Events that are worked on before other tasks of the core get their turn: some 2 ms of hot reads.
 const EVENTS_A_TURN: usize = 4;
 
 /// What the source needs, on its way to shard 0.
 pub(super) struct Plan {
     globs: Vec<String>,
+    names: Vec<String>,
     settings: FileSettings,
     rows: Vec<SourceRow>,
     health: Arc<Health>,
@@ -51,6 +56,7 @@ impl Plan {
         };
         Plan {
             globs: config.sources.iter().map(|s| glob(&s.kind)).collect(),
+            names: config.sources.iter().map(|s| s.name.clone()).collect(),
             settings: FileSettings {
                 once,
                 start: config.start,
@@ -105,6 +111,10 @@ struct Tail {
     counters: Arc<ShardCounters>,
     health: Option<Arc<Health>>,
     lag_at: Duration,
+    files_at: Duration,
+    names: Vec<String>,
+    /// Files that could not be opened, and why.
+    denied: BTreeMap<String, String>,
     said: HashMap<&'static str, Kind>,
 }
 
@@ -127,6 +137,9 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
         counters: plan.counters,
         health: Some(plan.health),
         lag_at: Duration::ZERO,
+        files_at: Duration::ZERO,
+        names: plan.names,
+        denied: BTreeMap::new(),
         said: HashMap::new(),
         shared,
         rt,
@@ -239,11 +252,40 @@ impl Tail {
                 .into_iter()
                 .for_each(|(at, bytes)| self.counters.source_lag(at as usize, bytes));
         }
+        if now >= self.files_at {
+            self.files_at = now + FILES_EVERY;
+            self.shared.shown.publish_sources(|| self.file_states());
+        }
         if self.machine.is_open()
             && let Some(health) = self.health.take()
         {
             health.sources_open();
         }
+    }
+
+    fn file_states(&self) -> Vec<SourceStatus> {
+        let name = |glob: u32| self.names.get(glob as usize).cloned().unwrap_or_default();
+        let mut denied = self.denied.clone();
+        let mut states: Vec<SourceStatus> = Vec::new();
+        for file in self.machine.files() {
+            denied.remove(&*file.path);
+            states.push(SourceStatus {
+                name: name(file.glob),
+                path: file.path.to_string(),
+                read: file.read,
+                durable: file.durable,
+                size: file.size,
+                lag_bytes: file.lag_bytes,
+                error: file.unreadable.then(|| "its last read failed; it is tried again".to_owned()),
+            });
+        }
+        let unread = denied.into_iter().map(|(path, why)| SourceStatus {
+            path,
+            error: Some(why),
+            ..SourceStatus::default()
+        });
+        states.extend(unread);
+        states
     }
 
     /// Waits for a bell or the machine's next tick.
@@ -366,6 +408,12 @@ impl Tail {
         match notice {
             Notice::Shrunk { .. } => self.counters.source_shrunk(),
             Notice::Unread { bytes, .. } => self.counters.source_unread(*bytes),
+            Notice::NoPermission { path } => {
+                let (said, remedy) = crate::denied::unreadable(path, &ErrorKind::PermissionDenied.into());
+                tracing::warn!("{said}: {remedy}; it is tried again");
+                self.denied.insert(path.display().to_string(), format!("{said}: {remedy}"));
+                return;
+            }
             _ => {}
         }
         if !notice.repeats() {

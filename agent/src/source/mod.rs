@@ -58,14 +58,7 @@ pub enum SeenHead {
     /// The first ≤ 1 KiB.
     Bytes(Bytes),
     /// It may not be read.
-    Denied {
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Permission bits.
-        mode: u32,
-    },
+    Denied,
     /// Another error, in the system's words.
     Failed(String),
 }
@@ -91,14 +84,7 @@ pub enum OpenError {
     /// It is gone, or another file has its name.
     Gone,
     /// It may not be read.
-    Denied {
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Permission bits.
-        mode: u32,
-    },
+    Denied,
     /// Another error, in the system's words: tried again at a later look.
     Failed(String),
 }

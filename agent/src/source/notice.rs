@@ -8,16 +8,10 @@ use std::path::PathBuf;
 /// What the operator should know. Each is said once a file (and counted); the driver rate-limits kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A file may not be read. Remedies: add the agent's user to the file's group, or give it CAP_DAC_READ_SEARCH.
+    /// A file may not be read; it is tried again.
     NoPermission {
         /// The file.
         path: PathBuf,
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Permission bits.
-        mode: u32,
     },
     /// A file or directory cannot be read: the system's words. It is tried again.
     Unreadable {
@@ -151,12 +145,7 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::NoPermission { path, uid, gid, mode } => write!(
-                f,
-                "{} may not be read (owner {uid}, group {gid}, mode {mode:04o}): add the agent's user to group {gid}, or \
-                 give the agent CAP_DAC_READ_SEARCH; it is tried again",
-                path.display()
-            ),
+            Notice::NoPermission { path } => write!(f, "{} may not be read", path.display()),
             Notice::Unreadable { path, error } => {
                 write!(f, "{} cannot be read: {error}; it is tried again", path.display())
             }

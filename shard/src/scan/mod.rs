@@ -6,23 +6,39 @@ pub mod scalar;
 #[cfg(target_arch = "x86_64")]
 pub mod sse2;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static SCALAR: AtomicBool = AtomicBool::new(false);
+
+/// Whether vector instructions are left alone from now on (`EDGEPUSH_SIMD=scalar`), in the whole process.
+pub fn set_scalar(scalar: bool) {
+    SCALAR.store(scalar, Ordering::Relaxed);
+}
+
+/// The vector instructions in use.
+pub fn in_use() -> &'static str {
+    if cfg!(target_arch = "x86_64") && !SCALAR.load(Ordering::Relaxed) { "sse2" } else { "scalar" }
+}
+
 /// Position of the first `"`, `\` or control character at or after `from`; `text.len()` when there is none.
 #[inline]
 pub fn string_stop(text: &[u8], from: usize) -> usize {
-    // SSE2 belongs to every x86-64: no run-time dispatch is needed for it.
+    // SSE2 belongs to every x86-64: only the operator's wish is asked for.
     #[cfg(target_arch = "x86_64")]
-    return sse2::string_stop(text, from);
-    #[cfg(not(target_arch = "x86_64"))]
-    return scalar::string_stop(text, from);
+    if !SCALAR.load(Ordering::Relaxed) {
+        return sse2::string_stop(text, from);
+    }
+    scalar::string_stop(text, from)
 }
 
 /// The positions at which two blocks differ, one bit each, the first byte's lowest.
 #[inline]
 pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    return sse2::differences(a, b);
-    #[cfg(not(target_arch = "x86_64"))]
-    return scalar::differences(a, b);
+    if !SCALAR.load(Ordering::Relaxed) {
+        return sse2::differences(a, b);
+    }
+    scalar::differences(a, b)
 }
 
 /// How many of the first bytes are decimal digits; 8 when all are.

@@ -136,7 +136,7 @@ impl FileSource {
                     return false;
                 }
             }
-            SeenHead::Denied { .. } | SeenHead::Failed(_) => {
+            SeenHead::Denied | SeenHead::Failed(_) => {
                 self.unreadable(seen, out);
                 return true;
             }
@@ -213,7 +213,7 @@ impl FileSource {
             if is_compressed(&seen.path) {
                 self.ignored.insert(inode(seen.ident), (seen.size, seen.mtime));
                 self.say_once(&seen.path, Notice::Compressed { path: seen.path.clone() }, out);
-            } else if matches!(seen.head, SeenHead::Denied { .. } | SeenHead::Failed(_)) {
+            } else if matches!(seen.head, SeenHead::Denied | SeenHead::Failed(_)) {
                 self.unreadable(seen, out);
             } else {
                 let mut stream = Stream::new(place(seen), Bytes::new());
@@ -228,9 +228,7 @@ impl FileSource {
     fn unreadable(&mut self, seen: &Seen, out: &mut Vec<SourceAction>) {
         let path = seen.path.clone();
         let notice = match &seen.head {
-            SeenHead::Denied { uid, gid, mode } => {
-                Notice::NoPermission { path, uid: *uid, gid: *gid, mode: *mode }
-            }
+            SeenHead::Denied => Notice::NoPermission { path },
             SeenHead::Failed(error) => Notice::Unreadable { path, error: error.clone() },
             SeenHead::Skipped | SeenHead::Bytes(_) => return,
         };
@@ -312,8 +310,8 @@ impl FileSource {
         let path = self.stream(token).place.path.clone();
         match error {
             OpenError::Gone => self.look_soon(now),
-            OpenError::Denied { uid, gid, mode } => {
-                let notice = Notice::NoPermission { path: path.clone(), uid, gid, mode };
+            OpenError::Denied => {
+                let notice = Notice::NoPermission { path: path.clone() };
                 self.say_once(&path, notice, out);
             }
             OpenError::Failed(error) => {

@@ -19,6 +19,7 @@ use crate::source::evidence::Tail;
 use crate::source::{Dirty, FileKey, Notice, Source, SourceAction, SourceEvent};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use stream::{Ask, Stage, Stream, Token};
 
@@ -67,6 +68,25 @@ struct Looks {
     first_done: bool,
     /// So is the registration of what it found.
     first_registered: bool,
+}
+
+/// One known file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileState {
+    /// The file.
+    pub path: Arc<str>,
+    /// Number of its glob.
+    pub glob: u32,
+    /// Everything before is read, bytes.
+    pub read: u64,
+    /// Everything before is durable, bytes.
+    pub durable: u64,
+    /// Size seen last, bytes.
+    pub size: u64,
+    /// Bytes that are there and not read.
+    pub lag_bytes: u64,
+    /// Its last read failed.
+    pub unreadable: bool,
 }
 
 /// The machine.
@@ -127,6 +147,20 @@ impl FileSource {
     /// Whether the globs have been walked and what was found has its rows.
     pub fn is_open(&self) -> bool {
         self.looks.first_registered
+    }
+
+    /// Every file that is known and not gone.
+    pub fn files(&self) -> impl Iterator<Item = FileState> {
+        let known = self.streams.values().filter(|s| s.stage != Stage::Detached);
+        known.map(|s| FileState {
+            path: s.label.clone(),
+            glob: s.place.glob,
+            read: s.pos,
+            durable: s.durable,
+            size: s.place.size,
+            lag_bytes: s.lag(),
+            unreadable: s.said_error,
+        })
     }
 
     fn stream(&mut self, token: Token) -> &mut Stream {

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,18 +95,15 @@ fn seen(path: PathBuf, glob: u32, known: &KnownFiles) -> Option<Seen> {
         return None;
     }
     let Status { ident, size, mtime, nlink, .. } = status;
-    let head =
-        if known.wants_head(ident, size, mtime) { seen_head(&path, &status) } else { SeenHead::Skipped };
+    let head = if known.wants_head(ident, size, mtime) { seen_head(&path) } else { SeenHead::Skipped };
     Some(Seen { path, glob, ident, size, mtime, nlink, head })
 }
 
-fn seen_head(path: &Path, status: &Status) -> SeenHead {
+fn seen_head(path: &Path) -> SeenHead {
     let read = open_nonblocking(path).and_then(|file| head(&file));
     match read {
         Ok(head) => SeenHead::Bytes(head),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            SeenHead::Denied { uid: status.uid, gid: status.gid, mode: status.mode }
-        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => SeenHead::Denied,
         Err(error) => SeenHead::Failed(error.to_string()),
     }
 }
@@ -133,14 +130,7 @@ pub fn open(path: &Path, ident: FileIdent) -> Result<(Arc<File>, OpenStat), Open
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(OpenError::Gone),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(match std::fs::metadata(path) {
-                Ok(meta) => {
-                    OpenError::Denied { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777 }
-                }
-                Err(error) => OpenError::Failed(error.to_string()),
-            });
-        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(OpenError::Denied),
         Err(error) => return Err(OpenError::Failed(error.to_string())),
     };
     let failed = |error: &dyn std::fmt::Display| OpenError::Failed(error.to_string());
@@ -212,9 +202,6 @@ struct Status {
     size: u64,
     mtime: i64,
     nlink: u64,
-    uid: u32,
-    gid: u32,
-    mode: u32,
     is_file: bool,
 }
 
@@ -232,9 +219,6 @@ fn status(dir: impl AsFd, path: &Path, flags: AtFlags) -> rustix::io::Result<Sta
         size: stat.stx_size,
         mtime: ns(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
         nlink: u64::from(stat.stx_nlink),
-        uid: stat.stx_uid,
-        gid: stat.stx_gid,
-        mode: u32::from(stat.stx_mode) & 0o7777,
         is_file: rustix::fs::FileType::from_raw_mode(stat.stx_mode.into()).is_file(),
     })
 }

@@ -1,0 +1,200 @@
+//! The parameters of destination URLs that are ours.
+//!
+//! Promises: what is in the table, and `header_X`, leaves the URL; everything else is sent as it was written, in its order.
+//! Must not know: kinds of destinations, beyond what their row says.
+use super::redact::Secrets;
+use super::text;
+use super::url::{Form, Kind};
+use edgepush_shard::batch::Container;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What a URL's own parameters say.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// `gzip=`
+    pub gzip: Option<Container>,
+    /// `content-encoding=gzip`
+    pub content_encoding: bool,
+    /// `suffix=.txt`
+    pub suffix: Option<String>,
+    /// `ca=/file.pem`: the only certificates that are trusted.
+    pub ca: Option<PathBuf>,
+    /// `header_X=v`, and the `Authorization` of a user part.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Options")
+            .field("gzip", &self.gzip)
+            .field("content_encoding", &self.content_encoding)
+            .field("suffix", &self.suffix)
+            .field("ca", &self.ca)
+            .field("headers", &names)
+            .finish()
+    }
+}
+
+/// One parameter of ours.
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: &'static str,
+    /// Whether only destinations that speak HTTP have it.
+    pub http: bool,
+    set: fn(&mut Options, &str) -> bool,
+}
+
+/// All of them, beside `header_<Name>=<value>`.
+pub const PARAMETERS: [Parameter; 4] = [
+    // How compressed segments are joined.
+    Parameter {
+        name: "gzip",
+        takes: "`members` or `single`",
+        http: false,
+        set: |options, value| {
+            options.gzip = match value {
+                "members" => Some(Container::Members),
+                "single" => Some(Container::Single),
+                _ => return false,
+            };
+            true
+        },
+    },
+    // Objects are read with a Content-Encoding: the default of gzip becomes single.
+    Parameter {
+        name: "content-encoding",
+        takes: "`gzip`",
+        http: false,
+        set: |options, value| {
+            options.content_encoding = value == "gzip";
+            options.content_encoding
+        },
+    },
+    // Takes the place of .log in object names.
+    Parameter {
+        name: "suffix",
+        takes: "a suffix with its dot, like `.txt`",
+        http: false,
+        set: |options, value| {
+            let letters = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            let fits = value.len() <= 32 && value.starts_with('.') && value.bytes().all(letters);
+            options.suffix = fits.then(|| value.to_owned());
+            fits && !value.ends_with('.') && !value.contains("..")
+        },
+    },
+    // The certificates that are trusted, instead of the system's.
+    Parameter {
+        name: "ca",
+        takes: "the absolute path of a PEM file",
+        http: true,
+        set: |options, value| {
+            options.ca = Some(PathBuf::from(value));
+            value.starts_with('/')
+        },
+    },
+];
+
+/// What became of a query.
+pub struct Taken {
+    /// Our own parameters.
+    pub options: Options,
+    /// What is sent.
+    pub sent: String,
+    /// Values that must not be shown.
+    pub secrets: Secrets,
+}
+
+/// Takes our own parameters out of a query.
+pub fn take(kind: &Kind, query: &str) -> Result<Taken, String> {
+    let (mut options, mut secrets, mut sent) = (Options::default(), Secrets::default(), Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if let Some(header) = name.strip_prefix("header_") {
+            secrets.add(value);
+            options.take_header(kind, header, value, &mut secrets)?;
+            continue;
+        }
+        let own = PARAMETERS.iter().find(|own| own.name == name && (kind.http || !own.http));
+        match own {
+            Some(own) => {
+                let value = text::decode(value).map_err(|why| format!("parameter `{name}` {why}"))?;
+                if !(own.set)(&mut options, &value) {
+                    return Err(format!("parameter `{name}` must be {}", own.takes));
+                }
+            }
+            None if kind.form == Form::Web => sent.push(pair),
+            None => return Err(unknown(kind, name)),
+        }
+    }
+    Ok(Taken { options, sent: sent.join("&"), secrets })
+}
+
+fn unknown(kind: &Kind, name: &str) -> String {
+    let own = || PARAMETERS.iter().filter(|own| !own.http).map(|own| own.name);
+    let near = text::nearest(name, own()).map(|near| format!(", nearest is `{near}`")).unwrap_or_default();
+    let plain = name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let said = if plain { format!(" `{name}`") } else { String::new() };
+    let all = own().collect::<Vec<_>>().join(", ");
+    format!("has a parameter{said} that {}: does not know{near}; known are {all}", kind.scheme)
+}
+
+/// Headers that are the transport's own.
+const OURS: [&str; 6] =
+    ["host", "content-length", "transfer-encoding", "connection", "content-encoding", "idempotency-key"];
+
+impl Options {
+    fn take_header(
+        &mut self,
+        kind: &Kind,
+        name: &str,
+        value: &str,
+        secrets: &mut Secrets,
+    ) -> Result<(), String> {
+        if !kind.http {
+            return Err(format!("has a header_ parameter, but {}: sends no headers", kind.scheme));
+        }
+        let shown: String = name.chars().filter(char::is_ascii_graphic).take(60).collect();
+        let Ok(header) = name.parse::<HeaderName>() else {
+            return Err(format!("parameter `header_{shown}` does not name a header"));
+        };
+        if OURS.contains(&header.as_str()) {
+            return Err(format!(
+                "parameter `header_{shown}` cannot be set: this header is made for each batch"
+            ));
+        }
+        let decoded = text::decode(value).map_err(|why| format!("parameter `header_{shown}` {why}"))?;
+        secrets.add(&decoded);
+        if let Some((_, credentials)) = decoded.split_once(' ') {
+            secrets.add(credentials);
+        }
+        let Ok(mut value) = HeaderValue::from_str(&decoded) else {
+            return Err(format!("parameter `header_{shown}` has a value that no header can have"));
+        };
+        value.set_sensitive(true);
+        self.headers.push((header, value));
+        Ok(())
+    }
+
+    /// Makes the user part of a URL the header that it means.
+    pub fn take_user(&mut self, user: &str, secrets: &mut Secrets) -> Result<(), String> {
+        if self.headers.iter().any(|(name, _)| name == AUTHORIZATION) {
+            return Err("has both a user part and header_Authorization; leave one out".into());
+        }
+        let user = text::decode(user).map_err(|why| format!("its user part {why}"))?;
+        let user = if user.contains(':') { user } else { format!("{user}:") };
+        let encoded = text::base64(user.as_bytes());
+        user.split(':').for_each(|part| secrets.add(part));
+        secrets.add(&user);
+        secrets.add(&encoded);
+        let value = HeaderValue::from_str(&format!("Basic {encoded}"));
+        let mut value = value.expect("INVARIANT: base64 is ASCII");
+        value.set_sensitive(true);
+        self.headers.push((AUTHORIZATION, value));
+        Ok(())
+    }
+}

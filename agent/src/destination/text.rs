@@ -1,0 +1,127 @@
+//! Text of URLs: percent-encoding, base64, the nearest word.
+//!
+//! Promises: pure; what is already encoded stays as it is.
+//! Must not know: what the text is for.
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// Percent-encodes what may not stand in a URL at all; everything else, also an existing `%41`, stays.
+pub fn encode_specials(url: &str) -> String {
+    let allowed = |b: u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b);
+    encode(url, allowed)
+}
+
+/// Percent-encodes what is not printable ASCII: a header's value.
+pub fn encode_header(value: &str) -> String {
+    encode(value, |b| b.is_ascii_graphic())
+}
+
+fn encode(text: &str, allowed: impl Fn(u8) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        if allowed(b) {
+            out.push(char::from(b));
+        } else {
+            out.extend(['%', char::from(HEX[usize::from(b >> 4)]), char::from(HEX[usize::from(b & 15)])]);
+        }
+    }
+    out
+}
+
+/// Undoes percent-encoding.
+///
+/// # Errors
+/// A `%` without two hexadecimal digits; bytes that are no UTF-8.
+pub fn decode(text: &str) -> Result<String, String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            out.push(*first);
+            continue;
+        }
+        let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+        match (digit(tail.first()), digit(tail.get(1))) {
+            (Some(high), Some(low)) => out.push((high * 16 + low) as u8),
+            _ => return Err("has a % without two hexadecimal digits; write %25 for the sign itself".into()),
+        }
+        rest = &tail[2..];
+    }
+    String::from_utf8(out).map_err(|_| "has percent-encoded bytes that are not UTF-8".into())
+}
+
+/// Base64 with padding (RFC 4648).
+pub fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let at = |i: usize| u32::from(three.get(i).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for i in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * i)) as usize & 63];
+            out.push(if i <= three.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+/// The word that is nearest to `text`, if one is near: at most a third of its letters are wrong.
+pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = words.map(|word| (distance(text, word), word)).min()?;
+    (near.0 <= (text.len().max(near.1.len()) / 3).max(1)).then_some(near.1)
+}
+
+/// How many letters must be put in, taken out or changed.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specials_are_encoded_and_what_is_encoded_stays() {
+        assert_eq!(encode_specials("http://h/a b?q=%20{x}é&y=1"), "http://h/a%20b?q=%20%7Bx%7D%C3%A9&y=1");
+        assert_eq!(encode_header("a/ü b"), "a/%C3%BC%20b");
+    }
+
+    #[test]
+    fn decoding_undoes_encoding_or_says_what_is_wrong() {
+        assert_eq!(decode("Bearer%20a%2Bb+c").as_deref(), Ok("Bearer a+b+c"));
+        assert_eq!(decode("%c3%A9").as_deref(), Ok("é"));
+        for bad in ["%", "%4", "%zz", "%ff"] {
+            assert!(decode(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let known = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
+        for (plain, encoded) in known {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let words = ["https", "http", "file", "archive", "null"];
+        assert_eq!(nearest("htps", words.into_iter()), Some("http"));
+        assert_eq!(nearest("flie", words.into_iter()), None);
+        assert_eq!(nearest("fil", words.into_iter()), Some("file"));
+        assert_eq!(nearest("archiv", words.into_iter()), Some("archive"));
+        assert_eq!(nearest("kafka", words.into_iter()), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! Uploads: performs what the sender's machine asks for, on the delivery thread's runtime.
+//!
+//! Promises: a body that is not in memory is read on a blocking thread and checked; bytes on the wire and bytes a
+//! second are bounded; every upload that is begun has an end, and a destination's panic is not swallowed.
+//! Must not know: retries, order.
+use crate::destination::{Answer, Destination, Outgoing, Status, Verdict};
+use crate::ledger::{ReadError, SplitChild, SpoolReader};
+use crate::protocol::{BatchId, Spooled};
+use bytes::Bytes;
+use edgepush_shard::batch::{self, SplitError};
+use edgepush_shard::codec::{Level, codec};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How an action of the machine ended.
+#[derive(Debug)]
+pub enum Uploaded {
+    /// The destination has answered, or could not be asked.
+    Outcome {
+        /// The batch.
+        batch: Arc<Spooled>,
+        /// What it said.
+        answer: Answer,
+        /// How long it took.
+        took: Duration,
+        /// Bytes that were sent, or were to be sent.
+        bytes: u64,
+    },
+    /// A batch was cut in two: to be made durable.
+    Split {
+        /// The batch that was too large.
+        parent: BatchId,
+        /// Its parts, in order.
+        children: Vec<SplitChild>,
+    },
+    /// What is in the spool is not what was put there, or cannot be cut.
+    Unreadable {
+        /// The batch.
+        id: BatchId,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A unit of the bound on bytes: a semaphore counts in 32 bits.
+const KIB: u64 = 1024;
+
+/// A batch that is to be cut and cannot be read for the moment is tried again after this.
+const SPLIT_AGAIN: Duration = Duration::from_secs(1);
+
+/// The uploads under way.
+pub struct Uploads {
+    wire: Arc<Wire>,
+    set: JoinSet<Uploaded>,
+}
+
+/// What all uploads share.
+struct Wire {
+    reader: Arc<SpoolReader>,
+    /// KiB of bodies that may be in memory for uploads.
+    room: Semaphore,
+    room_kib: u32,
+    egress: Option<Egress>,
+}
+
+/// Bytes a second that may leave this host.
+struct Egress {
+    bytes_per_second: u64,
+    /// When the next upload may begin.
+    next: Mutex<Instant>,
+}
+
+impl Egress {
+    /// Waits for the turn of an upload of so many bytes.
+    async fn turn(&self, bytes: u64) {
+        let at = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = Instant::now().max(*next);
+            *next = at + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+            at
+        };
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+impl Uploads {
+    /// No upload yet. `bytes_max`: of bodies in memory for uploads (one larger batch goes alone).
+    pub fn new(reader: Arc<SpoolReader>, bytes_max: u64, egress_max: Option<u64>) -> Uploads {
+        let room_kib =
+            u32::try_from(bytes_max / KIB).unwrap_or(u32::MAX).clamp(1, Semaphore::MAX_PERMITS as u32);
+        let egress =
+            egress_max.map(|rate| Egress { bytes_per_second: rate.max(1), next: Mutex::new(Instant::now()) });
+        let wire = Wire { reader, room: Semaphore::new(room_kib as usize), room_kib, egress };
+        Uploads { wire: Arc::new(wire), set: JoinSet::new() }
+    }
+
+    /// Begins an upload.
+    pub fn start(&mut self, to: Arc<dyn Destination>, batch: Arc<Spooled>) {
+        let wire = self.wire.clone();
+        self.set.spawn(async move { wire.upload(to, batch).await });
+    }
+
+    /// Begins to cut a batch in two.
+    pub fn split(&mut self, batch: Arc<Spooled>) {
+        let wire = self.wire.clone();
+        self.set.spawn(async move { wire.split(batch).await });
+    }
+
+    /// The next end of an upload; never when none is under way. Safe to drop and call again.
+    pub async fn next(&mut self) -> Uploaded {
+        match self.set.join_next().await {
+            Some(Ok(uploaded)) => uploaded,
+            Some(Err(error)) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => unreachable!("INVARIANT: no upload is ever cancelled"),
+            },
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Wire {
+    async fn upload(&self, to: Arc<dyn Destination>, batch: Arc<Spooled>) -> Uploaded {
+        let stored: u64 = batch.pieces.iter().map(|piece| piece.len).sum();
+        let kib = u32::try_from(stored / KIB).unwrap_or(u32::MAX).clamp(1, self.room_kib);
+        let _room = self.room.acquire_many(kib).await.expect("INVARIANT: this semaphore is never closed");
+        let begun = Instant::now();
+        let body = match self.body(&batch).await {
+            Ok(body) => body,
+            Err(Trouble::Rotten(why)) => return Uploaded::Unreadable { id: batch.id, why },
+            Err(Trouble::Weather(why)) => {
+                let answer = Answer {
+                    verdict: Verdict::Retry { after: None, why },
+                    status: Status::Word("unreadable"),
+                };
+                return Uploaded::Outcome { batch, answer, took: begun.elapsed(), bytes: 0 };
+            }
+        };
+        let outgoing = Outgoing {
+            name: batch.name.clone(),
+            key: batch.key.clone(),
+            codec: batch.codec,
+            container: batch.container,
+            records: batch.records,
+            body,
+        };
+        let bytes = outgoing.len();
+        if let Some(egress) = &self.egress {
+            egress.turn(bytes).await;
+        }
+        let begun = Instant::now();
+        let answer = to.deliver(outgoing).await;
+        Uploaded::Outcome { batch, answer, took: begun.elapsed(), bytes }
+    }
+
+    /// The whole body as it goes out.
+    async fn body(&self, batch: &Arc<Spooled>) -> Result<Vec<Bytes>, Trouble> {
+        if let Some(parts) = &batch.body {
+            return joined(batch, vec![parts.clone()]);
+        }
+        let (reader, batch) = (self.reader.clone(), batch.clone());
+        blocking(move || {
+            let pieces = reader.read(&batch).map_err(|error| match ReadError::of(&error) {
+                Some(rotten) => Trouble::Rotten(rotten.to_string()),
+                None => Trouble::Weather(format!("the spool cannot be read: {error}")),
+            })?;
+            joined(&batch, pieces)
+        })
+        .await
+    }
+
+    async fn split(&self, batch: Arc<Spooled>) -> Uploaded {
+        let id = batch.id;
+        let body = loop {
+            match self.body(&batch).await {
+                Ok(body) => break body,
+                Err(Trouble::Weather(_)) => tokio::time::sleep(SPLIT_AGAIN).await,
+                Err(Trouble::Rotten(why)) => return Uploaded::Unreadable { id, why },
+            }
+        };
+        let halves = blocking(move || {
+            let mut codec = codec(batch.codec, Level::Fast);
+            batch::split(&mut *codec, batch.container, &body)
+        })
+        .await;
+        match halves {
+            Ok(halves) => {
+                let child = |half: batch::Half| SplitChild {
+                    pieces: vec![half.piece.concat().into()],
+                    records: u64::from(half.records),
+                    raw: half.raw,
+                };
+                Uploaded::Split { parent: id, children: halves.into_iter().map(child).collect() }
+            }
+            Err(SplitError::OneRecord) => Uploaded::Unreadable { id, why: "one record is too large".into() },
+            Err(SplitError::Unreadable(error)) => Uploaded::Unreadable { id, why: error.to_string() },
+        }
+    }
+}
+
+enum Trouble {
+    /// What was put into the spool is not there any more: it is never sent.
+    Rotten(String),
+    /// Tried again.
+    Weather(String),
+}
+
+fn joined(batch: &Spooled, pieces: Vec<Vec<Bytes>>) -> Result<Vec<Bytes>, Trouble> {
+    let joined = batch::join(batch.container, batch.codec, pieces);
+    joined.map_err(|error| Trouble::Rotten(format!("the batch in the spool is malformed: {error}")))
+}
+
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => unreachable!("INVARIANT: no blocking job is ever cancelled"),
+        },
+    }
+}

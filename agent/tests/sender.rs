@@ -1,0 +1,396 @@
+//! The sender's machine under a clock and destinations of the test's own: order, back-off, holding, refusals, splits.
+use bytes::Bytes;
+use edgepush::destination::{Answer, Verdict};
+use edgepush::protocol::{BatchId, CodecKind, Container, Fate, JobId, Judged, Now, Piece, PieceAt, Spooled};
+use edgepush::sender::{Mood, SendAction, SendEvent, SendJob, SendNotice, Sender};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const JOB: JobId = JobId::ENV;
+const MS: Duration = Duration::from_millis(1);
+
+fn batch(id: u64, records: u64) -> Spooled {
+    Spooled {
+        id: BatchId(id),
+        job: JOB,
+        version: 1,
+        name: format!("batch-{id}").into(),
+        key: format!("{id:016x}").into(),
+        codec: CodecKind::Gzip,
+        container: Container::Members,
+        records,
+        raw: records * 100,
+        first: id as i64,
+        last: id as i64,
+        pieces: vec![Piece { at: PieceAt::Ledger { seq: 0 }, len: 10, crc: 0 }],
+        body: Some(vec![Bytes::from_static(b"0123456789")]),
+    }
+}
+
+fn retry() -> Verdict {
+    Verdict::Retry { after: None, why: "503 out to lunch".into() }
+}
+
+fn hold() -> Verdict {
+    Verdict::Hold { why: "403 no".into() }
+}
+
+fn refused() -> Verdict {
+    Verdict::Refused { why: "400 what is this".into() }
+}
+
+struct Bench {
+    sender: Sender,
+    now: Duration,
+    wire: Vec<(u64, u32)>,
+    bodies: usize,
+    sent: Vec<u64>,
+    judging: Vec<Vec<Judged>>,
+    splits: Vec<u64>,
+    notices: Vec<SendNotice>,
+    settled: BTreeMap<u64, Fate>,
+}
+
+impl Bench {
+    fn new(uploads: usize) -> Bench {
+        let mut bench = Bench {
+            sender: Sender::new(vec![SendJob { job: JOB, uploads }], 7),
+            now: Duration::from_secs(1),
+            wire: Vec::new(),
+            bodies: 0,
+            sent: Vec::new(),
+            judging: Vec::new(),
+            splits: Vec::new(),
+            notices: Vec::new(),
+            settled: BTreeMap::new(),
+        };
+        bench.step(SendEvent::Spooled(Vec::new()));
+        bench
+    }
+
+    fn step(&mut self, event: SendEvent) -> &mut Bench {
+        let mut out = Vec::new();
+        self.sender.step(Now { mono: self.now, wall: 0 }, event, &mut out);
+        for action in out {
+            match action {
+                SendAction::Upload { batch, attempt } => {
+                    self.bodies += usize::from(batch.body.is_some());
+                    self.sent.push(batch.id.0);
+                    self.wire.push((batch.id.0, attempt));
+                }
+                SendAction::Judge(judged) => self.judging.push(judged),
+                SendAction::Split { batch } => self.splits.push(batch.id.0),
+                SendAction::Settled { batch, fate } => {
+                    assert!(batch.body.is_none());
+                    assert_eq!(self.settled.insert(batch.id.0, fate), None, "one verdict a batch");
+                }
+                SendAction::Notice(notice) => self.notices.push(notice),
+            }
+        }
+        self
+    }
+
+    fn spooled(&mut self, ids: impl IntoIterator<Item = u64>) -> &mut Bench {
+        self.step(SendEvent::Spooled(ids.into_iter().map(|id| batch(id, 10)).collect()))
+    }
+
+    fn answer(&mut self, id: u64, verdict: Verdict) -> &mut Bench {
+        let at = self.wire.iter().position(|(on, _)| *on == id).expect("the batch is on the wire");
+        self.wire.remove(at);
+        self.step(SendEvent::Outcome { id: BatchId(id), answer: Answer::from(verdict) })
+    }
+
+    /// The clock goes to the machine's deadline.
+    fn to_deadline(&mut self) -> Duration {
+        let at = self.sender.deadline().expect("something is to come");
+        assert!(at >= self.now, "a deadline in the past is a busy loop");
+        let waited = at - self.now;
+        self.now = at;
+        self.step(SendEvent::Tick);
+        waited
+    }
+
+    fn settle(&mut self) -> &mut Bench {
+        for judged in std::mem::take(&mut self.judging) {
+            self.step(SendEvent::Durable(judged.into_iter().map(|j| j.id).collect()));
+        }
+        self
+    }
+
+    fn wire(&self) -> Vec<u64> {
+        self.wire.iter().map(|(id, _)| *id).collect()
+    }
+
+    fn mood(&self) -> Mood {
+        self.sender.lanes().next().unwrap().mood
+    }
+}
+
+#[test]
+fn batches_go_oldest_first_and_so_many_at_once() {
+    let mut b = Bench::new(2);
+    b.spooled(1..=4);
+    assert_eq!(b.wire(), [1, 2]);
+    b.answer(2, Verdict::Delivered);
+    assert_eq!(b.wire(), [1, 3]);
+    b.answer(1, Verdict::Delivered).answer(3, Verdict::Delivered).answer(4, Verdict::Delivered);
+    assert_eq!((b.sender.pending(), b.sender.in_flight()), (4, 4), "not durable yet");
+    b.settle();
+    assert_eq!((b.sender.pending(), b.sender.in_flight(), b.sender.deadline()), (0, 0, None));
+    assert!(b.settled.values().all(|fate| *fate == Fate::Delivered) && b.settled.len() == 4);
+}
+
+#[test]
+fn verdicts_are_collected_for_a_tenth_of_a_second_while_others_are_under_way() {
+    let mut b = Bench::new(3);
+    b.spooled(1..=3).answer(1, Verdict::Delivered);
+    assert!(b.judging.is_empty());
+    b.now += 60 * MS;
+    b.answer(2, Verdict::Delivered);
+    assert!(b.judging.is_empty());
+    assert_eq!(b.to_deadline(), 40 * MS);
+    assert_eq!(b.judging[0].iter().map(|j| j.id.0).collect::<Vec<_>>(), [1, 2]);
+    b.answer(3, Verdict::Delivered);
+    assert_eq!(b.judging.len(), 2, "nothing is under way that could join it");
+}
+
+#[test]
+fn a_destination_that_fails_sees_its_oldest_batch_alone_until_it_recovers() {
+    let mut b = Bench::new(3);
+    b.spooled(1..=5);
+    for id in [2, 1, 3] {
+        b.answer(id, retry());
+    }
+    assert_eq!((b.wire(), b.mood()), (vec![], Mood::Retrying));
+    assert_eq!(b.notices, [SendNotice::Retrying { job: JOB, why: "503 out to lunch".into() }], "said once");
+    b.to_deadline();
+    assert_eq!(b.wire(), [1]);
+    b.answer(1, retry());
+    b.to_deadline();
+    assert_eq!(b.wire(), [1]);
+    b.answer(1, Verdict::Delivered);
+    assert_eq!((b.mood(), b.notices.last()), (Mood::Well, Some(&SendNotice::Well { job: JOB })));
+    let mut left: BTreeSet<u64> = [2, 3, 4, 5].into();
+    while !left.is_empty() {
+        while let Some((id, _)) = b.wire.first().copied() {
+            left.remove(&id);
+            b.answer(id, Verdict::Delivered);
+        }
+        if !left.is_empty() {
+            b.to_deadline();
+        }
+    }
+    assert_eq!(b.settle().settled.len(), 5);
+}
+
+#[test]
+fn waits_double_up_to_a_minute() {
+    let mut b = Bench::new(1);
+    b.spooled([1]);
+    let mut longest = Duration::ZERO;
+    for failures in 1..200u32 {
+        b.answer(1, retry());
+        let waited = b.to_deadline();
+        let ceiling = Duration::from_millis(500)
+            .saturating_mul(1 << (failures - 1).min(16))
+            .min(Duration::from_secs(60));
+        assert!(waited <= ceiling && waited >= 10 * MS, "{failures}: {waited:?}");
+        longest = longest.max(waited);
+    }
+    assert!(longest > Duration::from_secs(50));
+    assert_eq!(b.wire, [(1, 200)]);
+}
+
+#[test]
+fn retry_after_is_obeyed_up_to_an_hour() {
+    let mut b = Bench::new(1);
+    b.spooled([1]);
+    let wish = |s| Verdict::Retry { after: Some(Duration::from_secs(s)), why: "429".into() };
+    b.answer(1, wish(17));
+    assert_eq!(b.to_deadline(), Duration::from_secs(17));
+    b.answer(1, wish(90_000));
+    assert_eq!(b.to_deadline(), Duration::from_secs(3600));
+}
+
+#[test]
+fn a_job_that_holds_probes_with_its_oldest_batch() {
+    let mut b = Bench::new(4);
+    b.spooled(1..=2).answer(1, hold()).answer(2, hold());
+    assert_eq!(b.mood(), Mood::Holding);
+    for _ in 0..20 {
+        assert!(b.to_deadline() <= Duration::from_secs(60));
+        assert_eq!(b.wire(), [1]);
+        b.answer(1, hold());
+    }
+    assert_eq!(b.sender.lanes().next().unwrap().error.as_deref(), Some("403 no"));
+    b.to_deadline();
+    b.answer(1, Verdict::Delivered);
+    assert_eq!(b.mood(), Mood::Well);
+    assert_eq!(b.notices.len(), 2, "{:?}", b.notices);
+}
+
+#[test]
+fn a_batch_that_is_refused_while_others_pass_is_held_aside() {
+    let mut b = Bench::new(2);
+    b.spooled(1..=2).answer(2, Verdict::Delivered);
+    b.answer(1, refused());
+    b.spooled(3..=3).answer(3, Verdict::Delivered);
+    b.to_deadline();
+    b.answer(1, refused());
+    b.to_deadline();
+    b.answer(1, refused());
+    b.settle();
+    assert_eq!(b.settled[&1], Fate::Aside);
+    assert!(
+        matches!(&b.notices[..], [SendNotice::Aside { name, .. }] if &**name == "batch-1"),
+        "{:?}",
+        b.notices
+    );
+    assert_eq!(b.mood(), Mood::Well);
+}
+
+#[test]
+fn the_only_batch_that_is_refused_waits_for_a_neighbour() {
+    let mut b = Bench::new(1);
+    b.spooled([1]);
+    for _ in 0..5 {
+        b.answer(1, refused());
+        b.to_deadline();
+    }
+    b.answer(1, refused());
+    assert!(b.settled.is_empty() && b.judging.is_empty(), "nobody knows yet whom to blame");
+    b.spooled([2]);
+    assert_eq!(b.wire(), [2], "the next one is tried");
+    b.answer(2, Verdict::Delivered).settle();
+    assert_eq!(b.settled, BTreeMap::from([(1, Fate::Aside), (2, Fate::Delivered)]));
+}
+
+#[test]
+fn a_job_whose_batches_are_all_refused_holds_and_loses_none() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=3);
+    for _ in 0..12 {
+        let id = b.wire()[0];
+        b.answer(id, refused());
+        if b.wire.is_empty() {
+            b.to_deadline();
+        }
+    }
+    assert_eq!(b.mood(), Mood::Holding);
+    assert!(b.settled.is_empty() && b.judging.is_empty());
+    let id = b.wire()[0];
+    assert_eq!(id, 1, "its oldest batch probes");
+    b.answer(id, Verdict::Delivered);
+    assert_eq!(b.mood(), Mood::Well);
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_split_and_its_parts_take_its_place() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=2).answer(1, Verdict::TooLarge { why: "413".into() });
+    assert_eq!((b.splits.as_slice(), b.wire()), (&[1][..], vec![2]));
+    b.step(SendEvent::Split { parent: BatchId(1), children: vec![batch(8, 1), batch(9, 1)] });
+    b.spooled([10]).answer(2, Verdict::Delivered);
+    assert_eq!(b.wire(), [8]);
+    b.answer(8, Verdict::TooLarge { why: "413 still".into() });
+    b.to_deadline();
+    b.settle();
+    assert_eq!(b.settled[&8], Fate::Aside, "one record cannot be split");
+    b.answer(9, Verdict::Delivered).answer(10, Verdict::Delivered).settle();
+    assert_eq!(b.sender.pending(), 0);
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_is_held_aside() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=2);
+    b.wire.clear();
+    b.step(SendEvent::Unreadable { id: BatchId(1), why: "piece 0 is rotten".into() });
+    b.answer(2, Verdict::TooLarge { why: "413".into() });
+    b.step(SendEvent::Unreadable { id: BatchId(2), why: "piece 0 is rotten".into() }).settle();
+    assert_eq!(b.settled, BTreeMap::from([(1, Fate::Aside), (2, Fate::Aside)]));
+}
+
+#[test]
+fn what_waits_for_another_try_holds_no_memory() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=3);
+    assert_eq!(b.sender.bodies_bytes(), 30);
+    b.answer(1, retry());
+    assert_eq!(b.sender.bodies_bytes(), 20);
+    b.to_deadline();
+    assert_eq!((b.wire(), b.bodies), (vec![1], 1), "the second try reads the spool");
+}
+
+#[test]
+fn after_stop_nothing_begins_and_verdicts_still_come() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=2).step(SendEvent::Stop);
+    b.answer(1, Verdict::Delivered).settle();
+    assert_eq!((b.wire(), b.sender.pending(), b.sender.in_flight()), (vec![], 1, 0));
+    assert_eq!(b.sender.deadline(), None);
+}
+
+#[test]
+fn a_job_of_the_last_run_that_is_gone_is_still_delivered() {
+    let mut b = Bench::new(1);
+    let mut old = batch(1, 1);
+    old.job = JobId(77);
+    b.step(SendEvent::Spooled(vec![old]));
+    b.answer(1, Verdict::Delivered).settle();
+    assert_eq!(b.settled, BTreeMap::from([(1, Fate::Delivered)]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever a destination says for a while: once it takes batches, each has one verdict and none is forgotten.
+    #[test]
+    fn every_batch_has_one_verdict_in_the_end(
+        uploads in 1usize..4,
+        script in proptest::collection::vec((0u8..6, 0usize..4, any::<bool>()), 0..120),
+    ) {
+        let mut b = Bench::new(uploads);
+        let mut next = 1;
+            for (what, at, more) in script {
+            if more {
+                b.step(SendEvent::Spooled(vec![batch(next, 4)]));
+                next += 1;
+            }
+            prop_assert!(b.wire.len() <= uploads);
+            if b.wire.is_empty() {
+                if b.sender.deadline().is_some() { b.to_deadline(); }
+                continue;
+            }
+            let id = b.wire()[at % b.wire.len()];
+            let verdict = match what {
+                0 | 1 => Verdict::Delivered,
+                2 => retry(),
+                3 => hold(),
+                4 => refused(),
+                _ => Verdict::TooLarge { why: "413".into() },
+            };
+            b.answer(id, verdict);
+            for parent in std::mem::take(&mut b.splits) {
+                b.step(SendEvent::Split { parent: BatchId(parent), children: vec![batch(next, 1), batch(next + 1, 1)] });
+                next += 2;
+            }
+            if more { b.settle(); }
+        }
+        let mut turns = 0;
+        while b.sender.pending() > 0 {
+            turns += 1;
+            prop_assert!(turns < 2000, "it does not come to an end");
+            while let Some((id, _)) = b.wire.first().copied() {
+                b.answer(id, Verdict::Delivered);
+            }
+            b.settle();
+            if b.wire.is_empty() && b.sender.pending() > 0 {
+                b.to_deadline();
+            }
+        }
+        prop_assert_eq!(b.sender.bodies_bytes(), 0);
+        prop_assert_eq!(b.sender.deadline(), None);
+    }
+}
