@@ -10,7 +10,7 @@ use crate::store::Store;
 use bytes::Bytes;
 use edgepush::batcher::{BatchJob, Batcher, BatcherAction, BatcherEvent, BatcherSettings};
 use edgepush::config::Start;
-use edgepush::destination::Verdict;
+use edgepush::destination::{Answer, Verdict};
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, Recovered, SplitChild};
 use edgepush::protocol::*;
 use edgepush::sender::{SendAction, SendEvent, SendJob, Sender};
@@ -646,7 +646,7 @@ impl Life {
                     self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Judge(judged)));
                 }
                 SendAction::Split { batch } => self.split(&batch, around),
-                SendAction::Wake { .. } | SendAction::Notice(_) => {}
+                SendAction::Settled { .. } | SendAction::Notice(_) => {}
             }
         }
     }
@@ -715,12 +715,17 @@ impl Life {
         if let Some(verdict) = self.uploads[at].answer.take() {
             let upload = self.uploads.swap_remove(at);
             around.say(|| format!("answer for {:?}: {verdict:?}", upload.batch.id));
-            return self.send(SendEvent::Outcome { id: upload.batch.id, verdict }, around);
+            let answer = Answer::from(verdict);
+            return self.send(SendEvent::Outcome { id: upload.batch.id, answer }, around);
         }
         let upload = &mut self.uploads[at];
         let retry = || Verdict::Retry { after: None, why: "weather".into() };
         let fate = if around.calm { 0 } else { around.rng.below(12) };
+        let hash = crc32fast::hash(upload.batch.key.as_bytes());
         let verdict = match fate {
+            // What is too large or refused is so at every try, and never stored.
+            _ if upload.batch.records > 1 && hash % 16 == 0 => Verdict::TooLarge { why: "413".into() },
+            _ if hash % 16 == 1 && !around.calm => Verdict::Refused { why: "400".into() },
             0..=5 => {
                 around.store.put(&upload.batch, &upload.body);
                 Verdict::Delivered
