@@ -138,7 +138,6 @@ impl FileSource {
                     let stream = self.stream(token);
                     let named = live_name(&stream.place.path).is_some();
                     if named && waited {
-                        stream.held = None;
                         self.adopt(token, of);
                     } else if !named && (quiet || now.mono >= held.since + UNKNOWN_HOLD) {
                         stream.held = None;
@@ -182,6 +181,7 @@ impl FileSource {
     pub(super) fn ask_for_row(&mut self, token: Token) {
         let stream = self.stream(token);
         stream.stage = Stage::Registering;
+        stream.held = None;
         stream.head = head_of(&stream.head_bytes);
         stream.want = false;
         let new = NewSource {
@@ -208,6 +208,9 @@ impl FileSource {
         row.line = Line::Usual { ask: 0 };
         row.stub = stranger.place.size < row.pos;
         row.target = Some(stranger.place);
+        // If it proves to be no copy, the stranger goes on where it stood: it does not wait again for each row.
+        row.not_of = stranger.not_of;
+        row.held = stranger.held;
         row.stage = Stage::Probing(Why::Adopt);
         row.unlinked = stranger.unlinked;
         self.want(original);
@@ -222,6 +225,8 @@ impl FileSource {
         let of = std::mem::replace(&mut stream.place, place).path;
         let path = stream.place.path.clone();
         stream.move_to(&path);
+        stream.not_of.clear();
+        stream.held = None;
         (stream.left, stream.renamed, stream.missed) = (false, false, 0);
         stream.grown = now.wall;
         stream.report_at = None;
@@ -239,11 +244,13 @@ impl FileSource {
         stream.stage = Stage::Detached;
         stream.want = false;
         stream.stub = false;
-        let limit = stream.limit.take();
+        let (limit, held) = (stream.limit.take(), stream.held.take());
+        let mut not_of = std::mem::take(&mut stream.not_of);
+        not_of.push(token);
+        self.review = true;
         let fresh = self.fresh(place, head, Some(file));
         let stream = self.stream(fresh);
-        stream.limit = limit;
-        stream.not_of.push(token);
+        (stream.limit, stream.held, stream.not_of) = (limit, held, not_of);
         self.judge_fresh(now, fresh, out);
     }
 
