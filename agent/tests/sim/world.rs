@@ -262,6 +262,7 @@ impl World {
 
     /// A stop by a signal, or the end of a run: what was read becomes durable.
     fn stop(&mut self, close: bool) {
+        self.disk.0.borrow_mut().full = false;
         self.with_life(|life, around| life.stop(close, around));
         for step in 0.. {
             assert!(step < 200_000, "the life does not end: {}", self.stuck());
@@ -428,25 +429,27 @@ impl World {
         while self.life.is_none() {
             self.boot();
         }
-        // Time enough for copies that are held back, and for files that are to be left.
-        let held = self.time + Duration::from_secs(75);
-        self.idle_until(held);
-        self.time += Duration::from_secs(7200 + 700);
-        let left = self.time + Duration::from_secs(70);
-        self.idle_until(left);
+        self.idle_for(Duration::from_secs(3));
+        // Time enough for copies that are held back (a minute for each row that they may belong to), then for files that
+        // are to be left.
+        for jump in [61, 61, 61, 61, 61, 61, 61, 61, 7200 + 700, 61, 61] {
+            self.time += Duration::from_secs(jump);
+            self.idle_for(Duration::from_millis(1500));
+        }
         self.stop(true);
         for _ in 0..8 {
             self.store.arrive_late(0);
         }
     }
 
-    fn idle_until(&mut self, until: Duration) {
+    fn idle_for(&mut self, time: Duration) {
+        let until = self.time + time;
         for step in 0.. {
             let idle = self.life.as_ref().is_some_and(Life::is_idle);
             if idle && self.time >= until {
                 return;
             }
-            assert!(step < 400_000, "nothing comes to rest: {}", self.stuck());
+            assert!(step < 30_000, "nothing comes to rest: {}", self.stuck());
             self.life_step();
         }
     }

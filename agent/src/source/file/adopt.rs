@@ -160,11 +160,10 @@ impl FileSource {
         let (position, path_of) = (original.pos, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
         if size > original.place.size {
-            // No copy is longer than its original: it only begins like it.
-            let stream = self.stream(token);
-            stream.not_of.push(of);
-            stream.held = None;
-            return self.ask_for_row(token);
+            // No copy is longer than its original: it only begins like it. It may be one of another stream that does.
+            self.stream(token).not_of.push(of);
+            self.review = true;
+            return;
         }
         if position < size && followed != Stage::Done {
             return;
