@@ -135,6 +135,8 @@ impl FileSource {
                     self.detach(now, token, out);
                     return false;
                 }
+                // A stranger may be the beginning of a copy of it, before it has been opened.
+                stream.head_bytes = head.clone();
             }
             SeenHead::Denied | SeenHead::Failed(_) => {
                 self.unreadable(seen, out);
