@@ -5,6 +5,7 @@
 //! It also knows where each line's bytes are ("homes"), and so which lines may be lost (PROTOCOL S5): a line that has
 //! no home left and was not committed. Everything else must arrive exactly once.
 use crate::rng::Rng;
+use edgepush_shard::limits::HEAD_BYTES_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One file, whatever its name.
@@ -19,6 +20,8 @@ pub struct Inode {
     pub name: Option<String>,
     /// Descriptors that the agent holds.
     pub opens: u32,
+    /// It was copied from this file.
+    copy_of: Option<usize>,
     /// Lines that stand in it whole: number, start, end.
     lines: Vec<(u64, usize, usize)>,
 }
@@ -148,6 +151,7 @@ impl Logs {
             synced: 0,
             name,
             opens: 0,
+            copy_of: None,
             lines: Vec::new(),
         });
         let at = self.files.len() - 1;
@@ -162,6 +166,9 @@ impl Logs {
             self.lose_name(gone);
         }
         self.files[at].name = Some(path);
+        if !self.files[at].name.as_ref().is_some_and(|name| name.starts_with("/log/")) {
+            self.clean(at);
+        }
         if !self.reachable(at) {
             self.lose_file(at);
         }
@@ -170,6 +177,7 @@ impl Logs {
     fn lose_name(&mut self, at: usize) {
         self.files[at].name = None;
         self.touched.insert(at);
+        self.clean(at);
         if !self.reachable(at) {
             self.lose_file(at);
         }
@@ -362,7 +370,18 @@ impl Logs {
         }
         self.shift(self.settings.copy_outside);
         let copy = self.create(self.rotated(1, self.settings.copy_outside));
+        self.files[copy].copy_of = Some(original);
         self.copy_more(original, copy, 0);
+    }
+
+    /// The original goes or is emptied: copies of it that were never finished go too. Once its bytes are gone nobody can
+    /// tell a file shorter than the head that is remembered of it from a new one (PROTOCOL S5).
+    fn clean(&mut self, original: usize) {
+        let stub = |file: &&Inode| file.copy_of == Some(original) && file.data.len() < HEAD_BYTES_MAX;
+        let stubs: Vec<String> = self.files.iter().filter(stub).filter_map(|file| file.name.clone()).collect();
+        for name in stubs {
+            self.unlink(&name);
+        }
     }
 
     fn copy_more(&mut self, original: usize, copy: usize, done: usize) {
@@ -397,6 +416,9 @@ impl Logs {
         self.copying = None;
         self.partial = self.partial.filter(|_| self.writer != Some(original));
         self.lose_file(original);
+        if self.files[copy].data.len() < self.files[original].data.len() {
+            self.clean(original);
+        }
         let file = &mut self.files[original];
         file.data.clear();
         file.synced = 0;

@@ -368,9 +368,9 @@ impl Life {
         self.finished && (self.sender.pending() == 0 || self.stopping && self.sender.in_flight() == 0)
     }
 
-    /// Whether nothing is under way. (A last line without its newline may be left.)
+    /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.source.idle() && self.turns().is_empty()
+        self.turns().is_empty()
     }
 
     pub fn why_not_idle(&self) -> String {
