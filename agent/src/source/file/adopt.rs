@@ -12,6 +12,7 @@ use crate::protocol::{NewSource, Now, SourceChange, SourceState};
 use crate::source::evidence::head_of;
 use crate::source::{Notice, SourceAction};
 use bytes::Bytes;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// A stranger too short to be compared with a row whose bytes no one has waits only so long, unless its name is one
@@ -33,6 +34,29 @@ enum Kin {
 }
 
 impl FileSource {
+    /// Strangers that were found together are judged once all are open, live names first: whichever of two files that
+    /// begin alike was opened first, the rotated one is the copy. Of two copies the longer one goes first: a copy that
+    /// was given up half-way is not what its row goes on with.
+    pub(super) fn judge_new(&mut self, now: Now, out: &mut Vec<SourceAction>) {
+        if self.opening > 0 || self.unjudged.is_empty() {
+            return;
+        }
+        // One that is being looked at once more is judged by what comes of that.
+        if self.unjudged.iter().any(|token| self.streams.get(token).is_some_and(|s| s.asked.is_some())) {
+            return;
+        }
+        let mut tokens = std::mem::take(&mut self.unjudged);
+        tokens.retain(|token| self.streams.get(token).is_some_and(|s| s.stage == Stage::Fresh));
+        let name = |token: &Token| {
+            let place = &self.streams[token].place;
+            (live_name(&place.path).is_some(), Reverse(place.size), place.path.clone())
+        };
+        tokens.sort_by_cached_key(name);
+        for token in tokens {
+            self.judge_fresh(now, token, out);
+        }
+    }
+
     /// A stranger that is open: what is to become of it, by its first bytes.
     pub(super) fn judge_fresh(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
         let once = self.settings.once;
@@ -116,12 +140,13 @@ impl FileSource {
 
     /// Looks again at strangers that are held back: what they wait for may have happened.
     pub(super) fn judge_held(&mut self, now: Now, quiet: bool, out: &mut Vec<SourceAction>) {
-        let held: Vec<(Token, Held)> = self
+        let mut held: Vec<(Token, Held)> = self
             .streams
             .iter()
             .filter(|(_, s)| s.stage == Stage::Fresh && s.asked.is_none() && s.file.is_some())
             .filter_map(|(token, s)| s.held.map(|held| (*token, held)))
             .collect();
+        held.sort_by_key(|(token, _)| Reverse(self.streams[token].place.size));
         for (token, held) in held {
             let waited = quiet || now.mono >= held.since + HOLD;
             match self.kin(token) {

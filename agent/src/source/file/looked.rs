@@ -290,7 +290,8 @@ impl FileSource {
         if why == Why::New {
             stream.stage = Stage::Fresh;
             stream.head_bytes = stat.head;
-            return self.judge_fresh(now, token, out);
+            self.unjudged.push(token);
+            return;
         }
         if let Some(source) = stream.id {
             out.push(SourceAction::Attach { source, file });
