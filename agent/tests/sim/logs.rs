@@ -94,7 +94,7 @@ pub struct Logs {
 }
 
 pub const LIVE: &str = "/log/access.log";
-const KEPT: usize = 3;
+const KEPT: usize = 5;
 
 /// Reads a line as it stands in a log or in a record batch.
 pub fn line_of(text: &[u8]) -> Option<Line> {
@@ -368,16 +368,17 @@ impl Logs {
         if self.files[original].data.is_empty() {
             return;
         }
+        self.clean(original);
         self.shift(self.settings.copy_outside);
         let copy = self.create(self.rotated(1, self.settings.copy_outside));
         self.files[copy].copy_of = Some(original);
         self.copy_more(original, copy, 0);
     }
 
-    /// The original goes or is emptied: copies of it that were never finished go too. Once its bytes are gone nobody can
-    /// tell a file shorter than the head that is remembered of it from a new one (PROTOCOL S5).
+    /// The original goes, or is copied once more: copies of it that were given up go too. (Once its bytes are gone nobody
+    /// can tell a file shorter than the head that is remembered of it from a new one, PROTOCOL S5.)
     fn clean(&mut self, original: usize) {
-        let stub = |file: &&Inode| file.copy_of == Some(original) && file.data.len() < HEAD_BYTES_MAX;
+        let stub = |file: &&Inode| file.copy_of == Some(original);
         let stubs: Vec<String> = self.files.iter().filter(stub).filter_map(|file| file.name.clone()).collect();
         for name in stubs {
             self.unlink(&name);
@@ -416,12 +417,17 @@ impl Logs {
         self.copying = None;
         self.partial = self.partial.filter(|_| self.writer != Some(original));
         self.lose_file(original);
-        if self.files[copy].data.len() < self.files[original].data.len() {
+        let copied = self.files[copy].data.len();
+        if copied < self.files[original].data.len() && copied < HEAD_BYTES_MAX {
             self.clean(original);
         }
         let file = &mut self.files[original];
         file.data.clear();
         file.synced = 0;
+        for file in &mut self.files {
+            file.copy_of = file.copy_of.filter(|of| *of != original);
+        }
+        let file = &mut self.files[original];
         file.mtime = self.wall;
         self.touched.insert(original);
     }
@@ -465,7 +471,12 @@ impl Logs {
         self.process_ended();
         for at in 0..self.files.len() {
             let unsynced = self.files[at].data.len() - self.files[at].synced;
-            let kept = self.files[at].synced + self.rng.below(unsynced + 1);
+            let all = self.rng.one_in(2);
+            let mut kept = self.files[at].synced + if all { unsynced } else { self.rng.below(unsynced + 1) };
+            // What a copy was made of reached the disk before the copy: else it is nobody's copy any more.
+            if let Some(original) = self.files[at].copy_of {
+                kept = kept.min(self.files[original].data.len());
+            }
             self.files[at].data.truncate(kept);
             self.files[at].synced = kept;
             let (lines, torn): (Vec<_>, Vec<_>) =

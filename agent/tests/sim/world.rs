@@ -92,7 +92,7 @@ impl World {
     pub fn new(seed: u64, place: &Path, tracing: bool) -> World {
         let mut rng = Rng::new(seed);
         let settings = LogSettings {
-            outside: rng.one_in(6),
+            outside: rng.one_in(10),
             no_btime: rng.one_in(3),
             copy_outside: rng.one_in(5),
         };
