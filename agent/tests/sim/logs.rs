@@ -20,8 +20,10 @@ pub struct Inode {
     pub name: Option<String>,
     /// Descriptors that the agent holds.
     pub opens: u32,
-    /// It was copied from this file.
+    /// It is a copy of this file, which still has what was copied.
     copy_of: Option<usize>,
+    /// It began as a copy.
+    copied: bool,
     /// Lines that stand in it whole: number, start, end.
     lines: Vec<(u64, usize, usize)>,
 }
@@ -152,6 +154,7 @@ impl Logs {
             name,
             opens: 0,
             copy_of: None,
+            copied: false,
             lines: Vec::new(),
         });
         let at = self.files.len() - 1;
@@ -372,6 +375,7 @@ impl Logs {
         self.shift(self.settings.copy_outside);
         let copy = self.create(self.rotated(1, self.settings.copy_outside));
         self.files[copy].copy_of = Some(original);
+        self.files[copy].copied = true;
         self.copy_more(original, copy, 0);
     }
 
@@ -405,6 +409,14 @@ impl Logs {
     /// Whether a copy was made whose original is to be truncated.
     pub fn is_copying(&self) -> bool {
         self.copying.is_some()
+    }
+
+    /// A copy that is being made is finished with or given up: none takes a minute (PROTOCOL S4).
+    pub fn end_copy(&mut self) {
+        if self.rng.one_in(2) {
+            self.truncate();
+        }
+        self.copying = None;
     }
 
     /// The second half of copytruncate. What was written since the copy ended is lost by it.
@@ -473,6 +485,10 @@ impl Logs {
             let unsynced = self.files[at].data.len() - self.files[at].synced;
             let all = self.rng.one_in(2);
             let mut kept = self.files[at].synced + if all { unsynced } else { self.rng.below(unsynced + 1) };
+            // A copy that is torn within the head that is remembered of its original is a stranger to everyone (S5).
+            if self.files[at].copied {
+                kept = kept.max(self.files[at].data.len().min(HEAD_BYTES_MAX));
+            }
             // What a copy was made of reached the disk before the copy: else it is nobody's copy any more.
             if let Some(original) = self.files[at].copy_of {
                 kept = kept.min(self.files[original].data.len());

@@ -371,7 +371,10 @@ impl World {
                 let full = self.rng.one_in(2);
                 self.disk.0.borrow_mut().full = full;
             }
-            9 | 10 => self.time += Duration::from_millis(self.rng.below(70_000) as u64),
+            9 | 10 => {
+                self.logs.end_copy();
+                self.time += Duration::from_millis(self.rng.below(70_000) as u64);
+            }
             _ => {
                 let at = self.rng.below(16);
                 self.store.arrive_late(at);
