@@ -108,6 +108,8 @@ pub struct FileSource {
     /// Files that get their row with the next registration.
     new: Vec<NewSource>,
     opening: usize,
+    /// Strangers that are open and wait for those that were found with them.
+    unjudged: Vec<Token>,
     /// Files that are not followed, as they were when they were judged.
     ignored: HashMap<(u64, u64), (u64, i64)>,
     said: HashSet<PathBuf>,
@@ -135,6 +137,7 @@ impl FileSource {
             room: 0,
             new: Vec::new(),
             opening: 0,
+            unjudged: Vec::new(),
             ignored: HashMap::new(),
             said: HashSet::new(),
             looks: Looks::default(),
@@ -357,6 +360,7 @@ impl FileSource {
             self.judge_held(now, quiet, out);
             self.report_unread(now, quiet, out);
         }
+        self.judge_new(now, out);
         self.register(out);
         if !self.looks.outstanding && self.looks.next.is_some_and(|at| at <= now.mono) {
             self.looks.outstanding = true;
