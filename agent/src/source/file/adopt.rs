@@ -184,11 +184,11 @@ impl FileSource {
     /// It has equalled a file that goes on for long enough: what stands in it was, or will be, read from that one.
     fn known_copy(&mut self, token: Token, of: Token, out: &mut Vec<SourceAction>) {
         let original = &self.streams[&of];
-        if original.stage == Stage::Detached {
-            // The beginning of a copy that was never finished: the row goes on with it and finds nothing in it.
+        if original.stage == Stage::Detached && original.pos < self.streams[&token].end() {
             self.stream(token).held = None;
             return self.adopt(token, of);
         }
+        // Else, of a row whose file is gone, it is the beginning of a copy that was never finished.
         let (position, path_of) = (original.pos, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
         if size > original.place.size {
