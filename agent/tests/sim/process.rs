@@ -430,7 +430,7 @@ impl Life {
 
     fn source_action(&mut self, action: SourceAction, around: &mut Around<'_>) {
         match &action {
-            SourceAction::Wake { .. } | SourceAction::Sweep => {}
+            SourceAction::Wake { .. } | SourceAction::Sweep | SourceAction::Emit(_) => {}
             action => around.say(|| format!("  source -> {}", short(action))),
         }
         match action {
@@ -498,6 +498,10 @@ impl Life {
                 }
             }
         }
+        around.say(|| {
+            let lines: Vec<u64> = cut.lines.iter().map(|line| line.number()).collect();
+            format!("  cut {:?} {} {}..{}: {lines:?}", chunk.source, chunk.path, chunk.start, chunk.end)
+        });
         around.logs.held(cut.lines.iter().map(|line| line.number()));
         let old = self.cuts.insert((chunk.source, chunk.start, chunk.end), cut);
         assert!(old.is_none(), "I1: a chunk was cut twice: {:?} {}..{}", chunk.source, chunk.start, chunk.end);
@@ -802,8 +806,8 @@ impl Life {
 
 fn short(what: &impl std::fmt::Debug) -> String {
     let mut text = format!("{what:?}");
-    if text.len() > 700 {
-        let end = text.floor_char_boundary(700);
+    if text.len() > 1200 {
+        let end = text.floor_char_boundary(1200);
         text.truncate(end);
     }
     text

@@ -127,7 +127,9 @@ impl FileSource {
                 Likeness::Same if detached => Kin::CopyOf(*other),
                 Likeness::Same => Kin::Like(*other),
                 Likeness::Stub => Kin::Stub(*other),
-                Likeness::Unknown if detached => Kin::Unknown(*other),
+                Likeness::Unknown if detached || stream.stage == Stage::Probing(Why::Adopt) => {
+                    Kin::Unknown(*other)
+                }
                 Likeness::Unknown | Likeness::Other => Kin::None,
             };
             // Of several rows with the same beginning the youngest is the one.
@@ -148,6 +150,11 @@ impl FileSource {
             .collect();
         held.sort_by_key(|(token, _)| Reverse(self.streams[token].place.size));
         for (token, held) in held {
+            if self.streams.values().any(|s| s.stage == Stage::Probing(Why::Adopt)) {
+                // One after the other: what comes of this one says what the next one is.
+                self.review = true;
+                return;
+            }
             let waited = quiet || now.mono >= held.since + HOLD;
             match self.kin(token) {
                 Kin::None => {
@@ -177,11 +184,11 @@ impl FileSource {
     /// It has equalled a file that goes on for long enough: what stands in it was, or will be, read from that one.
     fn known_copy(&mut self, token: Token, of: Token, out: &mut Vec<SourceAction>) {
         let original = &self.streams[&of];
-        if original.stage == Stage::Detached {
-            // The beginning of a copy that was never finished: the row goes on with it and finds nothing in it.
+        if original.stage == Stage::Detached && original.pos < self.streams[&token].end() {
             self.stream(token).held = None;
             return self.adopt(token, of);
         }
+        // Else, of a row whose file is gone, it is the beginning of a copy that was never finished.
         let (position, path_of) = (original.pos, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
         if size > original.place.size {
@@ -324,8 +331,9 @@ fn rank(kin: &Kin) -> u8 {
         Kin::None => 0,
         Kin::Unknown(_) => 1,
         Kin::Stub(_) => 2,
-        Kin::Like(_) => 3,
-        Kin::CopyOf(_) => 4,
+        Kin::CopyOf(_) => 3,
+        // A file that is there explains a copy better than one that is gone.
+        Kin::Like(_) => 4,
     }
 }
 

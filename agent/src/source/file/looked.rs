@@ -114,8 +114,9 @@ impl FileSource {
     }
 
     fn resting(&self, seen: &Seen) -> Option<Token> {
-        let with_dev = self.looks.first_done || !self.settings.rebooted;
-        let is = |s: &Stream| s.stage == Stage::Resting && same_inode(s.place.ident, seen.ident, with_dev);
+        // A row that no walk has found since the host booted may have its file under another device number.
+        let with_dev = |s: &Stream| !self.settings.rebooted || !s.unseen;
+        let is = |s: &Stream| s.stage == Stage::Resting && same_inode(s.place.ident, seen.ident, with_dev(s));
         self.streams.iter().find(|(_, stream)| is(stream)).map(|(token, _)| *token)
     }
 
@@ -124,6 +125,7 @@ impl FileSource {
         let once = self.settings.once;
         let stream = self.stream(token);
         stream.missed = 0;
+        stream.unseen = false;
         match &seen.head {
             SeenHead::Skipped => return true,
             SeenHead::Bytes(head) => {
@@ -181,15 +183,20 @@ impl FileSource {
 
     /// Streams whose file no glob finds.
     fn missing(&mut self, now: Now, found: &Found<'_>, out: &mut Vec<SourceAction>) {
+        let once = self.settings.once;
         let mut gone = Vec::new();
         let mut torn = false;
         for (token, stream) in &mut self.streams {
             let at = inode(stream.target.as_ref().unwrap_or(&stream.place).ident);
-            if found.contains_key(&at) {
+            if found.contains_key(&at) && !(stream.unseen && stream.stage == Stage::Resting) {
                 continue;
             }
             if stream.stage == Stage::Resting {
-                gone.push(*token);
+                stream.missed += 1;
+                torn |= stream.missed == 1;
+                if stream.missed >= 2 || once {
+                    gone.push(*token);
+                }
             } else if stream.file.is_some() && !stream.unlinked && !stream.left {
                 // A file that moves during the walk may be missed: only the second time counts.
                 stream.missed += 1;

@@ -155,6 +155,8 @@ pub(super) struct Stream {
     pub(super) unlinked: bool,
     /// No glob finds it any more.
     pub(super) left: bool,
+    /// A row of the last run that no look has found yet.
+    pub(super) unseen: bool,
     /// Looks in a row that did not find it.
     pub(super) missed: u8,
     /// Wall time when it grew last, ns.
@@ -197,6 +199,7 @@ impl Stream {
             rotated_name: live_name(&place.path).is_some(),
             unlinked: false,
             left: false,
+            unseen: false,
             missed: 0,
             grown: place.mtime,
             limit: None,
@@ -238,6 +241,7 @@ impl Stream {
         stream.above = row.progress.above.into();
         stream.tails = row.progress.tails;
         stream.detached_at = row.detached_at;
+        stream.unseen = true;
         if row.state == SourceState::Detached {
             stream.stage = Stage::Detached;
         }
