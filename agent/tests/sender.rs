@@ -102,7 +102,7 @@ impl Bench {
     }
 
     /// The clock goes to the machine's deadline.
-    fn to_deadline(&mut self) -> Duration {
+    fn wait_on(&mut self) -> Duration {
         let at = self.sender.deadline().expect("something is to come");
         assert!(at >= self.now, "a deadline in the past is a busy loop");
         let waited = at - self.now;
@@ -123,7 +123,7 @@ impl Bench {
     }
 
     fn mood(&self) -> Mood {
-        self.sender.lanes().next().unwrap().mood
+        self.sender.lanes().next().expect("one job").mood
     }
 }
 
@@ -149,7 +149,7 @@ fn verdicts_are_collected_for_a_tenth_of_a_second_while_others_are_under_way() {
     b.now += 60 * MS;
     b.answer(2, Verdict::Delivered);
     assert!(b.judging.is_empty());
-    assert_eq!(b.to_deadline(), 40 * MS);
+    assert_eq!(b.wait_on(), 40 * MS);
     assert_eq!(b.judging[0].iter().map(|j| j.id.0).collect::<Vec<_>>(), [1, 2]);
     b.answer(3, Verdict::Delivered);
     assert_eq!(b.judging.len(), 2, "nothing is under way that could join it");
@@ -164,10 +164,10 @@ fn a_destination_that_fails_sees_its_oldest_batch_alone_until_it_recovers() {
     }
     assert_eq!((b.wire(), b.mood()), (vec![], Mood::Retrying));
     assert_eq!(b.notices, [SendNotice::Retrying { job: JOB, why: "503 out to lunch".into() }], "said once");
-    b.to_deadline();
+    b.wait_on();
     assert_eq!(b.wire(), [1]);
     b.answer(1, retry());
-    b.to_deadline();
+    b.wait_on();
     assert_eq!(b.wire(), [1]);
     b.answer(1, Verdict::Delivered);
     assert_eq!((b.mood(), b.notices.last()), (Mood::Well, Some(&SendNotice::Well { job: JOB })));
@@ -178,7 +178,7 @@ fn a_destination_that_fails_sees_its_oldest_batch_alone_until_it_recovers() {
             b.answer(id, Verdict::Delivered);
         }
         if !left.is_empty() {
-            b.to_deadline();
+            b.wait_on();
         }
     }
     assert_eq!(b.settle().settled.len(), 5);
@@ -191,7 +191,7 @@ fn waits_double_up_to_a_minute() {
     let mut longest = Duration::ZERO;
     for failures in 1..200u32 {
         b.answer(1, retry());
-        let waited = b.to_deadline();
+        let waited = b.wait_on();
         let ceiling = Duration::from_millis(500)
             .saturating_mul(1 << (failures - 1).min(16))
             .min(Duration::from_secs(60));
@@ -208,9 +208,9 @@ fn retry_after_is_obeyed_up_to_an_hour() {
     b.spooled([1]);
     let wish = |s| Verdict::Retry { after: Some(Duration::from_secs(s)), why: "429".into() };
     b.answer(1, wish(17));
-    assert_eq!(b.to_deadline(), Duration::from_secs(17));
+    assert_eq!(b.wait_on(), Duration::from_secs(17));
     b.answer(1, wish(90_000));
-    assert_eq!(b.to_deadline(), Duration::from_secs(3600));
+    assert_eq!(b.wait_on(), Duration::from_secs(3600));
 }
 
 #[test]
@@ -219,12 +219,12 @@ fn a_job_that_holds_probes_with_its_oldest_batch() {
     b.spooled(1..=2).answer(1, hold()).answer(2, hold());
     assert_eq!(b.mood(), Mood::Holding);
     for _ in 0..20 {
-        assert!(b.to_deadline() <= Duration::from_secs(60));
+        assert!(b.wait_on() <= Duration::from_secs(60));
         assert_eq!(b.wire(), [1]);
         b.answer(1, hold());
     }
     assert_eq!(b.sender.lanes().next().unwrap().error.as_deref(), Some("403 no"));
-    b.to_deadline();
+    b.wait_on();
     b.answer(1, Verdict::Delivered);
     assert_eq!(b.mood(), Mood::Well);
     assert_eq!(b.notices.len(), 2, "{:?}", b.notices);
@@ -236,9 +236,9 @@ fn a_batch_that_is_refused_while_others_pass_is_held_aside() {
     b.spooled(1..=2).answer(2, Verdict::Delivered);
     b.answer(1, refused());
     b.spooled(3..=3).answer(3, Verdict::Delivered);
-    b.to_deadline();
+    b.wait_on();
     b.answer(1, refused());
-    b.to_deadline();
+    b.wait_on();
     b.answer(1, refused());
     b.settle();
     assert_eq!(b.settled[&1], Fate::Aside);
@@ -256,7 +256,7 @@ fn the_only_batch_that_is_refused_waits_for_a_neighbour() {
     b.spooled([1]);
     for _ in 0..5 {
         b.answer(1, refused());
-        b.to_deadline();
+        b.wait_on();
     }
     b.answer(1, refused());
     assert!(b.settled.is_empty() && b.judging.is_empty(), "nobody knows yet whom to blame");
@@ -274,7 +274,7 @@ fn a_job_whose_batches_are_all_refused_holds_and_loses_none() {
         let id = b.wire()[0];
         b.answer(id, refused());
         if b.wire.is_empty() {
-            b.to_deadline();
+            b.wait_on();
         }
     }
     assert_eq!(b.mood(), Mood::Holding);
@@ -294,7 +294,7 @@ fn a_batch_that_is_too_large_is_split_and_its_parts_take_its_place() {
     b.spooled([10]).answer(2, Verdict::Delivered);
     assert_eq!(b.wire(), [8]);
     b.answer(8, Verdict::TooLarge { why: "413 still".into() });
-    b.to_deadline();
+    b.wait_on();
     b.settle();
     assert_eq!(b.settled[&8], Fate::Aside, "one record cannot be split");
     b.answer(9, Verdict::Delivered).answer(10, Verdict::Delivered).settle();
@@ -319,7 +319,7 @@ fn what_waits_for_another_try_holds_no_memory() {
     assert_eq!(b.sender.bodies_bytes(), 30);
     b.answer(1, retry());
     assert_eq!(b.sender.bodies_bytes(), 20);
-    b.to_deadline();
+    b.wait_on();
     assert_eq!((b.wire(), b.bodies), (vec![1], 1), "the second try reads the spool");
 }
 
@@ -360,7 +360,7 @@ proptest! {
             }
             prop_assert!(b.wire.len() <= uploads);
             if b.wire.is_empty() {
-                if b.sender.deadline().is_some() { b.to_deadline(); }
+                if b.sender.deadline().is_some() { b.wait_on(); }
                 continue;
             }
             let id = b.wire()[at % b.wire.len()];
@@ -387,7 +387,7 @@ proptest! {
             }
             b.settle();
             if b.wire.is_empty() && b.sender.pending() > 0 {
-                b.to_deadline();
+                b.wait_on();
             }
         }
         prop_assert_eq!(b.sender.bodies_bytes(), 0);

@@ -1,6 +1,8 @@
 //! The file source's machine on real files: every kind of rotation, restart and damage, with a clock of its own.
 //!
 //! Promises: what the driver of `run` does is done here in one thread, action by action, so a test repeats.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must end")]
+
 use edgepush::config::Start;
 use edgepush::protocol::{NewSource, Now, Progress, SourceChange, SourceId, SourceRow, SourceState};
 use edgepush::source::file::{buffers::Buffers, os};
@@ -142,7 +144,8 @@ impl World {
             SourceAction::Close { file } => assert!(self.files.remove(&file).is_some()),
             SourceAction::Read { file, offset, len, cold } => {
                 self.cold += usize::from(cold);
-                let result = os::read_back(&self.files[&file], offset, len, &Buffers::default()).map_err(|e| e.to_string());
+                let result = os::read_back(&self.files[&file], offset, len, &Buffers::default())
+                    .map_err(|e| e.to_string());
                 events.push_back(SourceEvent::Read { file, offset, result });
             }
             SourceAction::SeekData { file, offset } => {
@@ -256,7 +259,7 @@ impl World {
 
     /// Every line of every chunk, sorted.
     fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.chunks.iter().flat_map(|c| lines_of(c)).collect();
+        let mut lines: Vec<String> = self.chunks.iter().flat_map(lines_of).collect();
         lines.sort();
         lines
     }

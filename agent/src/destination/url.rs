@@ -35,6 +35,9 @@ pub enum Form {
     Bare,
 }
 
+/// Makes a destination of its URL.
+type Build = fn(&DestinationUrl, &Opening<'_>) -> Result<Arc<dyn Destination>, String>;
+
 /// One kind of destination.
 pub struct Kind {
     /// What the URL begins with.
@@ -48,7 +51,7 @@ pub struct Kind {
     /// Whether it speaks HTTP with a `Content-Encoding`.
     pub http: bool,
     /// Makes it. Touches nothing.
-    pub build: fn(&DestinationUrl, &Opening<'_>) -> Result<Arc<dyn Destination>, String>,
+    pub build: Build,
 }
 
 impl fmt::Debug for Kind {
@@ -62,11 +65,7 @@ const fn web(scheme: &'static str) -> Kind {
     Kind { scheme, form, container, batch_bytes: 5_000_000, http: true, build: build_http }
 }
 
-const fn local(
-    scheme: &'static str,
-    form: Form,
-    build: fn(&DestinationUrl, &Opening<'_>) -> Result<Arc<dyn Destination>, String>,
-) -> Kind {
+const fn local(scheme: &'static str, form: Form, build: Build) -> Kind {
     Kind { scheme, form, container: Container::Members, batch_bytes: 50_000_000, http: false, build }
 }
 
@@ -292,7 +291,7 @@ impl fmt::Debug for DestinationUrl {
 }
 
 fn kind_of(text: &str) -> Result<&'static Kind, String> {
-    let all = || DESTINATIONS.iter().map(|kind| example(kind)).collect::<Vec<_>>().join(", ");
+    let all = || DESTINATIONS.iter().map(example).collect::<Vec<_>>().join(", ");
     let Some((scheme, _)) = text.split_once(':') else {
         return Err(format!("has no scheme; it must begin with one of: {}", all()));
     };

@@ -234,7 +234,7 @@ fn room(
     recovered: &Recovered,
 ) -> Room {
     let same = |open: &&OpenBatch| (open.job, open.codec, open.container) == (job, codec, container);
-    match recovered.open.iter().filter(same).next_back() {
+    match recovered.open.iter().rfind(same) {
         Some(open) => Room::new(limits, open.records as u32, open.raw as u32),
         None => Room::new(limits, 0, 0),
     }

@@ -237,7 +237,8 @@ impl Logs {
     /// The inode number of a file that is gone may come back.
     fn recycle(&mut self, at: usize) {
         let file = &self.files[at];
-        if file.opens == 0 && file.name.is_none() && self.writer != Some(at) && !self.free.contains(&file.ino) {
+        if file.opens == 0 && file.name.is_none() && self.writer != Some(at) && !self.free.contains(&file.ino)
+        {
             let used = |other: &Inode| other.ino == file.ino && (other.opens > 0 || other.name.is_some());
             if !self.files.iter().any(used) {
                 self.free.push(self.files[at].ino);
@@ -383,7 +384,8 @@ impl Logs {
     /// can tell a file shorter than the head that is remembered of it from a new one, PROTOCOL S5.)
     fn clean(&mut self, original: usize) {
         let stub = |file: &&Inode| file.copy_of == Some(original);
-        let stubs: Vec<String> = self.files.iter().filter(stub).filter_map(|file| file.name.clone()).collect();
+        let stubs: Vec<String> =
+            self.files.iter().filter(stub).filter_map(|file| file.name.clone()).collect();
         for name in stubs {
             self.unlink(&name);
         }

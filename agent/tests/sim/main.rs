@@ -47,7 +47,8 @@ fn every_line_arrives_once() {
         println!("seed {seed}: {summary:?}");
         return;
     }
-    let (first, seeds) = (number("EDGEPUSH_SIM_FIRST").unwrap_or(0), number("EDGEPUSH_SIM_SEEDS").unwrap_or(500));
+    let (first, seeds) =
+        (number("EDGEPUSH_SIM_FIRST").unwrap_or(0), number("EDGEPUSH_SIM_SEEDS").unwrap_or(500));
     let patient = std::env::var_os("EDGEPUSH_SIM_ALL").is_some();
     let (next, begun) = (AtomicU64::new(0), Instant::now());
     let quiet = std::panic::take_hook();
@@ -82,5 +83,10 @@ fn every_line_arrives_once() {
     for (seed, why) in &failures {
         println!("RED seed {seed}: {why}");
     }
-    assert!(failures.is_empty(), "{} seeds are red; EDGEPUSH_SIM_SEED={} tells a story", failures.len(), failures[0].0);
+    assert!(
+        failures.is_empty(),
+        "{} seeds are red; EDGEPUSH_SIM_SEED={} tells a story",
+        failures.len(),
+        failures[0].0
+    );
 }

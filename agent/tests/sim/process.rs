@@ -68,11 +68,27 @@ enum FromSource {
 /// I/O of the source that is under way.
 enum Io {
     /// Paths still to be looked at, and what was found.
-    Look { known: KnownFiles, paths: Vec<String>, found: Vec<Seen> },
-    Open { file: FileKey, path: String, ident: FileIdent },
-    Read { file: FileKey, offset: u64, len: usize },
+    Look {
+        known: KnownFiles,
+        paths: Vec<String>,
+        found: Vec<Seen>,
+    },
+    Open {
+        file: FileKey,
+        path: String,
+        ident: FileIdent,
+    },
+    Read {
+        file: FileKey,
+        offset: u64,
+        len: usize,
+    },
     /// The bytes are read, the verification is not.
-    Verify { file: FileKey, offset: u64, bytes: Bytes },
+    Verify {
+        file: FileKey,
+        offset: u64,
+        bytes: Bytes,
+    },
 }
 
 struct Upload {
@@ -184,7 +200,8 @@ fn naming(job: &SimJob) -> Arc<Naming> {
 
 /// The room in the batch that the last life left open (as `run::jobs`).
 fn room(job: &SimJob, recovered: &Recovered) -> Arc<Room> {
-    let same = |open: &&OpenBatch| (open.job, open.codec, open.container) == (job.id, job.codec, job.container);
+    let same =
+        |open: &&OpenBatch| (open.job, open.codec, open.container) == (job.id, job.codec, job.container);
     Arc::new(match recovered.open.iter().filter(same).next_back() {
         Some(open) => Room::new(job.limits, open.records as u32, open.raw as u32),
         None => Room::new(job.limits, 0, 0),
@@ -305,7 +322,10 @@ impl Life {
     /// When something is to happen by the clock alone.
     pub fn deadline(&self) -> Option<Duration> {
         let wake = self.wake.filter(|_| !self.ending);
-        [wake, self.batcher.deadline(), self.sender.deadline(), Some(self.tick_at)].into_iter().flatten().min()
+        [wake, self.batcher.deadline(), self.sender.deadline(), Some(self.tick_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The clock moved on.
@@ -452,14 +472,17 @@ impl Life {
             SourceAction::SeekData { file, offset } => {
                 self.inbox.push_back(SourceEvent::DataAt { file, offset: Some(offset) });
             }
-            SourceAction::Register(new) => self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Register(new))),
+            SourceAction::Register(new) => {
+                self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Register(new)))
+            }
             SourceAction::Change(change) => {
                 self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Change(vec![change])));
             }
             SourceAction::Emit(chunk) => self.emit(chunk, around),
             SourceAction::SealNow => self.from_source.push_back(FromSource::SealNow),
             SourceAction::Sweep => {
-                let stat = |(key, at): (&FileKey, &usize)| (*key, size(around.logs, *at), nlink(around.logs, *at));
+                let stat =
+                    |(key, at): (&FileKey, &usize)| (*key, size(around.logs, *at), nlink(around.logs, *at));
                 let open = self.files.iter().map(stat).collect();
                 self.inbox.push_back(SourceEvent::Swept(open));
             }
@@ -504,7 +527,13 @@ impl Life {
         });
         around.logs.held(cut.lines.iter().map(|line| line.number()));
         let old = self.cuts.insert((chunk.source, chunk.start, chunk.end), cut);
-        assert!(old.is_none(), "I1: a chunk was cut twice: {:?} {}..{}", chunk.source, chunk.start, chunk.end);
+        assert!(
+            old.is_none(),
+            "I1: a chunk was cut twice: {:?} {}..{}",
+            chunk.source,
+            chunk.start,
+            chunk.end
+        );
         self.chunks.push_back(chunk);
     }
 
@@ -533,10 +562,15 @@ impl Life {
                     self.io.push(Io::Look { known, paths, found });
                 }
                 None => {
-                    let stat =
-                        |(key, at): (&FileKey, &usize)| (*key, size(around.logs, *at), nlink(around.logs, *at));
+                    let stat = |(key, at): (&FileKey, &usize)| {
+                        (*key, size(around.logs, *at), nlink(around.logs, *at))
+                    };
                     let open = self.files.iter().map(stat).collect();
-                    self.inbox.push_back(SourceEvent::Looked(Look { files: found, open, failed: Vec::new() }));
+                    self.inbox.push_back(SourceEvent::Looked(Look {
+                        files: found,
+                        open,
+                        failed: Vec::new(),
+                    }));
                 }
             },
             Io::Open { file, path, ident } => {
@@ -580,7 +614,13 @@ impl Life {
         self.files.insert(file, at);
         let logs = &around.logs;
         let mtime = logs.files[at].mtime;
-        Ok(OpenStat { ident: found, size: size(logs, at), mtime, nlink: nlink(logs, at), head: head(logs, at) })
+        Ok(OpenStat {
+            ident: found,
+            size: size(logs, at),
+            mtime,
+            nlink: nlink(logs, at),
+            head: head(logs, at),
+        })
     }
 
     // ---- shards
@@ -608,7 +648,9 @@ impl Life {
         match self.replies.pop_front().expect("a turn that can be taken") {
             LedgerReply::Committed(committed) => self.batch(BatcherEvent::Committed(committed), around),
             LedgerReply::Judged(ids) => self.send(SendEvent::Durable(ids), around),
-            LedgerReply::Split { parent, children } => self.send(SendEvent::Split { parent, children }, around),
+            LedgerReply::Split { parent, children } => {
+                self.send(SendEvent::Split { parent, children }, around)
+            }
             LedgerReply::Registered(_) | LedgerReply::Space(_) | LedgerReply::NoSpace(_) => {
                 unreachable!("the ledger's driver keeps these")
             }

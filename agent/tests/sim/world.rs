@@ -4,7 +4,7 @@
 //! steps the faults cease, everything drains, and every line must have arrived exactly once (or be excused).
 use crate::disk::SimDisk;
 use crate::logs::{LogSettings, Logs};
-use crate::process::{Around, Life, LifeSettings, LedgerStep, SimJob};
+use crate::process::{Around, LedgerStep, Life, LifeSettings, SimJob};
 use crate::rng::Rng;
 use crate::store::{Store, records_of};
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, Reserve};
@@ -91,11 +91,8 @@ fn jobs(rng: &mut Rng) -> Vec<SimJob> {
 impl World {
     pub fn new(seed: u64, place: &Path, tracing: bool) -> World {
         let mut rng = Rng::new(seed);
-        let settings = LogSettings {
-            outside: rng.one_in(10),
-            no_btime: rng.one_in(3),
-            copy_outside: rng.one_in(5),
-        };
+        let settings =
+            LogSettings { outside: rng.one_in(10), no_btime: rng.one_in(3), copy_outside: rng.one_in(5) };
         let life_settings = LifeSettings {
             shards: 2 + rng.below(3),
             jobs: jobs(&mut rng),
@@ -537,8 +534,13 @@ impl World {
             lines.sort_unstable();
         }
         for job in [JobId::REJECTS, JobId::ENV, FEW] {
-            let (want, have) = (expected.remove(&job).unwrap_or_default(), found.remove(&job).unwrap_or_default());
-            assert_eq!(want.0, have.0, "I1: epoch {}: {job:?}: the chunks' lines and the batches'", commit.epoch);
+            let (want, have) =
+                (expected.remove(&job).unwrap_or_default(), found.remove(&job).unwrap_or_default());
+            assert_eq!(
+                want.0, have.0,
+                "I1: epoch {}: {job:?}: the chunks' lines and the batches'",
+                commit.epoch
+            );
         }
     }
 
@@ -603,7 +605,10 @@ impl World {
                 if delivered.contains_key(&(*job, *line)) {
                     continue;
                 }
-                assert!(!self.logs.committed.contains(&n), "{line:?} was committed and did not reach {job:?}");
+                assert!(
+                    !self.logs.committed.contains(&n),
+                    "{line:?} was committed and did not reach {job:?}"
+                );
                 assert!(self.logs.excused.contains(&n), "{line:?} is lost to {job:?}");
                 self.summary.missing += 1;
             }
@@ -623,7 +628,9 @@ impl World {
             let codec = if codec == "gzip" { CodecKind::Gzip } else { CodecKind::None };
             let pack: Option<i64> = row.get(2).expect("a pack");
             let bytes = match pack {
-                Some(pack) => self.disk.read(pack as u64, number(3), number(4)).expect("a pack that is there"),
+                Some(pack) => {
+                    self.disk.read(pack as u64, number(3), number(4)).expect("a pack that is there")
+                }
                 None => row.get(5).expect("bytes"),
             };
             for line in records_of(JobId(number(0)), codec, &bytes).0 {

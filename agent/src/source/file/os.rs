@@ -85,7 +85,7 @@ fn seen(path: PathBuf, glob: u32, known: &KnownFiles) -> Option<Seen> {
     let status = match status {
         Ok(status) => status,
         // It went between the walk and now, or it is a link to nothing.
-        Err(error) if matches!(error, rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return None,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return None,
         Err(error) => {
             let ident = FileIdent { dev: 0, ino: 0, btime: None };
             let head = SeenHead::Failed(error.to_string());
