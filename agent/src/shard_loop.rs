@@ -80,12 +80,22 @@ const REJECTS: SlabKey = SlabKey(0);
 impl ShardLoop {
     /// A shard with the rejects job and the jobs of its plan.
     pub fn new(shard: usize, ring_bytes: usize, rejects: ShardJob, jobs: Vec<ShardJob>) -> ShardLoop {
+        ShardLoop::with_slabs(shard, (ring_bytes, SLAB_BYTES), rejects, jobs)
+    }
+
+    /// The same with slabs of another size than [`SLAB_BYTES`]: a simulation fills small ones within a chunk.
+    pub fn with_slabs(
+        shard: usize,
+        (ring_bytes, slab_bytes): (usize, usize),
+        rejects: ShardJob,
+        jobs: Vec<ShardJob>,
+    ) -> ShardLoop {
         let formatters = jobs.iter().map(|job| Formatter::new(&job.output)).collect();
         let lanes = std::iter::once(rejects).chain(jobs).map(|job| Lane { job, begun: 0 }).collect();
         let outlet = Outlet {
             shard,
             epoch: 1,
-            ring: Ring::new(ring_bytes, SLAB_BYTES),
+            ring: Ring::new(ring_bytes, slab_bytes),
             jobs: lanes,
             log: Vec::new(),
             body: Vec::new(),

@@ -3,7 +3,7 @@
 //! Promises: what the driver of `run` does is done here in one thread, action by action, so a test repeats.
 use edgepush::config::Start;
 use edgepush::protocol::{NewSource, Now, Progress, SourceChange, SourceId, SourceRow, SourceState};
-use edgepush::source::file::os;
+use edgepush::source::file::{buffers::Buffers, os};
 use edgepush::source::{
     FileKey, FileSettings, FileSource, Notice, SeenHead, Source, SourceAction, SourceEvent,
 };
@@ -142,7 +142,7 @@ impl World {
             SourceAction::Close { file } => assert!(self.files.remove(&file).is_some()),
             SourceAction::Read { file, offset, len, cold } => {
                 self.cold += usize::from(cold);
-                let result = os::read_back(&self.files[&file], offset, len).map_err(|e| e.to_string());
+                let result = os::read_back(&self.files[&file], offset, len, &Buffers::default()).map_err(|e| e.to_string());
                 events.push_back(SourceEvent::Read { file, offset, result });
             }
             SourceAction::SeekData { file, offset } => {

@@ -180,7 +180,8 @@ impl Lane {
             let (of, later): (Vec<_>, Vec<_>) = segments.into_iter().partition(|s| s.epoch <= end.epoch);
             let close = self.closes(&batch, &later, end);
             stored_bytes += of.iter().map(|s| s.body.len() as u64).sum::<u64>();
-            if close || !of.is_empty() {
+            // A batch may close before its first record: all that took room in it came after the markers.
+            if !of.is_empty() || close && batch.row.is_some() {
                 batches.push(self.change(&batch, &of, close));
             }
             if close {

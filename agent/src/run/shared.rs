@@ -109,7 +109,7 @@ const CHUNKS_BESIDE: usize = 2;
 /// Messages between threads; the protocol keeps far fewer outstanding.
 const MESSAGES: usize = 256;
 /// Segments of one shard that wait for the batcher.
-const SEGMENTS: usize = 64;
+const SEGMENTS: usize = 8;
 
 impl Shared {
     /// Queues between `shard_bells`, the delivery thread and the ledger thread.

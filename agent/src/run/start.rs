@@ -247,13 +247,25 @@ fn assemble(
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
     let sender = Sender::new(jobs.send_jobs(), now.wall as u64);
     let egress = config.egress_max.map(|rate| rate.0);
-    let uploads = Uploads::new(Arc::new(reader), config.memory_max.0 / 8, egress);
-    Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending, config.memory_max.0 / 8)
+    let share = memory_share(config);
+    let uploads = Uploads::new(Arc::new(reader), share, egress);
+    Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending, share)
 }
 
-/// An eighth of the spool (PROTOCOL P8), and of the memory.
+/// An eighth of the spool (PROTOCOL P8), and what memory there is for it.
 fn uncommitted_bytes_max(config: &Config) -> u64 {
-    (config.spool_max.0 / 8).min(config.memory_max.0 / 8)
+    (config.spool_max.0 / 8).min(memory_share(config))
+}
+
+/// Memory of the process itself, measured: code, SQLite, threads, the allocator's slack.
+const MEMORY_BASE: u64 = 56_000_000;
+/// Memory of one shard: its ring, the chunks and segments that wait, its codec.
+const MEMORY_PER_SHARD: u64 = 16_000_000;
+
+/// What each of three may hold: bodies that wait for their commit, that wait for their upload, that are under way.
+fn memory_share(config: &Config) -> u64 {
+    let fixed = MEMORY_BASE + MEMORY_PER_SHARD * config.cpus.len() as u64;
+    (config.memory_max.0.saturating_sub(fixed) / 4).clamp(2_000_000, 16_000_000)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

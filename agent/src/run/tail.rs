@@ -12,6 +12,7 @@ use crate::metrics::ShardCounters;
 use crate::protocol::SourceRow;
 use crate::queue::{Bell, LocalBell, Seat};
 use crate::rt::Rt;
+use crate::source::file::buffers::Buffers;
 use crate::source::file::{os, watch};
 use crate::source::{
     Dirty, FileKey, FileSettings, FileSource, KnownFiles, Notice, Source, SourceAction, SourceEvent,
@@ -100,6 +101,7 @@ struct Tail {
     globs: Arc<[String]>,
     machine: FileSource,
     files: Rc<RefCell<HashMap<FileKey, Arc<File>>>>,
+    buffers: Buffers,
     inbox: Inbox,
     watches: Option<Rc<RefCell<watch::Watches>>>,
     to_ledger: Outbox<ToLedger>,
@@ -127,6 +129,7 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
         globs: plan.globs.into(),
         machine: FileSource::new(plan.settings),
         files: Rc::default(),
+        buffers: Buffers::default(),
         inbox,
         watches,
         to_ledger: Outbox::new(shared.to_ledger.clone()),
@@ -148,8 +151,10 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
     loop {
         tail.collect();
         let mut worked = 0;
+        tail.say_room();
         while let Some(event) = tail.next_event() {
             tail.step(event);
+            tail.say_room();
             worked += 1;
             if worked == EVENTS_A_TURN {
                 tail.rt.pause().await;
@@ -211,7 +216,7 @@ impl Tail {
         self.shared.words.ending() || read
     }
 
-    /// Takes messages and says how much room there is.
+    /// Takes messages.
     fn collect(&mut self) {
         self.to_ledger.flush();
         self.from_source.flush();
@@ -224,14 +229,18 @@ impl Tail {
         if let (Some(dirs), Some(watches)) = (self.inbox.dirs.borrow_mut().take(), &self.watches) {
             watches.borrow_mut().watch_dirs(&dirs);
         }
-        let room = self.room();
-        if room != self.room_said {
-            self.room_said = room;
-            self.inbox.push(SourceEvent::Room { chunks: room });
-        }
         if self.wake.is_some_and(|at| self.shared.clock.now().mono >= at) {
             self.wake = None;
             self.inbox.push(SourceEvent::Tick);
+        }
+    }
+
+    /// Says how much room there is *now*: what waits in the inbox may take some of it.
+    fn say_room(&mut self) {
+        let room = self.room();
+        if room != self.room_said {
+            self.room_said = room;
+            self.step(SourceEvent::Room { chunks: room });
         }
     }
 
@@ -382,16 +391,14 @@ impl Tail {
     fn read(&self, file: FileKey, offset: u64, len: usize, cold: bool) {
         let handle = self.file(file);
         if !cold {
-            let result = os::read_back(&handle, offset, len).map_err(|e| e.to_string());
+            let result = os::read_back(&handle, offset, len, &self.buffers).map_err(|e| e.to_string());
             return self.inbox.push(SourceEvent::Read { file, offset, result });
         }
-        let (rt, inbox) = (self.rt.clone(), self.inbox.clone());
+        let (rt, inbox, buffers) = (self.rt.clone(), self.inbox.clone(), self.buffers.clone());
         self.rt.spawn_local(async move {
-            let (read, mut bytes) = rt.read_at(&handle, offset, vec![0; len]).await;
-            let verified = read.and_then(|read| {
-                bytes.truncate(read);
-                os::verify(&handle, bytes)
-            });
+            let (read, bytes) = rt.read_at(&handle, offset, buffers.take(len)).await;
+            // The buffer may be longer than the read that was asked for.
+            let verified = read.and_then(|read| os::verify(&handle, buffers.lend(bytes, read.min(len))));
             inbox.send(SourceEvent::Read { file, offset, result: verified.map_err(|e| e.to_string()) });
         });
     }

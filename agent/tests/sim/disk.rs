@@ -159,6 +159,18 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn pack_trim(&mut self, pack: u64, bytes: u64) -> io::Result<()> {
+        self.call("pack_trim")?;
+        let state = &mut *self.0.borrow_mut();
+        let file = state.packs.get_mut(&pack).ok_or_else(gone)?;
+        file.data.truncate(bytes as usize);
+        file.unsynced.retain_mut(|(start, end)| {
+            *end = (*end).min(bytes as usize);
+            start < end
+        });
+        Ok(())
+    }
+
     fn packs(&mut self) -> io::Result<Vec<u64>> {
         self.call("packs")?;
         Ok(self.0.borrow().packs.keys().copied().collect())

@@ -12,6 +12,7 @@ use crate::protocol::{NewSource, Now, SourceChange, SourceState};
 use crate::source::evidence::head_of;
 use crate::source::{Notice, SourceAction};
 use bytes::Bytes;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// A stranger too short to be compared with a row whose bytes no one has waits only so long, unless its name is one
@@ -33,6 +34,29 @@ enum Kin {
 }
 
 impl FileSource {
+    /// Strangers that were found together are judged once all are open, live names first: whichever of two files that
+    /// begin alike was opened first, the rotated one is the copy. Of two copies the longer one goes first: a copy that
+    /// was given up half-way is not what its row goes on with.
+    pub(super) fn judge_new(&mut self, now: Now, out: &mut Vec<SourceAction>) {
+        if self.opening > 0 || self.unjudged.is_empty() {
+            return;
+        }
+        // One that is being looked at once more is judged by what comes of that.
+        if self.unjudged.iter().any(|token| self.streams.get(token).is_some_and(|s| s.asked.is_some())) {
+            return;
+        }
+        let mut tokens = std::mem::take(&mut self.unjudged);
+        tokens.retain(|token| self.streams.get(token).is_some_and(|s| s.stage == Stage::Fresh));
+        let name = |token: &Token| {
+            let place = &self.streams[token].place;
+            (live_name(&place.path).is_some(), Reverse(place.size), place.path.clone())
+        };
+        tokens.sort_by_cached_key(name);
+        for token in tokens {
+            self.judge_fresh(now, token, out);
+        }
+    }
+
     /// A stranger that is open: what is to become of it, by its first bytes.
     pub(super) fn judge_fresh(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
         let once = self.settings.once;
@@ -116,12 +140,13 @@ impl FileSource {
 
     /// Looks again at strangers that are held back: what they wait for may have happened.
     pub(super) fn judge_held(&mut self, now: Now, quiet: bool, out: &mut Vec<SourceAction>) {
-        let held: Vec<(Token, Held)> = self
+        let mut held: Vec<(Token, Held)> = self
             .streams
             .iter()
             .filter(|(_, s)| s.stage == Stage::Fresh && s.asked.is_none() && s.file.is_some())
             .filter_map(|(token, s)| s.held.map(|held| (*token, held)))
             .collect();
+        held.sort_by_key(|(token, _)| Reverse(self.streams[token].place.size));
         for (token, held) in held {
             let waited = quiet || now.mono >= held.since + HOLD;
             match self.kin(token) {
@@ -138,7 +163,6 @@ impl FileSource {
                     let stream = self.stream(token);
                     let named = live_name(&stream.place.path).is_some();
                     if named && waited {
-                        stream.held = None;
                         self.adopt(token, of);
                     } else if !named && (quiet || now.mono >= held.since + UNKNOWN_HOLD) {
                         stream.held = None;
@@ -161,11 +185,10 @@ impl FileSource {
         let (position, path_of) = (original.pos, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
         if size > original.place.size {
-            // No copy is longer than its original: it only begins like it.
-            let stream = self.stream(token);
-            stream.not_of.push(of);
-            stream.held = None;
-            return self.ask_for_row(token);
+            // No copy is longer than its original: it only begins like it. It may be one of another stream that does.
+            self.stream(token).not_of.push(of);
+            self.review = true;
+            return;
         }
         if position < size && followed != Stage::Done {
             return;
@@ -182,6 +205,7 @@ impl FileSource {
     pub(super) fn ask_for_row(&mut self, token: Token) {
         let stream = self.stream(token);
         stream.stage = Stage::Registering;
+        stream.held = None;
         stream.head = head_of(&stream.head_bytes);
         stream.want = false;
         let new = NewSource {
@@ -208,6 +232,9 @@ impl FileSource {
         row.line = Line::Usual { ask: 0 };
         row.stub = stranger.place.size < row.pos;
         row.target = Some(stranger.place);
+        // If it proves to be no copy, the stranger goes on where it stood: it does not wait again for each row.
+        row.not_of = stranger.not_of;
+        row.held = stranger.held;
         row.stage = Stage::Probing(Why::Adopt);
         row.unlinked = stranger.unlinked;
         self.want(original);
@@ -222,6 +249,8 @@ impl FileSource {
         let of = std::mem::replace(&mut stream.place, place).path;
         let path = stream.place.path.clone();
         stream.move_to(&path);
+        stream.not_of.clear();
+        stream.held = None;
         (stream.left, stream.renamed, stream.missed) = (false, false, 0);
         stream.grown = now.wall;
         stream.report_at = None;
@@ -239,11 +268,13 @@ impl FileSource {
         stream.stage = Stage::Detached;
         stream.want = false;
         stream.stub = false;
-        let limit = stream.limit.take();
+        let (limit, held) = (stream.limit.take(), stream.held.take());
+        let mut not_of = std::mem::take(&mut stream.not_of);
+        not_of.push(token);
+        self.review = true;
         let fresh = self.fresh(place, head, Some(file));
         let stream = self.stream(fresh);
-        stream.limit = limit;
-        stream.not_of.push(token);
+        (stream.limit, stream.held, stream.not_of) = (limit, held, not_of);
         self.judge_fresh(now, fresh, out);
     }
 

@@ -135,6 +135,8 @@ impl FileSource {
                     self.detach(now, token, out);
                     return false;
                 }
+                // A stranger may be the beginning of a copy of it, before it has been opened.
+                stream.head_bytes = head.clone();
             }
             SeenHead::Denied | SeenHead::Failed(_) => {
                 self.unreadable(seen, out);
@@ -288,7 +290,8 @@ impl FileSource {
         if why == Why::New {
             stream.stage = Stage::Fresh;
             stream.head_bytes = stat.head;
-            return self.judge_fresh(now, token, out);
+            self.unjudged.push(token);
+            return;
         }
         if let Some(source) = stream.id {
             out.push(SourceAction::Attach { source, file });

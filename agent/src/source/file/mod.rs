@@ -4,6 +4,7 @@
 //! is; what cannot be read stays in the lag. Decides only: [`os`] and [`watch`] do the I/O for the driver.
 //! Must not know: the shards, the ledger, metrics.
 mod adopt;
+pub mod buffers;
 mod cut;
 mod identity;
 mod looked;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use stream::{Ask, Stage, Stream, Token};
 
-/// Reads under way at once: enough to keep every core busy beside one cold backlog.
-const READS_MAX: usize = 4;
+/// Reads under way at once: one is served while the chunk of the other is on its way.
+const READS_MAX: usize = 2;
 /// A hot file is polled this often instead of by inotify (RUNTIME 5).
 const POLL_EVERY: Duration = Duration::from_millis(10);
 /// Polls that find nothing before inotify is asked again.
@@ -107,6 +108,8 @@ pub struct FileSource {
     /// Files that get their row with the next registration.
     new: Vec<NewSource>,
     opening: usize,
+    /// Strangers that are open and wait for those that were found with them.
+    unjudged: Vec<Token>,
     /// Files that are not followed, as they were when they were judged.
     ignored: HashMap<(u64, u64), (u64, i64)>,
     said: HashSet<PathBuf>,
@@ -134,6 +137,7 @@ impl FileSource {
             room: 0,
             new: Vec::new(),
             opening: 0,
+            unjudged: Vec::new(),
             ignored: HashMap::new(),
             said: HashSet::new(),
             looks: Looks::default(),
@@ -356,6 +360,7 @@ impl FileSource {
             self.judge_held(now, quiet, out);
             self.report_unread(now, quiet, out);
         }
+        self.judge_new(now, out);
         self.register(out);
         if !self.looks.outstanding && self.looks.next.is_some_and(|at| at <= now.mono) {
             self.looks.outstanding = true;

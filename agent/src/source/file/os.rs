@@ -4,6 +4,7 @@
 //! every error comes back in the system's words.
 //! Must not know: what is asked for, and why.
 use crate::protocol::FileIdent;
+use crate::source::file::buffers::Buffers;
 use crate::source::{FileKey, KnownFiles, Look, OpenError, OpenStat, ReadBack, Seen, SeenHead};
 use bytes::Bytes;
 use edgepush_shard::limits::HEAD_BYTES_MAX;
@@ -147,26 +148,26 @@ pub fn open(path: &Path, ident: FileIdent) -> Result<(Arc<File>, OpenStat), Open
 ///
 /// # Errors
 /// The system's.
-pub fn read_back(file: &File, offset: u64, len: usize) -> io::Result<ReadBack> {
-    let mut bytes = Vec::new();
-    if len > 0 {
-        // A small rest of a file does not get a large buffer: it lives as long as its chunk.
-        let size = rustix::fs::fstat(file)?.st_size as u64;
-        bytes.resize(usize::try_from(size.saturating_sub(offset)).unwrap_or(len).clamp(1, len), 0);
-        let read = read_full(file, offset, &mut bytes)?;
-        bytes.truncate(read);
+pub fn read_back(file: &File, offset: u64, len: usize, buffers: &Buffers) -> io::Result<ReadBack> {
+    if len == 0 {
+        return verify(file, Bytes::new());
     }
-    verify(file, bytes)
+    // A small rest of a file does not get a large buffer: it lives as long as its chunk.
+    let size = rustix::fs::fstat(file)?.st_size as u64;
+    let wanted = usize::try_from(size.saturating_sub(offset)).unwrap_or(len).clamp(1, len);
+    let mut bytes = buffers.take(wanted);
+    let read = read_full(file, offset, &mut bytes[..wanted])?;
+    verify(file, buffers.lend(bytes, read))
 }
 
 /// What the file looks like after `bytes` were read of it.
 ///
 /// # Errors
 /// The system's.
-pub fn verify(file: &File, bytes: Vec<u8>) -> io::Result<ReadBack> {
+pub fn verify(file: &File, bytes: Bytes) -> io::Result<ReadBack> {
     let head = head(file)?;
     let stat = rustix::fs::fstat(file)?;
-    Ok(ReadBack { bytes: bytes.into(), size_after: stat.st_size as u64, nlink: stat.st_nlink as u64, head })
+    Ok(ReadBack { bytes, size_after: stat.st_size as u64, nlink: stat.st_nlink as u64, head })
 }
 
 fn read_full(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {

@@ -358,7 +358,8 @@ impl Stream {
     pub(super) fn is_followed(&self) -> bool {
         match self.stage {
             Stage::Registering | Stage::Following | Stage::Draining(_) | Stage::Done => true,
-            Stage::Opening(why) | Stage::Probing(why) => why == Why::Resume,
+            // Also while a copy is being compared with it: a second copy waits for what comes of that.
+            Stage::Opening(why) | Stage::Probing(why) => why != Why::New,
             Stage::Resting => self.id.is_some(),
             Stage::Backing | Stage::Fresh | Stage::Detached => false,
         }

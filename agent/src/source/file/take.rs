@@ -37,6 +37,9 @@ impl FileSource {
         if stream.stage == Stage::Fresh {
             stream.resize(back.size_after, now.wall);
             stream.head_bytes = back.head;
+            if self.unjudged.contains(&token) {
+                return;
+            }
             return self.judge_fresh(now, token, out);
         }
         if !self.verified(now, token, back.size_after, &back.head, out) {

@@ -1,0 +1,657 @@
+//! The world of one run: what outlives a life of the agent, what happens to it, and what must hold.
+//!
+//! A run is a seed: settings, appends, rotations, faults, ends of the process and restarts come from it. After its
+//! steps the faults cease, everything drains, and every line must have arrived exactly once (or be excused).
+use crate::disk::SimDisk;
+use crate::logs::{LogSettings, Logs};
+use crate::process::{Around, Life, LifeSettings, LedgerStep, SimJob};
+use crate::rng::Rng;
+use crate::store::{Store, records_of};
+use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, Reserve};
+use edgepush::protocol::*;
+use edgepush_shard::plan::Output;
+use edgepush_shard::room::BatchLimits;
+use rusqlite::Connection;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const WALL: i64 = 1_700_000_000_000_000_000;
+const SECOND: i64 = 1_000_000_000;
+/// A job with few fields beside the environment job.
+const FEW: JobId = JobId(2);
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Kill,
+    Power,
+}
+
+/// What a run did, for the report.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    pub lines: usize,
+    pub excused: usize,
+    pub missing: usize,
+    pub crashes: u32,
+    pub commits: u32,
+    pub objects: usize,
+    pub shrunk: u32,
+}
+
+pub struct World {
+    dir: tempfile::TempDir,
+    generation: u32,
+    time: Duration,
+    wall_offset: i64,
+    boots: u64,
+    rng: Rng,
+    logs: Logs,
+    store: Store,
+    disk: SimDisk,
+    life: Option<Life>,
+    life_settings: LifeSettings,
+    small_bytes: u64,
+    /// Progress as the last durable step left it.
+    progress: BTreeMap<SourceId, Progress>,
+    /// A crash in the middle of a change: its progress is the old or the new one.
+    unsure: BTreeSet<SourceId>,
+    names: BTreeMap<BatchId, String>,
+    id_max: u64,
+    calm: bool,
+    summary: Summary,
+    pub trace: Vec<String>,
+    tracing: bool,
+}
+
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.below(from.len())]
+}
+
+fn jobs(rng: &mut Rng) -> Vec<SimJob> {
+    let ids = [JobId::REJECTS, JobId::ENV, FEW];
+    ids.into_iter()
+        .map(|id| {
+            let records = pick(rng, &[1, 3, 10, 40]);
+            let bytes = pick(rng, &[300, 2000, 20_000]);
+            SimJob {
+                id,
+                output: if id == FEW { Output::Fields(vec!["n".into()]) } else { Output::PassThrough },
+                codec: pick(rng, &[CodecKind::None, CodecKind::None, CodecKind::Gzip]),
+                container: pick(rng, &[Container::Members, Container::Single]),
+                limits: BatchLimits { records, bytes },
+                interval: Duration::from_millis(pick(rng, &[200, 1000, 5000])),
+                uploads: 1 + rng.below(3),
+            }
+        })
+        .collect()
+}
+
+impl World {
+    pub fn new(seed: u64, place: &Path, tracing: bool) -> World {
+        let mut rng = Rng::new(seed);
+        let settings = LogSettings {
+            outside: rng.one_in(10),
+            no_btime: rng.one_in(3),
+            copy_outside: rng.one_in(5),
+        };
+        let life_settings = LifeSettings {
+            shards: 2 + rng.below(3),
+            jobs: jobs(&mut rng),
+            commit_interval: Duration::from_millis(pick(&mut rng, &[50, 300, 1000])),
+            uncommitted_bytes_max: pick(&mut rng, &[2000, 20_000, 1 << 20]),
+            blind: rng.one_in(4),
+        };
+        let small_bytes = pick(&mut rng, &[0, 64, 500, 65_536]);
+        let (logs, disk) = (Logs::new(settings, rng.fork()), SimDisk::new(rng.fork()));
+        World {
+            dir: tempfile::tempdir_in(place).expect("a directory"),
+            generation: 0,
+            time: Duration::from_secs(1),
+            wall_offset: WALL,
+            boots: 1,
+            rng,
+            logs,
+            store: Store::default(),
+            disk,
+            life: None,
+            life_settings,
+            small_bytes,
+            progress: BTreeMap::new(),
+            unsure: BTreeSet::new(),
+            names: BTreeMap::new(),
+            id_max: 0,
+            calm: false,
+            summary: Summary::default(),
+            trace: Vec::new(),
+            tracing,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.time, wall: self.wall_offset + self.time.as_nanos() as i64 }
+    }
+
+    fn say(&mut self, text: impl FnOnce() -> String) {
+        if self.tracing {
+            self.trace.push(format!("{:>10.4} {}", self.time.as_secs_f64(), text()));
+        }
+    }
+
+    /// Lends the life and everything around it to `f`.
+    fn with_life<T>(&mut self, f: impl FnOnce(&mut Life, &mut Around<'_>) -> T) -> Option<T> {
+        let now = self.now();
+        let life = self.life.as_mut()?;
+        let mut around = Around {
+            now,
+            logs: &mut self.logs,
+            store: &mut self.store,
+            disk: &self.disk,
+            rng: &mut self.rng,
+            calm: self.calm,
+            trace: &mut self.trace,
+            tracing: self.tracing,
+        };
+        Some(f(life, &mut around))
+    }
+
+    // ---- lives
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join(format!("{}.db", self.generation))
+    }
+
+    /// A start of the process. It may end in the middle of it.
+    fn boot(&mut self) {
+        let settings = LedgerSettings {
+            limit_bytes: 8 << 20,
+            reserve: Reserve::Bytes(0),
+            machine_id: "machine".into(),
+            boot_id: format!("boot-{}", self.boots),
+            new_id: Some(0xfeed_0001),
+            small_bytes: self.small_bytes,
+        };
+        if !self.calm && self.rng.one_in(5) {
+            let calls = self.rng.below(14) as u32;
+            self.disk.0.borrow_mut().fuse = Some(calls);
+        }
+        let conn = Connection::open(self.file()).expect("a database");
+        let opened = Ledger::open(conn, self.disk.clone(), settings, self.now());
+        let (ledger, recovered) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                assert!(self.disk.0.borrow().crashed.is_some(), "the ledger does not open: {error}");
+                self.say(|| "the start ended in the middle".into());
+                self.disk.0.borrow_mut().crashed = None;
+                self.summary.crashes += 1;
+                return;
+            }
+        };
+        self.disk.0.borrow_mut().fuse = None;
+        self.say(|| format!("start: {recovered:#?}"));
+        self.check_recovered(&recovered.sources);
+        let settings = self.life_settings.clone();
+        let now = self.now();
+        let mut around = Around {
+            now,
+            logs: &mut self.logs,
+            store: &mut self.store,
+            disk: &self.disk,
+            rng: &mut self.rng,
+            calm: self.calm,
+            trace: &mut self.trace,
+            tracing: self.tracing,
+        };
+        self.life = Some(Life::start(settings, ledger, recovered, &mut around));
+    }
+
+    /// The process ends. The database's files are taken as they are, without the goodbye of its connection.
+    fn end(&mut self, end: End) {
+        self.say(|| format!("the process ends: {end:?}"));
+        self.summary.crashes += 1;
+        let full = self.take_database();
+        {
+            let mut state = self.disk.0.borrow_mut();
+            state.crashed = None;
+            state.fuse = None;
+            state.sync_sources.clear();
+        }
+        match end {
+            End::Kill => self.logs.process_ended(),
+            End::Power => {
+                self.disk.power_cut();
+                self.logs.power_cut();
+                self.boots += 1;
+                if !full {
+                    self.tear_wal();
+                }
+            }
+        }
+        self.logs.touched.clear();
+    }
+
+    /// Copies database and WAL away from the dying process. Says whether every commit was synced.
+    fn take_database(&mut self) -> bool {
+        let Some(life) = self.life.take() else { return true };
+        let (conn, _) = life.ledger.into_parts();
+        let full: i64 = conn.pragma_query_value(None, "synchronous", |row| row.get(0)).expect("a pragma");
+        let old = self.file();
+        self.generation += 1;
+        let new = self.file();
+        std::fs::copy(&old, &new).expect("a copy");
+        let wal = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
+        if wal(&old).exists() {
+            std::fs::copy(wal(&old), wal(&new)).expect("a copy");
+        }
+        drop(conn);
+        for path in [old.clone(), wal(&old), PathBuf::from(format!("{}-shm", old.display()))] {
+            let _ = std::fs::remove_file(path);
+        }
+        full >= 2
+    }
+
+    /// With `synchronous` below FULL a power cut takes any part of the WAL's end.
+    fn tear_wal(&mut self) {
+        let wal = format!("{}-wal", self.file().display());
+        if let Ok(file) = std::fs::OpenOptions::new().write(true).open(&wal) {
+            let len = file.metadata().expect("its length").len();
+            file.set_len(self.rng.below(len as usize + 1) as u64).expect("a shorter WAL");
+        }
+    }
+
+    /// A stop by a signal, or the end of a run: what was read becomes durable.
+    fn stop(&mut self, close: bool) {
+        self.disk.0.borrow_mut().full = false;
+        self.with_life(|life, around| life.stop(close, around));
+        for step in 0.. {
+            assert!(step < 200_000, "the life does not end: {}", self.stuck());
+            match &self.life {
+                None => return,
+                Some(life) if life.is_over() => break,
+                Some(_) => self.life_step(),
+            }
+        }
+        self.say(|| "the process has stopped".into());
+        self.take_database();
+        self.logs.process_ended();
+        self.logs.touched.clear();
+    }
+
+    fn stuck(&self) -> String {
+        self.life.as_ref().map(Life::why_not_idle).unwrap_or_default()
+    }
+
+    // ---- steps
+
+    /// One step of the agent, or time.
+    fn life_step(&mut self) {
+        let turns = self.life.as_ref().map(Life::turns).unwrap_or_default();
+        if turns.is_empty() || self.rng.one_in(8) {
+            self.pass_time(turns.is_empty());
+        } else {
+            self.time += Duration::from_micros(self.rng.below(300) as u64);
+            let turn = turns[self.rng.below(turns.len())];
+            let step = self.with_life(|life, around| life.turn(turn, around)).flatten();
+            self.after(step);
+        }
+        if self.life.is_none() {
+            return;
+        }
+        let due = self.life.as_ref().and_then(Life::deadline).is_some_and(|at| at <= self.time);
+        if due && self.rng.one_in(3) {
+            let step = self.with_life(|life, around| life.tick(around)).flatten();
+            self.after(step);
+        }
+        self.with_life(|life, around| life.changed(around.logs));
+    }
+
+    fn pass_time(&mut self, idle: bool) {
+        let step = Duration::from_micros(self.rng.below(20_000) as u64);
+        let deadline = self.life.as_ref().and_then(Life::deadline);
+        self.time = match deadline {
+            Some(at) if idle => at.max(self.time + Duration::from_micros(10)),
+            _ => self.time + step,
+        };
+        self.logs.wall = self.now().wall;
+    }
+
+    /// Something happens to the logs.
+    fn log_step(&mut self) {
+        self.logs.wall = self.now().wall;
+        let what = match self.rng.below(100) {
+            0..=74 => {
+                for _ in 0..1 + self.rng.below(4) {
+                    self.logs.write();
+                }
+                "write"
+            }
+            75..=79 => {
+                self.logs.write_garbage();
+                "garbage"
+            }
+            80..=84 => {
+                self.logs.reopen();
+                "reopen"
+            }
+            85..=89 => {
+                self.logs.rotate();
+                "rotate"
+            }
+            90..=93 => {
+                self.logs.copy();
+                "copy"
+            }
+            94..=98 if self.logs.is_copying() => {
+                self.logs.truncate();
+                "truncate"
+            }
+            99 => {
+                self.logs.delete();
+                "delete"
+            }
+            _ => {
+                self.logs.write();
+                "write"
+            }
+        };
+        self.say(|| format!("log: {what}"));
+    }
+
+    fn fault_step(&mut self) {
+        match self.rng.below(14) {
+            0 => self.end(End::Kill),
+            1 => self.end(End::Power),
+            2..=5 => {
+                let calls = self.rng.below(40) as u32;
+                self.disk.0.borrow_mut().fuse = Some(calls);
+            }
+            6 => self.stop(false),
+            7 | 8 => {
+                let full = self.rng.one_in(2);
+                self.disk.0.borrow_mut().full = full;
+            }
+            9 | 10 => {
+                self.logs.end_copy();
+                self.time += Duration::from_millis(self.rng.below(70_000) as u64);
+            }
+            _ => {
+                let at = self.rng.below(16);
+                self.store.arrive_late(at);
+            }
+        }
+    }
+
+    /// Between two lives.
+    fn down_step(&mut self) {
+        for _ in 0..self.rng.below(12) {
+            self.log_step();
+        }
+        if self.rng.one_in(3) {
+            self.store.arrive_late(0);
+        }
+        if self.rng.one_in(4) {
+            self.wall_offset += (self.rng.below(7200) as i64 - 3600) * SECOND;
+        }
+        self.time += Duration::from_millis(self.rng.below(3000) as u64);
+        self.boot();
+    }
+
+    /// The whole run.
+    pub fn run(&mut self) -> Summary {
+        for _ in 0..1400 {
+            if self.life.is_none() {
+                self.down_step();
+                continue;
+            }
+            match self.rng.below(200) {
+                0..=15 => self.log_step(),
+                16..=17 => self.fault_step(),
+                _ => self.life_step(),
+            }
+        }
+        self.drain();
+        self.check_end();
+        self.summary.lines = self.logs.written.len();
+        self.summary.excused = self.logs.excused.len();
+        self.summary.objects = self.store.len();
+        self.summary
+    }
+
+    /// Faults cease; everything that is there is read and delivered.
+    fn drain(&mut self) {
+        self.say(|| "calm".into());
+        self.calm = true;
+        {
+            let mut state = self.disk.0.borrow_mut();
+            state.fuse = None;
+            state.full = false;
+        }
+        self.logs.reopen();
+        self.logs.write();
+        while self.life.is_none() {
+            self.boot();
+        }
+        self.idle_for(Duration::from_secs(3));
+        // Time enough for copies that are held back (a minute for each row that they may belong to), then for files that
+        // are to be left.
+        for jump in [61, 61, 61, 61, 61, 61, 61, 61, 7200 + 700, 61, 61] {
+            self.time += Duration::from_secs(jump);
+            self.idle_for(Duration::from_millis(1500));
+        }
+        self.stop(true);
+        for _ in 0..8 {
+            self.store.arrive_late(0);
+        }
+    }
+
+    fn idle_for(&mut self, time: Duration) {
+        let until = self.time + time;
+        for step in 0.. {
+            let idle = self.life.as_ref().is_some_and(Life::is_idle);
+            if idle && self.time >= until {
+                return;
+            }
+            assert!(step < 30_000, "nothing comes to rest: {}", self.stuck());
+            self.life_step();
+        }
+    }
+
+    // ---- checks
+
+    fn after(&mut self, step: Option<LedgerStep>) {
+        let Some(step) = step else { return };
+        let Some(replies) = step.replies else {
+            if let LedgerEvent::Change(changes) = &step.event {
+                self.unsure.extend(changes.iter().map(|change| match change {
+                    SourceChange::Moved { id, .. }
+                    | SourceChange::Shrunk { id, .. }
+                    | SourceChange::Closed { id, .. } => *id,
+                }));
+            }
+            let end = if self.rng.one_in(2) { End::Kill } else { End::Power };
+            self.say(|| "the fuse".into());
+            return self.end(end);
+        };
+        for reply in &replies {
+            match (&step.event, reply) {
+                (LedgerEvent::Commit(commit), LedgerReply::Committed(committed)) => {
+                    self.check_commit(commit, committed);
+                }
+                (_, LedgerReply::Split { children, .. }) => self.check_names(children, &[]),
+                _ => {}
+            }
+        }
+        if let LedgerEvent::Change(changes) = &step.event {
+            for change in changes {
+                if let SourceChange::Shrunk { id, .. } = change {
+                    self.summary.shrunk += 1;
+                    self.progress.remove(id);
+                }
+            }
+        }
+        self.check_progress();
+    }
+
+    /// I1, I2, I5, I7 of one commit.
+    fn check_commit(&mut self, commit: &Commit, committed: &Committed) {
+        self.summary.commits += 1;
+        let known: BTreeSet<BatchId> = commit.batches.iter().filter_map(|b| b.row).collect();
+        let open: Vec<BatchId> = committed.open.iter().map(|(_, id)| *id).collect();
+        let fresh = |id: &BatchId| !known.contains(id);
+        for id in open.iter().chain(committed.spooled.iter().map(|s| &s.id)).filter(|id| fresh(id)) {
+            assert!(id.0 > self.id_max, "I7: the batch id {id:?} came back");
+        }
+        self.check_names(&committed.spooled, &open);
+        let life = self.life.as_mut().expect("a life that has committed");
+        let mut expected: BTreeMap<JobId, (Vec<_>, u64)> = BTreeMap::new();
+        for logged in &commit.log {
+            let key = (logged.source, logged.start, logged.end);
+            let cut = life.cuts.remove(&key);
+            let cut = cut.unwrap_or_else(|| panic!("I2: {logged:?} was never cut so, or is logged twice"));
+            assert!(cut.processed, "I1: {logged:?} is logged before it was processed");
+            for line in &cut.lines {
+                let rejected = matches!(line, crate::logs::Line::Garbage(_));
+                let of: &[JobId] = if rejected { &[JobId::REJECTS] } else { &[JobId::ENV, FEW] };
+                for job in of {
+                    expected.entry(*job).or_default().0.push(*line);
+                }
+                self.logs.committed.insert(line.number());
+            }
+            if let Some(at) = life.attached(logged.source) {
+                let file = &self.logs.files[at];
+                let there = file.data.len().min(logged.end as usize);
+                assert!(file.synced >= there, "I5: {logged:?} is durable, its bytes are not");
+            }
+            assert!(logged.evidence.head_len > 0, "I5: an offset without evidence");
+        }
+        let mut found: BTreeMap<JobId, (Vec<_>, u64)> = BTreeMap::new();
+        for batch in commit.batches.iter().filter(|b| !b.piece.is_empty()) {
+            let (lines, others) = records_of(batch.job, batch.codec, &batch.piece.concat());
+            let entry = found.entry(batch.job).or_default();
+            entry.0.extend(lines);
+            entry.1 += others;
+        }
+        for (job, (lines, _)) in found.iter_mut().chain(expected.iter_mut()) {
+            let _ = job;
+            lines.sort_unstable();
+        }
+        for job in [JobId::REJECTS, JobId::ENV, FEW] {
+            let (want, have) = (expected.remove(&job).unwrap_or_default(), found.remove(&job).unwrap_or_default());
+            assert_eq!(want.0, have.0, "I1: epoch {}: {job:?}: the chunks' lines and the batches'", commit.epoch);
+        }
+    }
+
+    fn check_names(&mut self, spooled: &[Spooled], open: &[BatchId]) {
+        for batch in spooled {
+            let name = self.names.entry(batch.id).or_insert_with(|| batch.name.to_string());
+            assert_eq!(*name, *batch.name, "I7: {:?} changed its name", batch.id);
+            self.id_max = self.id_max.max(batch.id.0);
+        }
+        self.id_max = open.iter().map(|id| id.0).max().unwrap_or(0).max(self.id_max);
+    }
+
+    /// I3, I4.
+    fn check_progress(&mut self) {
+        let Some(life) = &self.life else { return };
+        let conn = life.ledger.connection();
+        let rows = (|| {
+            let mut statement = conn.prepare_cached(
+                "SELECT s.id FROM source s LEFT JOIN progress p ON p.source = s.id AND p.grp = 0 \
+                 WHERE p.source IS NULL OR s.id IS NULL",
+            )?;
+            statement.exists([])
+        })();
+        assert!(!rows.expect("a query"), "I3: a source without progress");
+        let ids: Vec<SourceId> = {
+            let mut statement = conn.prepare_cached("SELECT id FROM source").expect("a query");
+            let rows = statement.query_map([], |row| row.get::<_, i64>(0)).expect("rows");
+            rows.map(|id| SourceId(id.expect("an id") as u64)).collect()
+        };
+        for id in ids {
+            let now = life.ledger.progress(GroupId::MAIN, id).expect("I3: progress in memory").clone();
+            if let Some(old) = self.progress.get(&id) {
+                assert_grown(id, old, &now);
+            }
+            self.progress.insert(id, now);
+        }
+    }
+
+    /// What a start finds is at least what was acknowledged.
+    fn check_recovered(&mut self, rows: &[SourceRow]) {
+        let unsure = std::mem::take(&mut self.unsure);
+        for row in rows {
+            if let Some(old) = self.progress.get(&row.id).filter(|_| !unsure.contains(&row.id)) {
+                assert_grown(row.id, old, &row.progress);
+            }
+            self.progress.insert(row.id, row.progress.clone());
+        }
+    }
+
+    fn check_end(&mut self) {
+        let mut delivered = self.store.delivered();
+        self.add_aside(&mut delivered);
+        for ((job, line), times) in &delivered {
+            let holders = || self.store.holders(*line);
+            assert!(*times == 1, "{line:?} was delivered {times} times to {job:?}: {:?}", holders());
+        }
+        for line in &self.logs.written {
+            let rejected = matches!(line, crate::logs::Line::Garbage(_));
+            let of: &[JobId] = if rejected { &[JobId::REJECTS] } else { &[JobId::ENV, FEW] };
+            let n = line.number();
+            for job in of {
+                if delivered.contains_key(&(*job, *line)) {
+                    continue;
+                }
+                assert!(!self.logs.committed.contains(&n), "{line:?} was committed and did not reach {job:?}");
+                assert!(self.logs.excused.contains(&n), "{line:?} is lost to {job:?}");
+                self.summary.missing += 1;
+            }
+        }
+    }
+
+    /// Batches that are held aside hold their lines for good.
+    fn add_aside(&self, delivered: &mut BTreeMap<(JobId, crate::logs::Line), u32>) {
+        let conn = Connection::open(self.file()).expect("a database");
+        let mut statement = conn
+            .prepare("SELECT b.job, b.codec, p.pack, p.off, p.len, p.bytes FROM batch b JOIN piece p ON p.batch = b.id")
+            .expect("a query");
+        let mut rows = statement.query([]).expect("rows");
+        while let Some(row) = rows.next().expect("a row") {
+            let number = |at: usize| row.get::<_, i64>(at).expect("a number") as u64;
+            let codec: String = row.get(1).expect("a codec");
+            let codec = if codec == "gzip" { CodecKind::Gzip } else { CodecKind::None };
+            let pack: Option<i64> = row.get(2).expect("a pack");
+            let bytes = match pack {
+                Some(pack) => self.disk.read(pack as u64, number(3), number(4)).expect("a pack that is there"),
+                None => row.get(5).expect("bytes"),
+            };
+            for line in records_of(JobId(number(0)), codec, &bytes).0 {
+                *delivered.entry((JobId(number(0)), line)).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// I4.
+fn assert_grown(id: SourceId, old: &Progress, new: &Progress) {
+    assert!(old.low <= new.low, "I4: {id:?} went back from {old:?} to {new:?}");
+    for range in &old.above {
+        assert!(new.covers(range), "I4: {id:?} forgot {range:?}: {old:?} to {new:?}");
+    }
+}
+
+impl Summary {
+    /// Both together.
+    pub fn plus(self, other: Summary) -> Summary {
+        Summary {
+            lines: self.lines + other.lines,
+            excused: self.excused + other.excused,
+            missing: self.missing + other.missing,
+            crashes: self.crashes + other.crashes,
+            commits: self.commits + other.commits,
+            objects: self.objects + other.objects,
+            shrunk: self.shrunk + other.shrunk,
+        }
+    }
+}
