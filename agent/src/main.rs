@@ -30,10 +30,7 @@ fn perform(command: Command) -> Exit {
             };
             cli::print(&config::show::table(&reading.in_force), exit)
         }
-        Command::Run(flags) => with_config(Needs::Sources, |config| {
-            config.warnings.iter().for_each(|text| tracing::warn!("{text}"));
-            run::run(config, flags)
-        }),
+        Command::Run(flags) => with_config(Needs::Sources, |config| run::run(config, flags)),
         Command::Demo(flags) => demo::demo(flags),
         Command::Check(flags) => {
             let around = around();

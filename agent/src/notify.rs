@@ -16,15 +16,9 @@ pub fn stopping(timeout: Duration) {
     send(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(usec)]);
 }
 
-/// The agent is alive; to be said each [`watchdog_interval`], and only while [`crate::api::health::Health::stuck`]
-/// is empty.
+/// The agent is alive; to be said each second, and only while every shard ticks.
 pub fn alive() {
     send(&[NotifyState::Watchdog]);
-}
-
-/// How often [`alive`] is to be said: a third of what systemd waits; `None` = it does not wait.
-pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|timeout| timeout / 3)
 }
 
 fn send(states: &[NotifyState<'_>]) {

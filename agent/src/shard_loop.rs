@@ -167,8 +167,12 @@ impl ShardLoop {
                     );
                 }
             }
-            Err(fault) => {
+            Err(mut fault) => {
                 let (offset, length) = (chunk.start + frame.offset as u64, frame.line.len() as u64);
+                // The rest of a file that will never get its newline (PROTOCOL S7).
+                if frame.offset + frame.line.len() == chunk.bytes.len() {
+                    fault.reason = Reason::NoNewline;
+                }
                 self.reject(now, chunk, offset, length, fault, frame.line, push);
             }
         }

@@ -98,7 +98,6 @@ fn systemd_is_told_ready_alive_and_stopping() {
 #[ignore = "run by systemd_is_told_ready_alive_and_stopping"]
 fn child_that_notifies() {
     use edgepush::notify;
-    assert_eq!(notify::watchdog_interval(), Some(Duration::from_secs(20)));
     notify::ready("2 shards on uring");
     notify::alive();
     notify::stopping(Duration::from_secs(10));
@@ -109,5 +108,4 @@ fn without_systemd_nothing_happens() {
     // The variables are systemd's; a test run has none.
     assert!(std::env::var_os("NOTIFY_SOCKET").is_none(), "run the tests without NOTIFY_SOCKET");
     edgepush::notify::ready("");
-    assert_eq!(edgepush::notify::watchdog_interval(), None);
 }

@@ -38,6 +38,8 @@ pub const SHAPE_BYTES_MAX: usize = 16 * KIB;
 pub const TYPED_BYTES_MAX: usize = 256 * KIB;
 /// What a parser's buffers keep once a line that needed more is past.
 pub const PARSE_BYTES_KEPT: usize = MIB;
+/// Most sources of one agent: each has counters of its own in every shard.
+pub const SOURCES_MAX: usize = 64;
 /// Largest `EDGEPUSH_BATCH_RECORDS`.
 pub const BATCH_RECORDS_MAX: u32 = 10_000_000;
 /// Largest `EDGEPUSH_BATCH_BYTES`.

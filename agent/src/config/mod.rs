@@ -21,6 +21,7 @@ pub use value::{Bytes, Reserve, Secret, Target};
 
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
+use edgepush_shard::limits::SOURCES_MAX;
 use keys::{KEYS, Parse, Preset};
 use said::Said;
 use std::ffi::OsString;
@@ -351,6 +352,15 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
             config.warnings.extend(warning.map(|text| format!("EDGEPUSH_CORES: {text}")));
         }
         Err(why) => problems.push(Problem { subject: "EDGEPUSH_CORES:".into(), why }),
+    }
+    if config.sources.len() > SOURCES_MAX {
+        problems.push(Problem {
+            subject: "EDGEPUSH_SOURCES".into(),
+            why: format!(
+                "names {} sources; {SOURCES_MAX} is the most: join some in one glob",
+                config.sources.len()
+            ),
+        });
     }
     let shards = config.cpus.len();
     let least = Config::memory_least(shards);

@@ -137,12 +137,9 @@ impl HttpDestination {
                 match io.kind() {
                     io::ErrorKind::ConnectionRefused => word = "refused",
                     io::ErrorKind::TimedOut => word = "timeout",
-                    _ if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => word = "tls",
+                    _ if is_tls(io) => word = "tls",
                     _ => {}
                 }
-            }
-            if at.is::<rustls::Error>() {
-                word = "tls";
             }
             chain.push(said);
             cause = at.source();
@@ -190,6 +187,13 @@ impl HttpDestination {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an I/O error is TLS's, however often it was wrapped.
+fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
+    })
 }
 
 fn said(answer: &Answer) -> String {
@@ -315,6 +319,10 @@ impl Destination for HttpDestination {
 
     fn probe(&self, _write: bool) -> Boxed<'_, Result<(), String>> {
         Box::pin(self.ask())
+    }
+
+    fn leaves_host(&self) -> bool {
+        true
     }
 
     fn redacted(&self) -> &str {

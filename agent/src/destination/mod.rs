@@ -134,6 +134,10 @@ pub trait Destination: Send + Sync {
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer>;
     /// Asks whether the target would take a batch (`check`). With `write` it may write and remove a probe object.
     fn probe(&self, write: bool) -> Boxed<'_, Result<(), String>>;
+    /// Whether what it is given leaves the host (`EDGEPUSH_EGRESS_MAX`).
+    fn leaves_host(&self) -> bool {
+        false
+    }
     /// The URL without its secrets, for logs and APIs.
     fn redacted(&self) -> &str;
 }

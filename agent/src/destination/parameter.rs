@@ -159,7 +159,7 @@ impl Options {
             return Err(format!("has a header_ parameter, but {}: sends no headers", kind.scheme));
         }
         let shown: String = name.chars().filter(char::is_ascii_graphic).take(60).collect();
-        let Ok(header) = name.parse::<HeaderName>() else {
+        let Some(header) = name.parse::<HeaderName>().ok().filter(|_| !name.contains('%')) else {
             return Err(format!("parameter `header_{shown}` does not name a header"));
         };
         if OURS.contains(&header.as_str()) {

@@ -22,6 +22,8 @@ use std::time::Duration;
 pub struct Ended {
     /// Batches that stay in the spool.
     pub undelivered: u64,
+    /// `--once`: everything that was there has been read.
+    pub complete: bool,
 }
 
 /// How to end once the source is done.
@@ -45,6 +47,7 @@ pub(super) struct Delivery {
     ending: Ending,
     bodies_bytes_max: u64,
     finishing: bool,
+    complete: bool,
     /// Everything is durable since (monotonic).
     finished: Option<Duration>,
     todo: VecDeque<Todo>,
@@ -100,6 +103,7 @@ impl Delivery {
             ending,
             bodies_bytes_max,
             finishing: false,
+            complete: false,
             finished: None,
             todo: VecDeque::new(),
         }
@@ -152,7 +156,10 @@ impl Delivery {
         while let Some(said) = self.inbox.shared.from_source.try_pop() {
             match said {
                 FromSource::SealNow => self.todo.push_back(Todo::Batch(BatcherEvent::SealNow)),
-                FromSource::Done => self.finish(),
+                FromSource::Done { complete } => {
+                    self.complete = complete;
+                    self.finish();
+                }
             }
         }
         if self.inbox.shared.words.stop.load(Ordering::Acquire)
@@ -332,6 +339,6 @@ impl Delivery {
         let pending = self.sender.pending() as u64;
         let late = self.grace().is_some_and(|grace| self.inbox.shared.clock.now().mono >= at + grace);
         let idle = self.inbox.stopping && self.sender.in_flight() == 0;
-        (pending == 0 || late || idle).then_some(Ended { undelivered: pending })
+        (pending == 0 || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
     }
 }

@@ -158,7 +158,7 @@ const fn reason_names() -> [&'static str; Reason::ALL.len()] {
 const REJECTS_LIMITS: BatchLimits = BatchLimits { records: 100_000, bytes: 50_000_000 };
 
 fn rejects(config: &Config, state: &StateDir, recovered: &Recovered, dropped: Arc<AtomicU64>) -> Job {
-    let form = (JobId::REJECTS, CodecKind::Gzip, Container::Members);
+    let form = (JobId::REJECTS, 1, CodecKind::Gzip, Container::Members);
     Job {
         id: JobId::REJECTS,
         name: NAMES[0],
@@ -191,20 +191,32 @@ fn environment(
     let (codec, level) = (config.codec, config.level);
     let limits = BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
     let output = config.fields.clone().map_or(Output::PassThrough, Output::Fields);
+    let naming = naming(config, NAMES[1], url.naming_path(), &suffix(url.suffix(), codec));
+    let version = version(&output, &naming);
     Ok(Job {
         id: JobId::ENV,
         name: NAMES[1],
-        version: 1,
+        version,
         output,
         codec,
         level,
         container,
-        naming: naming(config, NAMES[1], url.naming_path(), &suffix(url.suffix(), codec)),
+        naming,
         interval: config.batch_interval,
-        room: Arc::new(room(limits, (JobId::ENV, codec, container), recovered)),
+        room: Arc::new(room(limits, (JobId::ENV, version, codec, container), recovered)),
         uploads: config.uploads as usize,
         destination: url.open(&Opening { state: state.path(), clients })?,
     })
+}
+
+/// The version of a job whose settings have no number of their own: another form is another version, so that an open
+/// batch never mixes two (INTERFACE 6).
+fn version(output: &Output, naming: &Naming) -> u32 {
+    let fields = match output {
+        Output::PassThrough => None,
+        Output::Fields(fields) => Some(fields),
+    };
+    crc32fast::hash(format!("{fields:?} {naming:?}").as_bytes()).max(1)
 }
 
 /// The end of an object's name (INTERFACE 4).
@@ -228,12 +240,8 @@ fn naming(config: &Config, job: &str, path: &str, suffix: &str) -> Arc<Naming> {
 }
 
 /// The room in the batch that the last run left open, if it has the job's present form; else a fresh one.
-fn room(
-    limits: BatchLimits,
-    (job, codec, container): (JobId, CodecKind, Container),
-    recovered: &Recovered,
-) -> Room {
-    let same = |open: &&OpenBatch| (open.job, open.codec, open.container) == (job, codec, container);
+fn room(limits: BatchLimits, form: (JobId, u32, CodecKind, Container), recovered: &Recovered) -> Room {
+    let same = |open: &&OpenBatch| (open.job, open.version, open.codec, open.container) == form;
     match recovered.open.iter().rfind(same) {
         Some(open) => Room::new(limits, open.records as u32, open.raw as u32),
         None => Room::new(limits, 0, 0),

@@ -52,7 +52,7 @@ pub fn run(config: Config, flags: RunArgs) -> Exit {
     if !flags.once {
         return Exit::Done;
     }
-    let exit = if ended.undelivered == 0 { Exit::Done } else { Exit::Failed };
+    let exit = if ended.undelivered == 0 && ended.complete { Exit::Done } else { Exit::Failed };
     crate::cli::print(&once_line(&metrics.totals(), &ended), exit)
 }
 

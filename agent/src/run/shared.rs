@@ -36,7 +36,10 @@ pub enum FromSource {
     /// A followed file was renamed, unlinked, replaced or truncated.
     SealNow,
     /// Everything was read (`--once`) or reading has stopped, and every chunk is processed.
-    Done,
+    Done {
+        /// `--once`: everything that was there has been read.
+        complete: bool,
+    },
 }
 
 /// Words that one thread writes and others read.

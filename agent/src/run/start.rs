@@ -60,6 +60,7 @@ impl fmt::Display for StartError {
 /// A running agent.
 pub struct Running {
     shared: Shared,
+    stop_timeout: Duration,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     shards: Vec<ShardThread>,
@@ -123,7 +124,17 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         }
     })?;
     crate::notify::ready("following");
-    Ok(Running { shared, health, metrics, shards, delivery, ledger, ended, _state: state })
+    Ok(Running {
+        shared,
+        stop_timeout: config.stop_timeout,
+        health,
+        metrics,
+        shards,
+        delivery,
+        ledger,
+        ended,
+        _state: state,
+    })
 }
 
 /// Starts the admin API; its address file goes with it.
@@ -257,15 +268,11 @@ fn uncommitted_bytes_max(config: &Config) -> u64 {
     (config.spool_max.0 / 8).min(memory_share(config))
 }
 
-/// Memory of the process itself, measured: code, SQLite, threads, the allocator's slack.
-const MEMORY_BASE: u64 = 56_000_000;
-/// Memory of one shard: its ring, the chunks and segments that wait, its codec.
-const MEMORY_PER_SHARD: u64 = 16_000_000;
-
-/// What each of three may hold: bodies that wait for their commit, that wait for their upload, that are under way.
+/// What each of three may hold: bodies that wait for their commit, that wait for their upload, that are under way. A
+/// quarter of what is above the least, so that the allocator has its slack.
 fn memory_share(config: &Config) -> u64 {
-    let fixed = MEMORY_BASE + MEMORY_PER_SHARD * config.cpus.len() as u64;
-    (config.memory_max.0.saturating_sub(fixed) / 4).clamp(2_000_000, 16_000_000)
+    let least = Config::memory_least(config.cpus.len());
+    (config.memory_max.0.saturating_sub(least.0) / 4).clamp(2_000_000, 16_000_000)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
@@ -278,11 +285,13 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 pub struct Stopper {
     shared: Shared,
     health: Arc<Health>,
+    timeout: Duration,
 }
 
 impl Stopper {
     /// Readers stop, what was read becomes durable, no upload begins.
     pub fn stop(&self) {
+        crate::notify::stopping(self.timeout);
         self.health.stopping();
         self.shared.stop();
     }
@@ -297,7 +306,7 @@ impl Stopper {
 impl Running {
     /// The handle that ends it.
     pub fn stopper(&self) -> Stopper {
-        Stopper { shared: self.shared.clone(), health: self.health.clone() }
+        Stopper { shared: self.shared.clone(), health: self.health.clone(), timeout: self.stop_timeout }
     }
 
     /// Its counters.
@@ -315,7 +324,6 @@ impl Running {
                 Err(RecvTimeoutError::Disconnected) => panic!("the delivery thread has died"),
             }
         };
-        crate::notify::stopping(Duration::from_secs(10));
         self.shared.words.shards_end.store(true, Ordering::Release);
         self.shared.ring_shards();
         for thread in self.shards {

@@ -423,11 +423,16 @@ impl Tail {
             }
             _ => {}
         }
-        if !notice.repeats() {
-            return if notice.is_warning() { tracing::warn!("{notice}") } else { tracing::info!("{notice}") };
-        }
-        if let Some(count) = self.said.entry(notice.kind()).or_default().happened() {
+        let count = if notice.repeats() {
+            let Some(count) = self.said.entry(notice.kind()).or_default().happened() else { return };
+            count
+        } else {
+            1
+        };
+        if notice.is_warning() {
             tracing::warn!(count, "{notice}");
+        } else {
+            tracing::info!(count, "{notice}");
         }
     }
 
@@ -440,6 +445,7 @@ impl Tail {
             (self.to_ledger.is_empty() && self.shared.words.all_processed()).then_some(())
         })
         .await;
-        self.from_source.put(FromSource::Done);
+        let complete = self.once && self.machine.idle();
+        self.from_source.put(FromSource::Done { complete });
     }
 }

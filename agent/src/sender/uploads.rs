@@ -148,7 +148,7 @@ impl Wire {
             body,
         };
         let bytes = outgoing.len();
-        if let Some(egress) = &self.egress {
+        if let Some(egress) = self.egress.as_ref().filter(|_| to.leaves_host()) {
             egress.turn(bytes).await;
         }
         let begun = Instant::now();

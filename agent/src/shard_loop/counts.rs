@@ -1,13 +1,12 @@
 //! Counts: what one shard has counted since its start; plain numbers, published by the driver after each step.
 //!
 //! Must not know: metrics' names, other shards.
+use edgepush_shard::limits::SOURCES_MAX;
 use edgepush_shard::parse::Reason;
 use edgepush_shard::record::{Record, RepairKind, Way};
 
 /// Jobs that are counted one by one.
 pub const JOBS_MAX: usize = 200;
-/// Configured sources that are counted one by one.
-pub const ORIGINS_MAX: usize = 64;
 
 /// Lines and bytes of one configured source.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +21,7 @@ pub struct Read {
 #[derive(Clone, Debug)]
 pub struct Counts {
     /// By configured source.
-    pub read: [Read; ORIGINS_MAX],
+    pub read: [Read; SOURCES_MAX],
     /// Blank lines.
     pub blank: u64,
     /// Bytes of NUL runs that were skipped.
@@ -44,7 +43,7 @@ pub struct Counts {
 impl Default for Counts {
     fn default() -> Counts {
         Counts {
-            read: [Read::default(); ORIGINS_MAX],
+            read: [Read::default(); SOURCES_MAX],
             blank: 0,
             nul_bytes: 0,
             learned: 0,
@@ -59,7 +58,7 @@ impl Default for Counts {
 
 impl Counts {
     pub(super) fn source(&mut self, origin: u16) -> &mut Read {
-        &mut self.read[usize::from(origin).min(ORIGINS_MAX - 1)]
+        &mut self.read[usize::from(origin).min(SOURCES_MAX - 1)]
     }
 
     pub(super) fn parsed(&mut self, record: &Record<'_>) {
