@@ -39,6 +39,8 @@ enum Home {
 /// What a run's logs are like.
 #[derive(Clone, Copy, Debug)]
 pub struct LogSettings {
+    /// Rotation is by copytruncate, else by renaming; a log has one kind.
+    pub copies: bool,
     /// Rotated files get names outside the glob.
     pub outside: bool,
     /// The file system knows no birth times.

@@ -92,6 +92,7 @@ impl World {
     pub fn new(seed: u64, place: &Path, tracing: bool) -> World {
         let mut rng = Rng::new(seed);
         let settings = LogSettings {
+            copies: rng.one_in(2),
             outside: rng.one_in(10),
             no_btime: rng.one_in(3),
             copy_outside: rng.one_in(5),
@@ -334,15 +335,15 @@ impl World {
                 self.logs.reopen();
                 "reopen"
             }
-            85..=89 => {
+            85..=91 if !self.logs.settings.copies => {
                 self.logs.rotate();
                 "rotate"
             }
-            90..=93 => {
+            85..=89 => {
                 self.logs.copy();
                 "copy"
             }
-            94..=98 if self.logs.is_copying() => {
+            90..=96 if self.logs.is_copying() => {
                 self.logs.truncate();
                 "truncate"
             }
