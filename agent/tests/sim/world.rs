@@ -454,6 +454,9 @@ impl World {
                 return;
             }
             assert!(step < 30_000, "nothing comes to rest: {}", self.stuck());
+            if self.life.is_none() {
+                self.boot();
+            }
             self.life_step();
         }
     }

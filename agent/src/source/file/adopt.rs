@@ -113,7 +113,7 @@ impl FileSource {
 
     fn kin(&self, token: Token) -> Kin {
         let stranger = &self.streams[&token];
-        let mut best = Kin::None;
+        let (mut best, mut furthest) = (Kin::None, None);
         for (other, stream) in &self.streams {
             if *other == token || stranger.not_of.contains(other) {
                 continue;
@@ -132,9 +132,10 @@ impl FileSource {
                 }
                 Likeness::Unknown | Likeness::Other => Kin::None,
             };
-            // Of several rows with the same beginning the youngest is the one.
-            if rank(&found) >= rank(&best) {
-                best = found;
+            // Of several rows with the same beginning it is the one that was read furthest; of equals the youngest.
+            let within = Some(stream.pos).filter(|pos| *pos <= stranger.place.size);
+            if (rank(&found), within) >= (rank(&best), furthest) {
+                (best, furthest) = (found, within);
             }
         }
         best
@@ -184,12 +185,13 @@ impl FileSource {
     /// It has equalled a file that goes on for long enough: what stands in it was, or will be, read from that one.
     fn known_copy(&mut self, token: Token, of: Token, out: &mut Vec<SourceAction>) {
         let original = &self.streams[&of];
-        if original.stage == Stage::Detached && original.pos < self.streams[&token].end() {
+        if original.stage == Stage::Detached && original.durable < self.streams[&token].end() {
             self.stream(token).held = None;
             return self.adopt(token, of);
         }
         // Else, of a row whose file is gone, it is the beginning of a copy that was never finished.
-        let (position, path_of) = (original.pos, original.place.path.clone());
+        // What is only in memory may be needed again: from this file, if the other one is truncated meanwhile.
+        let (position, path_of) = (original.durable, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
         if size > original.place.size {
             // No copy is longer than its original: it only begins like it. It may be one of another stream that does.
