@@ -133,7 +133,7 @@ impl FileSource {
                 Likeness::Unknown | Likeness::Other => Kin::None,
             };
             // Of several rows with the same beginning it is the one that was read furthest; of equals the youngest.
-            let within = Some(stream.pos).filter(|pos| *pos <= stranger.place.size);
+            let within = Some(stream.pos.min(stranger.place.size));
             if (rank(&found), within) >= (rank(&best), furthest) {
                 (best, furthest) = (found, within);
             }
@@ -194,10 +194,7 @@ impl FileSource {
         let (position, path_of) = (original.durable, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
         if size > original.place.size {
-            // No copy is longer than its original: it only begins like it. It may be one of another stream that does.
-            self.stream(token).not_of.push(of);
-            self.review = true;
-            return;
+            return self.longer(token, of);
         }
         if position < size && followed != Stage::Done {
             return;
@@ -208,6 +205,28 @@ impl FileSource {
         let path = stream.place.path.clone();
         out.push(SourceAction::Notice(Notice::CopyKnown { path, of: path_of, position: size }));
         self.ask_for_row(token);
+    }
+
+    /// A stranger begins like a stream and is longer: no copy of it. Perhaps the stream's file is the copy, and was seen
+    /// before its original was found to have begun anew: then the original goes on where the copy ends. (The first read
+    /// compares the bytes before that.) Else it may be a copy of another stream.
+    fn longer(&mut self, token: Token, of: Token) {
+        let (copy, stranger) = (&self.streams[&of], &self.streams[&token]);
+        if live_name(&copy.place.path).as_ref() == Some(&stranger.place.path) {
+            let read = !copy.want && copy.asked.is_none() && copy.durable >= copy.pos;
+            if !read || copy.id.is_none() {
+                return;
+            }
+            if let Some(tail) = copy.expected_tail() {
+                let position = copy.pos;
+                let stream = self.stream(token);
+                stream.pos = position;
+                stream.tails = vec![(position, tail)];
+                return self.ask_for_row(token);
+            }
+        }
+        self.stream(token).not_of.push(of);
+        self.review = true;
     }
 
     /// A stranger gets its row with the next registration.
