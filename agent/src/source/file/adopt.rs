@@ -92,7 +92,8 @@ impl FileSource {
         let original = self.stream(of).place.path.clone();
         let stream = self.stream(token);
         let since = stream.held.map_or(now.mono, |held| held.since);
-        if stream.held.replace(Held { of, since }).is_none() {
+        let checked = stream.held.is_some_and(|held| held.of == of && held.checked);
+        if stream.held.replace(Held { of, since, checked }).is_none() {
             let path = stream.place.path.clone();
             out.push(SourceAction::Notice(Notice::CopyHeld { path, of: original }));
         }
@@ -211,6 +212,18 @@ impl FileSource {
     /// before its original was found to have begun anew: then the original goes on where the copy ends. (The first read
     /// compares the bytes before that.) Else it may be a copy of another stream.
     fn longer(&mut self, token: Token, of: Token) {
+        let Some(held) = self.stream(token).held else { return };
+        self.stream(token).held = Some(Held { of, checked: true, ..held });
+        let known = &self.streams[&of];
+        if known.file.is_some() {
+            // What is known of its size may be old: it may have grown and been truncated since.
+            if held.of != of || !held.checked {
+                return self.want(of);
+            }
+            if known.want || known.asked.is_some() {
+                return;
+            }
+        }
         let (copy, stranger) = (&self.streams[&of], &self.streams[&token]);
         if live_name(&copy.place.path).as_ref() == Some(&stranger.place.path) {
             let read = !copy.want && copy.asked.is_none() && copy.durable >= copy.pos;
