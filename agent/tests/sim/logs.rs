@@ -104,7 +104,7 @@ const KEPT: usize = 5;
 pub fn line_of(text: &[u8]) -> Option<Line> {
     let text = std::str::from_utf8(text).ok()?;
     if let Some(rest) = text.strip_prefix("not json n=") {
-        return rest.parse().ok().map(Line::Garbage);
+        return rest.strip_suffix(';')?.parse().ok().map(Line::Garbage);
     }
     let rest = text.strip_prefix("{\"n\":")?;
     let whole = text.ends_with('}') && text.matches('{').count() == 1;
@@ -239,7 +239,8 @@ impl Logs {
     /// The inode number of a file that is gone may come back.
     fn recycle(&mut self, at: usize) {
         let file = &self.files[at];
-        if file.opens == 0 && file.name.is_none() && self.writer != Some(at) && !self.free.contains(&file.ino) {
+        if file.opens == 0 && file.name.is_none() && self.writer != Some(at) && !self.free.contains(&file.ino)
+        {
             let used = |other: &Inode| other.ino == file.ino && (other.opens > 0 || other.name.is_some());
             if !self.files.iter().any(used) {
                 self.free.push(self.files[at].ino);
@@ -300,7 +301,7 @@ impl Logs {
         self.finish_line();
         let at = self.writer();
         let (start, joins) = self.begin_line(at);
-        self.append(at, format!("not json n={}\n", self.seq).as_bytes());
+        self.append(at, format!("not json n={};\n", self.seq).as_bytes());
         if !joins {
             self.end_line(at, start, Line::Garbage(self.seq));
         }
@@ -385,7 +386,8 @@ impl Logs {
     /// can tell a file shorter than the head that is remembered of it from a new one, PROTOCOL S5.)
     fn clean(&mut self, original: usize) {
         let stub = |file: &&Inode| file.copy_of == Some(original);
-        let stubs: Vec<String> = self.files.iter().filter(stub).filter_map(|file| file.name.clone()).collect();
+        let stubs: Vec<String> =
+            self.files.iter().filter(stub).filter_map(|file| file.name.clone()).collect();
         for name in stubs {
             self.unlink(&name);
         }

@@ -101,7 +101,6 @@ impl Store {
 }
 
 fn request(batch: &Spooled, body: &[Bytes]) -> (String, String, Object) {
-    let object =
-        Object { job: batch.job, records: batch.records, codec: batch.codec, body: body.concat() };
+    let object = Object { job: batch.job, records: batch.records, codec: batch.codec, body: body.concat() };
     (batch.name.to_string(), batch.key.to_string(), object)
 }

@@ -4,7 +4,7 @@
 //! steps the faults cease, everything drains, and every line must have arrived exactly once (or be excused).
 use crate::disk::SimDisk;
 use crate::logs::{LogSettings, Logs};
-use crate::process::{Around, Life, LifeSettings, LedgerStep, SimJob};
+use crate::process::{Around, LedgerStep, Life, LifeSettings, SimJob};
 use crate::rng::Rng;
 use crate::store::{Store, records_of};
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, Reserve};
@@ -38,6 +38,8 @@ pub struct Summary {
     pub commits: u32,
     pub objects: usize,
     pub shrunk: u32,
+    /// Bytes that the ledger counts as never read.
+    pub unread: u64,
 }
 
 pub struct World {
@@ -419,6 +421,11 @@ impl World {
         self.summary
     }
 
+    /// At which disk call or point the process ended, and how often.
+    pub fn ends(&self) -> BTreeMap<&'static str, u64> {
+        self.disk.0.borrow().ended.clone()
+    }
+
     /// Faults cease; everything that is there is read and delivered.
     fn drain(&mut self) {
         self.say(|| "calm".into());
@@ -541,8 +548,13 @@ impl World {
             lines.sort_unstable();
         }
         for job in [JobId::REJECTS, JobId::ENV, FEW] {
-            let (want, have) = (expected.remove(&job).unwrap_or_default(), found.remove(&job).unwrap_or_default());
-            assert_eq!(want.0, have.0, "I1: epoch {}: {job:?}: the chunks' lines and the batches'", commit.epoch);
+            let (want, have) =
+                (expected.remove(&job).unwrap_or_default(), found.remove(&job).unwrap_or_default());
+            assert_eq!(
+                want.0, have.0,
+                "I1: epoch {}: {job:?}: the chunks' lines and the batches'",
+                commit.epoch
+            );
         }
     }
 
@@ -607,7 +619,10 @@ impl World {
                 if delivered.contains_key(&(*job, *line)) {
                     continue;
                 }
-                assert!(!self.logs.committed.contains(&n), "{line:?} was committed and did not reach {job:?}");
+                assert!(
+                    !self.logs.committed.contains(&n),
+                    "{line:?} was committed and did not reach {job:?}"
+                );
                 assert!(self.logs.excused.contains(&n), "{line:?} is lost to {job:?}");
                 self.summary.missing += 1;
             }
@@ -615,8 +630,10 @@ impl World {
     }
 
     /// Batches that are held aside hold their lines for good.
-    fn add_aside(&self, delivered: &mut BTreeMap<(JobId, crate::logs::Line), u32>) {
+    fn add_aside(&mut self, delivered: &mut BTreeMap<(JobId, crate::logs::Line), u32>) {
         let conn = Connection::open(self.file()).expect("a database");
+        let sum = "SELECT coalesce(sum(bytes), 0) FROM loss WHERE reason = 'unread'";
+        self.summary.unread = conn.query_row(sum, [], |row| row.get::<_, i64>(0)).expect("a sum") as u64;
         let mut statement = conn
             .prepare("SELECT b.job, b.codec, p.pack, p.off, p.len, p.bytes FROM batch b JOIN piece p ON p.batch = b.id")
             .expect("a query");
@@ -627,7 +644,9 @@ impl World {
             let codec = if codec == "gzip" { CodecKind::Gzip } else { CodecKind::None };
             let pack: Option<i64> = row.get(2).expect("a pack");
             let bytes = match pack {
-                Some(pack) => self.disk.read(pack as u64, number(3), number(4)).expect("a pack that is there"),
+                Some(pack) => {
+                    self.disk.read(pack as u64, number(3), number(4)).expect("a pack that is there")
+                }
                 None => row.get(5).expect("bytes"),
             };
             for line in records_of(JobId(number(0)), codec, &bytes).0 {
@@ -656,6 +675,7 @@ impl Summary {
             commits: self.commits + other.commits,
             objects: self.objects + other.objects,
             shrunk: self.shrunk + other.shrunk,
+            unread: self.unread + other.unread,
         }
     }
 }
