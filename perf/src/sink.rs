@@ -85,6 +85,10 @@ pub fn bodies(dir: &Path) -> io::Result<Vec<Body>> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            // A body that is still being written.
+            continue;
+        }
         let parts: Vec<&str> = name.splitn(5, '.').collect();
         let [_, acked, records, encoding, key] = parts[..] else { continue };
         let Ok(acked_ns) = acked.parse() else { continue };
