@@ -4,7 +4,7 @@
 //! steps the faults cease, everything drains, and every line must have arrived exactly once (or be excused).
 use crate::disk::SimDisk;
 use crate::logs::{LogSettings, Logs};
-use crate::process::{Around, LedgerStep, Life, LifeSettings, SimJob};
+use crate::process::{Around, LedgerStep, Life, LifeSettings, SimJob, Turn};
 use crate::rng::Rng;
 use crate::store::{Store, records_of};
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, Reserve};
@@ -66,6 +66,8 @@ pub struct World {
     names: BTreeMap<BatchId, String>,
     id_max: u64,
     calm: bool,
+    /// A shard that is seldom scheduled: it passes a seal long after the others.
+    slow: Option<usize>,
     summary: Summary,
     pub trace: Vec<String>,
     tracing: bool,
@@ -111,6 +113,7 @@ impl World {
             blind: rng.one_in(4),
         };
         let small_bytes = pick(&mut rng, &[0, 64, 500, 65_536]);
+        let slow = rng.one_in(2).then(|| rng.below(life_settings.shards));
         let (logs, disk) = (Logs::new(settings, rng.fork()), SimDisk::new(rng.fork()));
         World {
             dir: tempfile::tempdir_in(place).expect("a directory"),
@@ -131,6 +134,7 @@ impl World {
             names: BTreeMap::new(),
             id_max: 0,
             calm: false,
+            slow,
             summary: Summary::default(),
             trace: Vec::new(),
             tracing,
@@ -300,6 +304,9 @@ impl World {
         } else {
             self.time += Duration::from_micros(self.rng.below(300) as u64);
             let turn = turns[self.rng.below(turns.len())];
+            if self.slow.map(Turn::Shard) == Some(turn) && !self.rng.one_in(6) {
+                return;
+            }
             let step = self.with_life(|life, around| life.turn(turn, around)).flatten();
             self.after(step);
         }
