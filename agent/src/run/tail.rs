@@ -227,7 +227,8 @@ impl Tail {
         let room = self.room();
         if room != self.room_said {
             self.room_said = room;
-            self.inbox.push(SourceEvent::Room { chunks: room });
+            // Before what waits: reads that are emitted from would make it untrue.
+            self.inbox.events.borrow_mut().push_front(SourceEvent::Room { chunks: room });
         }
         if self.wake.is_some_and(|at| self.shared.clock.now().mono >= at) {
             self.wake = None;
