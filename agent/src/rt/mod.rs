@@ -76,7 +76,7 @@ pub struct Chosen {
 pub struct Tick(Arc<AtomicU64>);
 
 /// The interval of the heartbeat. It also bounds a park of glommio's executor with runnable tasks, a known bug.
-pub const TICK: Duration = Duration::from_millis(50);
+pub const TICK: Duration = Duration::from_millis(100);
 
 impl Tick {
     /// How many times the shard has ticked.

@@ -4,7 +4,7 @@
 //! steps the faults cease, everything drains, and every line must have arrived exactly once (or be excused).
 use crate::disk::SimDisk;
 use crate::logs::{LogSettings, Logs};
-use crate::process::{Around, LedgerStep, Life, LifeSettings, SimJob};
+use crate::process::{Around, LedgerStep, Life, LifeSettings, SimJob, Turn};
 use crate::rng::Rng;
 use crate::store::{Store, records_of};
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, Reserve};
@@ -40,6 +40,8 @@ pub struct Summary {
     pub shrunk: u32,
     /// Bytes that the ledger counts as never read.
     pub unread: u64,
+    /// Starts that found decided chunks above undecided ones.
+    pub holes: u32,
 }
 
 pub struct World {
@@ -59,9 +61,13 @@ pub struct World {
     progress: BTreeMap<SourceId, Progress>,
     /// A crash in the middle of a change: its progress is the old or the new one.
     unsure: BTreeSet<SourceId>,
+    /// Rows that wait for their copy.
+    detached: BTreeSet<SourceId>,
     names: BTreeMap<BatchId, String>,
     id_max: u64,
     calm: bool,
+    /// A shard that is seldom scheduled: it passes a seal long after the others.
+    slow: Option<usize>,
     summary: Summary,
     pub trace: Vec<String>,
     tracing: bool,
@@ -107,6 +113,7 @@ impl World {
             blind: rng.one_in(4),
         };
         let small_bytes = pick(&mut rng, &[0, 64, 500, 65_536]);
+        let slow = rng.one_in(2).then(|| rng.below(life_settings.shards));
         let (logs, disk) = (Logs::new(settings, rng.fork()), SimDisk::new(rng.fork()));
         World {
             dir: tempfile::tempdir_in(place).expect("a directory"),
@@ -123,9 +130,11 @@ impl World {
             small_bytes,
             progress: BTreeMap::new(),
             unsure: BTreeSet::new(),
+            detached: BTreeSet::new(),
             names: BTreeMap::new(),
             id_max: 0,
             calm: false,
+            slow,
             summary: Summary::default(),
             trace: Vec::new(),
             tracing,
@@ -295,6 +304,9 @@ impl World {
         } else {
             self.time += Duration::from_micros(self.rng.below(300) as u64);
             let turn = turns[self.rng.below(turns.len())];
+            if self.slow.map(Turn::Shard) == Some(turn) && !self.rng.one_in(6) {
+                return;
+            }
             let step = self.with_life(|life, around| life.turn(turn, around)).flatten();
             self.after(step);
         }
@@ -402,7 +414,7 @@ impl World {
 
     /// The whole run.
     pub fn run(&mut self) -> Summary {
-        for _ in 0..1400 {
+        for _ in 0..1600 {
             if self.life.is_none() {
                 self.down_step();
                 continue;
@@ -494,14 +506,31 @@ impl World {
             }
         }
         if let LedgerEvent::Change(changes) = &step.event {
-            for change in changes {
-                if let SourceChange::Shrunk { id, .. } = change {
-                    self.summary.shrunk += 1;
-                    self.progress.remove(id);
-                }
-            }
+            changes.iter().for_each(|change| self.check_change(change));
         }
         self.check_progress();
+    }
+
+    /// S4: what a row has as durable is durable in the copy that it goes on with.
+    fn check_change(&mut self, change: &SourceChange) {
+        match change {
+            SourceChange::Shrunk { id, .. } => {
+                self.summary.shrunk += 1;
+                self.progress.remove(id);
+            }
+            SourceChange::Moved { id, state: SourceState::Attached, .. } => {
+                let Some(life) = &self.life else { return };
+                let (low, at) = (life.ledger.progress(GroupId::MAIN, *id).map(|p| p.low), life.attached(*id));
+                if let (true, Some(low), Some(at)) = (self.detached.remove(id), low, at) {
+                    let file = &self.logs.files[at];
+                    let there = file.data.len().min(low as usize);
+                    assert!(file.synced >= there, "S4: the copy that {id:?} goes on with is not durable");
+                }
+            }
+            SourceChange::Moved { id, .. } | SourceChange::Closed { id, .. } => {
+                self.detached.insert(*id);
+            }
+        }
     }
 
     /// I1, I2, I5, I7 of one commit.
@@ -596,7 +625,10 @@ impl World {
     /// What a start finds is at least what was acknowledged.
     fn check_recovered(&mut self, rows: &[SourceRow]) {
         let unsure = std::mem::take(&mut self.unsure);
+        let detached = rows.iter().filter(|row| row.state == SourceState::Detached);
+        self.detached = detached.map(|row| row.id).collect();
         for row in rows {
+            self.summary.holes += u32::from(!row.progress.above.is_empty());
             if let Some(old) = self.progress.get(&row.id).filter(|_| !unsure.contains(&row.id)) {
                 assert_grown(row.id, old, &row.progress);
             }
@@ -676,6 +708,7 @@ impl Summary {
             objects: self.objects + other.objects,
             shrunk: self.shrunk + other.shrunk,
             unread: self.unread + other.unread,
+            holes: self.holes + other.holes,
         }
     }
 }

@@ -142,6 +142,13 @@ pub enum Turn {
     Upload(usize),
 }
 
+/// Where a shard stands between its looks at the seal, the queue, and its work.
+enum Hand {
+    Free,
+    SawNoSeal,
+    Holds(Chunk),
+}
+
 pub struct Life {
     settings: LifeSettings,
     source: FileSource,
@@ -156,6 +163,8 @@ pub struct Life {
     emitted: u64,
     processed: u64,
     shards: Vec<ShardLoop>,
+    /// What each shard is about to do: it has seen no seal, or holds a chunk.
+    hands: Vec<Hand>,
     sealed: Vec<u64>,
     seal: u64,
     up: Vec<VecDeque<FromShard>>,
@@ -266,6 +275,7 @@ impl Life {
             emitted: 0,
             processed: 0,
             shards: (0..shards).map(|at| shard_loop(at, &settings.jobs, &rooms)).collect(),
+            hands: (0..shards).map(|_| Hand::Free).collect(),
             sealed: vec![0; shards],
             seal: 0,
             up: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -303,7 +313,8 @@ impl Life {
         }
         turns.extend((0..self.io.len()).map(Turn::Io));
         for shard in 0..self.shards.len() {
-            if self.seal > self.sealed[shard] || !self.chunks.is_empty() {
+            let busy = !matches!(self.hands[shard], Hand::Free);
+            if busy || self.seal > self.sealed[shard] || !self.chunks.is_empty() {
                 turns.push(Turn::Shard(shard));
             }
             if !self.up[shard].is_empty() {
@@ -412,20 +423,28 @@ impl Life {
 
     // ---- shards
 
+    /// A shard looks at the seal, then at the queue, then works: others act in between.
     fn shard_turn(&mut self, at: usize, around: &mut Around<'_>) {
         let mut push = Vec::new();
-        if self.seal > self.sealed[at] {
-            self.sealed[at] = self.seal;
-            around.say(|| format!("shard {at} seals {}", self.seal));
-            let event = ShardEvent::Seal { group: GroupId::MAIN, epoch: self.seal };
-            self.shards[at].step(around.now, event, &mut push);
-        } else if let Some(chunk) = self.chunks.pop_front() {
-            let key = (chunk.source, chunk.start, chunk.end);
-            around.say(|| format!("shard {at} takes {key:?}"));
-            self.shards[at].step(around.now, ShardEvent::Chunk(chunk), &mut push);
-            self.cuts.get_mut(&key).expect("a chunk that was cut").processed = true;
-            self.processed += 1;
-        }
+        self.hands[at] = match std::mem::replace(&mut self.hands[at], Hand::Free) {
+            Hand::Free if self.seal > self.sealed[at] => {
+                self.sealed[at] = self.seal;
+                around.say(|| format!("shard {at} seals {}", self.seal));
+                let event = ShardEvent::Seal { group: GroupId::MAIN, epoch: self.seal };
+                self.shards[at].step(around.now, event, &mut push);
+                Hand::Free
+            }
+            Hand::Free => Hand::SawNoSeal,
+            Hand::SawNoSeal => self.chunks.pop_front().map_or(Hand::Free, Hand::Holds),
+            Hand::Holds(chunk) => {
+                let key = (chunk.source, chunk.start, chunk.end);
+                around.say(|| format!("shard {at} takes {key:?}"));
+                self.shards[at].step(around.now, ShardEvent::Chunk(chunk), &mut push);
+                self.cuts.get_mut(&key).expect("a chunk that was cut").processed = true;
+                self.processed += 1;
+                Hand::Free
+            }
+        };
         self.up[at].extend(push);
     }
 

@@ -34,7 +34,7 @@ impl Life {
         self.inbox.extend(self.to_source.drain(..));
         if self.room() != self.room_said {
             self.room_said = self.room();
-            self.inbox.push_back(SourceEvent::Room { chunks: self.room_said });
+            self.inbox.push_front(SourceEvent::Room { chunks: self.room_said });
         }
         if let Some(event) = self.inbox.pop_front() {
             self.source_step(event, around);
