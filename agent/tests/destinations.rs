@@ -230,7 +230,7 @@ fn each_status_has_its_meaning() {
     let recorder = Recorder::with(|_| Answer::Status(200));
     let to = open(&recorder.url(), Path::new("/nowhere"));
     let ask = |status: u16| {
-        recorder.script(move |_| Answer::Text(status, "  the server's\n own\u{7} words  ".into()));
+        recorder.script(move |_| Answer::Text(status, "  the server's\n own\u{7} words  "));
         run(to.deliver(batch(1, &[b"x\n"])))
     };
     for status in [200, 201, 202, 204] {
@@ -268,7 +268,7 @@ fn a_port_where_nobody_listens_and_a_name_that_does_not_resolve_are_weather() {
 #[test]
 fn a_secret_that_the_server_repeats_is_not_said() {
     let recorder =
-        Recorder::with(|_| Answer::Text(403, "key s3cr3ts3cr3t is not known, nor Bearer t0ps3cret".into()));
+        Recorder::with(|_| Answer::Text(403, "key s3cr3ts3cr3t is not known, nor Bearer t0ps3cret"));
     let url = format!("{}?token=s3cr3ts3cr3t&header_Authorization=Bearer%20t0ps3cret", recorder.url());
     let to = open(&url, Path::new("/nowhere"));
     let Verdict::Hold { why } = run(to.deliver(batch(1, &[b"x\n"]))).verdict else { panic!() };

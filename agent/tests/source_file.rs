@@ -50,13 +50,8 @@ impl World {
     fn with(glob: &str, set: impl FnOnce(&mut FileSettings)) -> World {
         let dir = tempfile::tempdir().unwrap();
         let globs = glob.split(' ').map(|glob| dir.path().join(glob).display().to_string()).collect();
-        let mut settings = FileSettings {
-            once: false,
-            start: Start::Beginning,
-            first_start: true,
-            rebooted: false,
-            line_max: LINE_MAX,
-        };
+        let mut settings =
+            FileSettings { once: false, start: Start::Beginning, first_start: true, line_max: LINE_MAX };
         set(&mut settings);
         World {
             dir,
@@ -688,7 +683,6 @@ mod restart {
         w.append("a.log", &numbered(0..50));
         w.start().pass(SECOND).commit();
         w.rows.values_mut().for_each(|row| row.ident.dev += 1);
-        w.settings.rebooted = true;
         w.restart().pass(SECOND);
         assert_eq!(w.lines(), expected(0..50));
         assert_eq!(w.rows.len(), 1);

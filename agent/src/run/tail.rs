@@ -62,7 +62,6 @@ impl Plan {
                 once,
                 start: config.start,
                 first_start: recovered.first_start,
-                rebooted: recovered.rebooted,
                 line_max: config.line_max as usize,
             },
             rows: recovered.sources.clone(),

@@ -54,8 +54,6 @@ pub struct FileSettings {
     pub start: Start,
     /// The ledger is new.
     pub first_start: bool,
-    /// Device numbers may have changed (PROTOCOL S1).
-    pub rebooted: bool,
     /// Longest line, bytes.
     pub line_max: usize,
 }

@@ -258,7 +258,6 @@ impl Life {
             once: false,
             start: Start::Beginning,
             first_start: recovered.first_start,
-            rebooted: recovered.rebooted,
             line_max: 1 << 20,
         };
         let shards = settings.shards;
