@@ -4,6 +4,7 @@ mod common;
 
 use bytes::Bytes;
 use common::recorder::{Answer, Recorder};
+use edgepush::config::Reserve;
 use edgepush::destination::client::Clients;
 use edgepush::destination::{Destination, DestinationUrl, Opening, Outgoing, Status, Verdict};
 use edgepush::protocol::{CodecKind, Container};
@@ -18,7 +19,7 @@ type Held = Box<dyn Fn() -> BTreeMap<String, Vec<u8>>>;
 
 fn open(url: &str, state: &Path) -> Arc<dyn Destination> {
     let url = DestinationUrl::parse(url).unwrap();
-    url.open(&Opening { state, clients: &Clients::default() }).unwrap()
+    url.open(&Opening { state, clients: &Clients::default(), keep_free: Reserve::Percent(0) }).unwrap()
 }
 
 fn batch(number: u64, body: &[&[u8]]) -> Outgoing {
@@ -220,7 +221,14 @@ fn certificates_that_cannot_be_read_are_told_with_their_place() {
     std::fs::write(&empty, "").unwrap();
     for (file, word) in [(dir.path().join("missing.pem"), "missing.pem"), (empty, "holds no certificate")] {
         let url = DestinationUrl::parse(&format!("https://localhost/in?ca={}", file.display())).unwrap();
-        let error = url.open(&Opening { state: dir.path(), clients: &Clients::default() }).err().unwrap();
+        let error = url
+            .open(&Opening {
+                state: dir.path(),
+                clients: &Clients::default(),
+                keep_free: Reserve::Percent(0),
+            })
+            .err()
+            .unwrap();
         assert!(error.contains(word), "{error}");
     }
 }
@@ -284,6 +292,20 @@ fn a_directory_that_cannot_be_written_is_weather() {
     let answer = run(to.deliver(batch(1, &[b"x\n"])));
     assert!(matches!(&answer.verdict, Verdict::Retry { why, .. } if why.contains("a-file")), "{answer:?}");
     assert!(run(to.probe(false)).is_err() && run(to.probe(true)).is_err());
+}
+
+#[test]
+fn the_archive_leaves_the_disk_its_reserve() {
+    let state = tempfile::tempdir().unwrap();
+    let url = DestinationUrl::parse("archive:").unwrap();
+    let keep_free = Reserve::Bytes(edgepush::config::Bytes(u64::MAX));
+    let to = url.open(&Opening { state: state.path(), clients: &Clients::default(), keep_free }).unwrap();
+    let answer = run(to.deliver(batch(1, &[b"x\n"])));
+    assert!(
+        matches!(&answer.verdict, Verdict::Retry { why, .. } if why.contains("EDGEPUSH_DISK_RESERVE")),
+        "{answer:?}"
+    );
+    assert!(!state.path().join("archive").exists());
 }
 
 mod url {

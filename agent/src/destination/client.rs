@@ -3,7 +3,7 @@
 //! Promises: connections are reused; a certificate that is not trusted is never talked to; certificates are read only
 //! when something speaks TLS.
 //! Must not know: what is sent, what an answer means.
-use super::http::UploadBody;
+use super::body::UploadBody;
 use hyper::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;

@@ -5,6 +5,7 @@
 //! the disk.
 //! Must not know: who asks.
 use super::{Answer, Boxed, Destination, Outgoing, Status, Verdict};
+use crate::config::Reserve;
 use bytes::Bytes;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
@@ -18,6 +19,7 @@ pub struct FileDestination {
     root: Arc<Path>,
     shown: String,
     bound: Option<Bound>,
+    keep_free: Reserve,
 }
 
 /// What may lie in the directory, and how many files went to keep it so.
@@ -31,7 +33,14 @@ impl FileDestination {
     /// A destination below `root`, which is made when it is missing.
     pub fn new(root: PathBuf) -> FileDestination {
         let shown = format!("file://{}", root.display());
-        FileDestination { root: root.into(), shown, bound: None }
+        FileDestination { root: root.into(), shown, bound: None, keep_free: Reserve::Percent(0) }
+    }
+
+    /// Writes nothing that would take the file system below this.
+    #[must_use]
+    pub fn keeping_free(mut self, reserve: Reserve) -> FileDestination {
+        self.keep_free = reserve;
+        self
     }
 
     /// Keeps the directory below so many bytes: the oldest files go, by their names; `removed` counts them.
@@ -40,6 +49,22 @@ impl FileDestination {
         self.bound = Some(Bound { bytes_max, removed });
         self
     }
+}
+
+/// Refuses what would take the file system below its reserve.
+fn admit(root: &Path, len: u64, keep_free: Reserve) -> io::Result<()> {
+    if keep_free == Reserve::Percent(0) {
+        return Ok(());
+    }
+    let there = root.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let disk = rustix::fs::statvfs(there)?;
+    let (free, total) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+    let reserve = keep_free.of(total);
+    if free.saturating_sub(len) < reserve {
+        let why = format!("{free} bytes are free and EDGEPUSH_DISK_RESERVE keeps {reserve}");
+        return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+    }
+    Ok(())
 }
 
 /// Writes `body` to `root/name`, durably, or not at all. Blocks.
@@ -183,9 +208,10 @@ impl Destination for FileDestination {
     }
 
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer> {
-        let (root, bound) = (self.root.clone(), self.bound.clone());
+        let (root, bound, keep_free) = (self.root.clone(), self.bound.clone(), self.keep_free);
         Box::pin(async move {
             let stored = blocking(move || {
+                admit(&root, batch.len(), keep_free)?;
                 store(&root, &batch.name, &batch.body)?;
                 bound.map_or(Ok(()), |bound| bound.keep(&root, &batch.name))
             });

@@ -3,30 +3,23 @@
 //! Promises: an answer is what the server said, mapped to a verdict; whatever else happens is weather, in plain words;
 //! no time-out is missing; no secret of the URL is ever said.
 //! Must not know: retries, other batches.
+use super::body::{IDLE, Moved, UploadBody};
 use super::client::{CONNECT, HttpClient};
 use super::redact::Secrets;
 use super::{Answer, Boxed, Destination, Outgoing, Status, Verdict, text};
-use bytes::Bytes;
 use edgepush_shard::codec::CodecKind;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Longest time in which neither the body goes on nor an answer comes.
-const IDLE: Duration = Duration::from_secs(30);
 /// Longest time of an upload, and more of it for each MB.
 const TOTAL: Duration = Duration::from_secs(60);
 const TOTAL_PER_MB: Duration = Duration::from_secs(1);
@@ -235,81 +228,6 @@ async fn words(response: Response<Incoming>, moved: &Moved) -> String {
     let text = String::from_utf8_lossy(&kept);
     let plain = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     plain.collect::<Vec<_>>().join(" ").chars().take(WORDS_CHARS).collect()
-}
-
-/// When the exchange moved last.
-pub struct Moved(Mutex<Instant>);
-
-impl Moved {
-    fn new() -> Moved {
-        Moved(Mutex::new(Instant::now()))
-    }
-
-    fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The result of `exchange`, or nothing once it has not moved for [`IDLE`].
-    async fn watch<T>(&self, exchange: impl Future<Output = T>) -> Option<T> {
-        let mut exchange = pin!(exchange);
-        loop {
-            let at = self.last() + IDLE;
-            match timeout_at(at, exchange.as_mut()).await {
-                Ok(done) => return Some(done),
-                Err(_) if self.last() + IDLE > at => {}
-                Err(_) => return None,
-            }
-        }
-    }
-}
-
-/// A body that is many pieces, none of them copied.
-pub struct UploadBody {
-    parts: VecDeque<Bytes>,
-    left: u64,
-    moved: Option<Arc<Moved>>,
-}
-
-impl UploadBody {
-    fn new(parts: Vec<Bytes>, moved: Arc<Moved>) -> UploadBody {
-        let left = parts.iter().map(|part| part.len() as u64).sum();
-        UploadBody { parts: parts.into(), left, moved: Some(moved) }
-    }
-
-    fn empty() -> UploadBody {
-        UploadBody { parts: VecDeque::new(), left: 0, moved: None }
-    }
-}
-
-impl Body for UploadBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let part = self.parts.pop_front();
-        if let Some(part) = &part {
-            self.left -= part.len() as u64;
-        }
-        if let Some(moved) = &self.moved {
-            moved.now();
-        }
-        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.parts.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }
 
 impl Destination for HttpDestination {

@@ -3,6 +3,7 @@
 //! Promises: a destination says what happened in one of the verdicts below and nothing else; retry, back-off, order
 //! and durability exist once, in `sender`. A new kind is one file and one row in [`url::DESTINATIONS`].
 //! Must not know: the spool, the ledger, jobs, other destinations.
+mod body;
 pub mod client;
 pub mod file;
 pub mod http;

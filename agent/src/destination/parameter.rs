@@ -4,7 +4,6 @@
 //! Must not know: kinds of destinations, beyond what their row says.
 use super::redact::Secrets;
 use super::text;
-use super::url::{Form, Kind};
 use edgepush_shard::batch::Container;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::fmt;
@@ -99,6 +98,17 @@ pub const PARAMETERS: [Parameter; 4] = [
     },
 ];
 
+/// What must be known of the kind of destination that takes the parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Taker<'a> {
+    /// What its URLs begin with.
+    pub scheme: &'a str,
+    /// Whether it speaks HTTP.
+    pub http: bool,
+    /// Whether parameters that are not ours are sent on.
+    pub passes: bool,
+}
+
 /// What became of a query.
 pub struct Taken {
     /// Our own parameters.
@@ -110,7 +120,7 @@ pub struct Taken {
 }
 
 /// Takes our own parameters out of a query.
-pub fn take(kind: &Kind, query: &str) -> Result<Taken, String> {
+pub fn take(kind: Taker<'_>, query: &str) -> Result<Taken, String> {
     let (mut options, mut secrets, mut sent) = (Options::default(), Secrets::default(), Vec::new());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -127,14 +137,14 @@ pub fn take(kind: &Kind, query: &str) -> Result<Taken, String> {
                     return Err(format!("parameter `{name}` must be {}", own.takes));
                 }
             }
-            None if kind.form == Form::Web => sent.push(pair),
+            None if kind.passes => sent.push(pair),
             None => return Err(unknown(kind, name)),
         }
     }
     Ok(Taken { options, sent: sent.join("&"), secrets })
 }
 
-fn unknown(kind: &Kind, name: &str) -> String {
+fn unknown(kind: Taker<'_>, name: &str) -> String {
     let own = || PARAMETERS.iter().filter(|own| !own.http).map(|own| own.name);
     let near = text::nearest(name, own()).map(|near| format!(", nearest is `{near}`")).unwrap_or_default();
     let plain = name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -150,7 +160,7 @@ const OURS: [&str; 6] =
 impl Options {
     fn take_header(
         &mut self,
-        kind: &Kind,
+        kind: Taker<'_>,
         name: &str,
         value: &str,
         secrets: &mut Secrets,

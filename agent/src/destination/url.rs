@@ -7,9 +7,10 @@ use super::client::{Clients, Trust};
 use super::file::FileDestination;
 use super::http::{HttpDestination, HttpTarget};
 use super::null::NullDestination;
-use super::parameter::{self, Options};
+use super::parameter::{self, Options, Taker};
 use super::redact::{self, Secrets};
 use super::{Destination, text};
+use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct Opening<'a> {
     pub state: &'a Path,
     /// The HTTP clients of the agent.
     pub clients: &'a Clients,
+    /// What the state directory's file system keeps free.
+    pub keep_free: Reserve,
 }
 
 /// What stands behind the scheme of a URL.
@@ -98,7 +101,7 @@ fn build_file(url: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destinati
 }
 
 fn build_archive(_: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
-    Ok(Arc::new(FileDestination::new(with.state.join("archive"))))
+    Ok(Arc::new(FileDestination::new(with.state.join("archive")).keeping_free(with.keep_free)))
 }
 
 fn build_null(_: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
@@ -146,7 +149,8 @@ impl DestinationUrl {
             Some((front, query)) => (front, query),
             None => (text, ""),
         };
-        let own = parameter::take(kind, query)?;
+        let taker = Taker { scheme: kind.scheme, http: kind.http, passes: kind.form == Form::Web };
+        let own = parameter::take(taker, query)?;
         let mut url = DestinationUrl {
             kind,
             sent: String::new(),

@@ -22,11 +22,12 @@ mod space;
 pub mod state_dir;
 mod upkeep;
 
+pub use crate::config::Reserve;
 pub use disk::{Disk, OsDisk, POINTS};
 pub use error::LedgerError;
 pub use read::{ReadError, SpoolReader};
 pub use schema::SCHEMA_VERSION;
-pub use space::{Reserve, Space};
+pub use space::Space;
 pub use state_dir::{StateDir, StateDirError};
 
 use crate::protocol::{

@@ -7,15 +7,6 @@ use super::error::Fault;
 use super::schema::WAL_BYTES;
 use super::{Disk, Ledger, SPOOL_BYTES_MIN};
 
-/// `EDGEPUSH_DISK_RESERVE`: what must stay free of the file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reserve {
-    /// So many bytes.
-    Bytes(u64),
-    /// So many percent of the file system.
-    Percent(u8),
-}
-
 /// Room of the spool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
@@ -95,10 +86,7 @@ impl<D: Disk> Ledger<D> {
         let gauge = self.gauge()?;
         let (free, total, wal) = (gauge.free, gauge.total, gauge.wal);
         let (packs, ledger) = (self.packs.allocated(), gauge.ledger + gauge.grown);
-        let reserve = match self.settings.reserve {
-            Reserve::Bytes(bytes) => bytes,
-            Reserve::Percent(percent) => total / 100 * u64::from(percent),
-        };
+        let reserve = self.settings.reserve.of(total);
         let granted = (packs + ledger + wal + free.saturating_sub(reserve)).max(SPOOL_BYTES_MIN);
         let limit_bytes = self.settings.limit_bytes.min(granted);
         self.packs.set_limit(limit_bytes);

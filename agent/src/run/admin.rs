@@ -1,6 +1,6 @@
 //! admin: what the admin API shows of the running agent.
+use super::error::StartError;
 use super::shared::Shared;
-use super::start::StartError;
 use crate::api::{self, ApiLimits, ApiState, bind::Bound, health::Health};
 use crate::cli::Exit;
 use crate::config::{self, Config};

@@ -2,7 +2,6 @@
 //!
 //! Promises: job number 0 is `_rejects`, then the jobs in the order of their ids; the same order in the shards' plan and
 //! in the metrics' labels.
-use super::start::RING_BYTES;
 use crate::batcher::BatchJob;
 use crate::config::{self, Config};
 use crate::destination::client::Clients;
@@ -22,6 +21,9 @@ use edgepush_shard::room::{BatchLimits, Room};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+
+/// A core's ring (limit of RULINGS 7: 16 MB per shard in all).
+const RING_BYTES: usize = 8 << 20;
 
 struct Job {
     id: JobId,
@@ -172,7 +174,9 @@ fn rejects(config: &Config, state: &StateDir, recovered: &Recovered, dropped: Ar
         room: Arc::new(room(REJECTS_LIMITS, form, recovered)),
         uploads: 1,
         destination: Arc::new(
-            FileDestination::new(state.path().join("rejects")).bounded(config.rejects_max.0, dropped),
+            FileDestination::new(state.path().join("rejects"))
+                .bounded(config.rejects_max.0, dropped)
+                .keeping_free(config.disk_reserve),
         ),
     }
 }
@@ -205,7 +209,7 @@ fn environment(
         interval: config.batch_interval,
         room: Arc::new(room(limits, (JobId::ENV, version, codec, container), recovered)),
         uploads: config.uploads as usize,
-        destination: url.open(&Opening { state: state.path(), clients })?,
+        destination: url.open(&Opening { state: state.path(), clients, keep_free: config.disk_reserve })?,
     })
 }
 

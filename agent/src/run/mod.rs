@@ -13,6 +13,7 @@ mod admin;
 mod clock;
 mod counters;
 mod delivery;
+mod error;
 mod jobs;
 mod ledger;
 mod shard;
@@ -23,7 +24,8 @@ mod start;
 mod tail;
 
 pub use delivery::{Ended, Ending};
-pub use start::{Running, StartError, start};
+pub use error::StartError;
+pub use start::{Running, start};
 
 use crate::check::{Finding, Probe};
 use crate::cli::{Exit, RunArgs};
@@ -67,7 +69,11 @@ pub fn probes() -> Vec<Probe> {
     };
     let destination = |config: &Config| {
         let url = DestinationUrl::parse(config.destination.expose())?;
-        url.open(&Opening { state: &config.state_dir, clients: &Clients::default() })
+        url.open(&Opening {
+            state: &config.state_dir,
+            clients: &Clients::default(),
+            keep_free: config.disk_reserve,
+        })
     };
     vec![Box::new(runtime), crate::check::destination(destination)]
 }

@@ -5,6 +5,7 @@
 use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Delivery, Ended, Ending};
+use super::error::StartError;
 use super::jobs::{self, Jobs};
 use super::shared::Shared;
 use super::{ledger, shard, tail};
@@ -12,50 +13,16 @@ use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
-use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Reserve, StateDir};
+use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, Uploads};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// Why the agent did not start.
-#[derive(Debug)]
-pub struct StartError {
-    exit: Exit,
-    text: String,
-}
-
-impl StartError {
-    pub(super) fn new(exit: Exit, text: impl Into<String>) -> StartError {
-        StartError { exit, text: text.into() }
-    }
-
-    fn coded(code: u8, why: &dyn fmt::Display) -> StartError {
-        let exit = match code {
-            2 => Exit::Operator,
-            3 => Exit::Held,
-            _ => Exit::Failed,
-        };
-        StartError::new(exit, why.to_string())
-    }
-
-    /// The exit code.
-    pub fn exit(&self) -> Exit {
-        self.exit
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
 
 /// A running agent.
 pub struct Running {
@@ -151,9 +118,6 @@ fn serve(bound: Option<Bound>, state: Arc<api::ApiState>) {
     }
 }
 
-/// A core's ring (limit of RULINGS 7: 16 MB per shard in all).
-pub(super) const RING_BYTES: usize = 8 << 20;
-
 /// Bells and queues, with the ends that move to their threads.
 struct Parts {
     shared: Shared,
@@ -185,10 +149,7 @@ fn open_ledger(
 ) -> Result<(Ledger<OsDisk>, Recovered), StartError> {
     let settings = LedgerSettings {
         limit_bytes: config.spool_max.0,
-        reserve: match config.disk_reserve {
-            crate::config::Reserve::Percent(percent) => Reserve::Percent(percent),
-            crate::config::Reserve::Bytes(bytes) => Reserve::Bytes(bytes.0),
-        },
+        reserve: config.disk_reserve,
         ..LedgerSettings::of_host()
     };
     let conn = state.connect().map_err(|e| StartError::coded(e.exit_code(), &e))?;

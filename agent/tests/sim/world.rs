@@ -178,7 +178,7 @@ impl World {
     fn boot(&mut self) {
         let settings = LedgerSettings {
             limit_bytes: 8 << 20,
-            reserve: Reserve::Bytes(0),
+            reserve: Reserve::Percent(0),
             machine_id: "machine".into(),
             boot_id: format!("boot-{}", self.boots),
             new_id: Some(0xfeed_0001),
