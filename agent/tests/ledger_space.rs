@@ -111,6 +111,27 @@ fn verdicts_need_no_room() {
 }
 
 #[test]
+fn what_is_held_aside_takes_an_eighth_of_the_spool_at_most() {
+    let dir = quick_dir();
+    let (mut ledger, _) = open(dir.path(), MemDisk::new());
+    let batches = (1..=4).map(|seed| batch(None, &body(seed, 3_000_000), true)).collect();
+    let done = committed(ledger.step(now(), commit(1, batches, vec![])).unwrap());
+    for batch in &done.spooled {
+        ledger.step(now(), judged(batch.id, Fate::Aside)).unwrap();
+    }
+    let (conn, disk) = ledger.into_parts();
+    let lost: (i64, i64, String) = conn
+        .query_row("SELECT sum(records), sum(bytes), max(reason) FROM loss", [], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?))
+        })
+        .unwrap();
+    assert_eq!(lost, (20, 6_000_000, "rejected".to_owned()), "two of four, the oldest");
+    drop(conn);
+    let (_, found) = open(dir.path(), disk.kill());
+    assert_eq!(found.aside, 2);
+}
+
+#[test]
 fn below_the_reserve_the_spool_stays_at_its_minimum() {
     let dir = quick_dir();
     let mut disk = MemDisk::new();

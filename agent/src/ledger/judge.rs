@@ -83,6 +83,31 @@ fn set_aside(conn: &Connection, id: BatchId, reason: &str) -> Result<bool, Fault
     Ok(true)
 }
 
+/// Batches that are held aside take this part of the spool at most (PROTOCOL N4).
+const ASIDE_SHARE: u64 = 8;
+
+/// Lets the oldest batches that are held aside go, each as a loss, until the rest fits. The youngest stays.
+fn bound_aside(conn: &Connection, packs: &Packs, draft: &mut Draft, bytes_max: u64) -> Result<(), Fault> {
+    let mut statement =
+        conn.prepare_cached("SELECT id, bytes FROM batch WHERE state = 'rejected' ORDER BY id DESC")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+    let mut kept = 0;
+    for (at, row) in rows.collect::<Result<Vec<_>, _>>()?.into_iter().enumerate() {
+        kept += row.1 as u64;
+        if at == 0 || kept <= bytes_max {
+            continue;
+        }
+        let Some(gone) = delete_batch(conn, packs, draft, BatchId(row.0 as u64))? else { continue };
+        let key = (gone.job, gone.first.div_euclid(HOUR), "rejected");
+        add_loss(conn, key, (gone.records, gone.bytes), (gone.first, gone.last))?;
+        tracing::warn!(
+            batch = row.0,
+            "the oldest batch that was held aside goes: an eighth of EDGEPUSH_SPOOL_MAX is reached"
+        );
+    }
+    Ok(())
+}
+
 fn shortened(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(REASON_BYTES)]
 }
@@ -113,6 +138,9 @@ impl<D: Disk> Ledger<D> {
             if !judge_one(&tx, &self.packs, &mut draft, verdict)? {
                 strange += 1;
             }
+        }
+        if verdicts.iter().any(|verdict| verdict.fate == Fate::Aside) {
+            bound_aside(&tx, &self.packs, &mut draft, self.settings.limit_bytes / ASIDE_SHARE)?;
         }
         put_packs(&tx, &self.packs, &draft)?;
         tx.commit()?;
