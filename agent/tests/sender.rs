@@ -359,7 +359,9 @@ fn a_wish_that_was_about_one_batch_does_not_outlive_the_bad_weather() {
 fn uploads_that_fail_together_are_one_failure() {
     let mut b = Bench::new(64);
     b.spooled(1..=64);
-    (1..=64).for_each(|id| drop(b.answer(id, retry())));
+    for id in 1..=64 {
+        b.answer(id, retry());
+    }
     let waited = b.wait_on();
     assert!(waited <= 500 * MS, "{waited:?} after one bad moment");
     assert_eq!(b.wire(), [1]);
@@ -399,16 +401,24 @@ fn what_a_destination_refused_while_it_refused_all_is_tried_again_once_it_is_men
     let mut turns = 0;
     while turns < 60 {
         match b.wire().first().copied() {
-            Some(id) => drop(b.answer(id, refused())),
-            None => drop(b.wait_on()),
+            Some(id) => {
+                b.answer(id, refused());
+            }
+            None => {
+                b.wait_on();
+            }
         }
         turns += 1;
     }
     assert_eq!(b.mood(), Mood::Holding);
     while b.sender.pending() > 0 {
         match b.wire().first().copied() {
-            Some(id) => drop(b.answer(id, Verdict::Delivered)),
-            None if b.judging.is_empty() => drop(b.wait_on()),
+            Some(id) => {
+                b.answer(id, Verdict::Delivered);
+            }
+            None if b.judging.is_empty() => {
+                b.wait_on();
+            }
             None => {}
         }
         b.settle();
@@ -422,18 +432,28 @@ fn two_poisonous_batches_do_not_hold_the_third() {
     b.spooled(1..=2);
     for _ in 0..40 {
         match b.wire().first().copied() {
-            Some(id) => drop(b.answer(id, refused())),
-            None => drop(b.wait_on()),
+            Some(id) => {
+                b.answer(id, refused());
+            }
+            None => {
+                b.wait_on();
+            }
         }
     }
     assert_eq!(b.mood(), Mood::Holding);
     b.spooled([3]);
     for _ in 0..200 {
         match b.wire().first().copied() {
-            Some(3) => drop(b.answer(3, Verdict::Delivered)),
-            Some(id) => drop(b.answer(id, refused())),
+            Some(3) => {
+                b.answer(3, Verdict::Delivered);
+            }
+            Some(id) => {
+                b.answer(id, refused());
+            }
             None if b.sender.pending() == 0 => break,
-            None => drop(b.wait_on()),
+            None => {
+                b.wait_on();
+            }
         }
         b.settle();
     }

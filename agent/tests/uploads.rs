@@ -16,12 +16,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Key, body, and when it came.
+type Got = (Arc<str>, Vec<u8>, Instant);
+
 /// A destination in this process: takes its time, and remembers.
 #[derive(Default)]
 struct Scripted {
     takes: Duration,
     far: bool,
-    got: Mutex<Vec<(Arc<str>, Vec<u8>, Instant)>>,
+    got: Mutex<Vec<Got>>,
     bytes: AtomicU64,
     bytes_max: AtomicU64,
     uploads: AtomicUsize,
