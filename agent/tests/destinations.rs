@@ -312,7 +312,7 @@ mod url {
             ("file://relative/x", &["three slashes"]),
             ("file:///a/../b", &[".."]),
             ("file:///{DATE}", &["fixed directory"]),
-            ("file:///a/{DAY}", &["{DAY}", "nearest is {DATE}"]),
+            ("file:///a/{DAT}", &["{DAT}", "nearest is {DATE}"]),
             ("file:///a/{DATE", &["brace"]),
             ("file:///a?sufix=.txt", &["`sufix`", "nearest is `suffix`"]),
             ("file:///a?suffix=txt", &["suffix"]),

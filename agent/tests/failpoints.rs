@@ -1,7 +1,7 @@
 //! Death at each failure point (PROTOCOL 9): the process ends there, the next run delivers; every line comes once.
 //!
 //! The points are found in the source, so that a new one is tested without being listed. Needs a binary with the
-//! feature: `cargo test -p edgepush --features failpoints --test failpoints` (`.ci/failpoints`).
+//! feature: `cargo test -p edgepush --features failpoints --test failpoints`.
 #![cfg(feature = "failpoints")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod common;

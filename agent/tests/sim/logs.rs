@@ -39,6 +39,8 @@ enum Home {
 /// What a run's logs are like.
 #[derive(Clone, Copy, Debug)]
 pub struct LogSettings {
+    /// Rotation is by copytruncate, else by renaming; a log has one kind.
+    pub copies: bool,
     /// Rotated files get names outside the glob.
     pub outside: bool,
     /// The file system knows no birth times.
@@ -102,7 +104,7 @@ const KEPT: usize = 5;
 pub fn line_of(text: &[u8]) -> Option<Line> {
     let text = std::str::from_utf8(text).ok()?;
     if let Some(rest) = text.strip_prefix("not json n=") {
-        return rest.parse().ok().map(Line::Garbage);
+        return rest.strip_suffix(';')?.parse().ok().map(Line::Garbage);
     }
     let rest = text.strip_prefix("{\"n\":")?;
     let whole = text.ends_with('}') && text.matches('{').count() == 1;
@@ -299,7 +301,7 @@ impl Logs {
         self.finish_line();
         let at = self.writer();
         let (start, joins) = self.begin_line(at);
-        self.append(at, format!("not json n={}\n", self.seq).as_bytes());
+        self.append(at, format!("not json n={};\n", self.seq).as_bytes());
         if !joins {
             self.end_line(at, start, Line::Garbage(self.seq));
         }

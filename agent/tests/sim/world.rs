@@ -38,6 +38,8 @@ pub struct Summary {
     pub commits: u32,
     pub objects: usize,
     pub shrunk: u32,
+    /// Bytes that the ledger counts as never read.
+    pub unread: u64,
 }
 
 pub struct World {
@@ -91,8 +93,12 @@ fn jobs(rng: &mut Rng) -> Vec<SimJob> {
 impl World {
     pub fn new(seed: u64, place: &Path, tracing: bool) -> World {
         let mut rng = Rng::new(seed);
-        let settings =
-            LogSettings { outside: rng.one_in(10), no_btime: rng.one_in(3), copy_outside: rng.one_in(5) };
+        let settings = LogSettings {
+            copies: rng.one_in(2),
+            outside: rng.one_in(10),
+            no_btime: rng.one_in(3),
+            copy_outside: rng.one_in(5),
+        };
         let life_settings = LifeSettings {
             shards: 2 + rng.below(3),
             jobs: jobs(&mut rng),
@@ -331,15 +337,15 @@ impl World {
                 self.logs.reopen();
                 "reopen"
             }
-            85..=89 => {
+            85..=91 if !self.logs.settings.copies => {
                 self.logs.rotate();
                 "rotate"
             }
-            90..=93 => {
+            85..=89 => {
                 self.logs.copy();
                 "copy"
             }
-            94..=98 if self.logs.is_copying() => {
+            90..=96 if self.logs.is_copying() => {
                 self.logs.truncate();
                 "truncate"
             }
@@ -415,6 +421,11 @@ impl World {
         self.summary
     }
 
+    /// At which disk call or point the process ended, and how often.
+    pub fn ends(&self) -> BTreeMap<&'static str, u64> {
+        self.disk.0.borrow().ended.clone()
+    }
+
     /// Faults cease; everything that is there is read and delivered.
     fn drain(&mut self) {
         self.say(|| "calm".into());
@@ -450,6 +461,9 @@ impl World {
                 return;
             }
             assert!(step < 30_000, "nothing comes to rest: {}", self.stuck());
+            if self.life.is_none() {
+                self.boot();
+            }
             self.life_step();
         }
     }
@@ -616,8 +630,10 @@ impl World {
     }
 
     /// Batches that are held aside hold their lines for good.
-    fn add_aside(&self, delivered: &mut BTreeMap<(JobId, crate::logs::Line), u32>) {
+    fn add_aside(&mut self, delivered: &mut BTreeMap<(JobId, crate::logs::Line), u32>) {
         let conn = Connection::open(self.file()).expect("a database");
+        let sum = "SELECT coalesce(sum(bytes), 0) FROM loss WHERE reason = 'unread'";
+        self.summary.unread = conn.query_row(sum, [], |row| row.get::<_, i64>(0)).expect("a sum") as u64;
         let mut statement = conn
             .prepare("SELECT b.job, b.codec, p.pack, p.off, p.len, p.bytes FROM batch b JOIN piece p ON p.batch = b.id")
             .expect("a query");
@@ -659,6 +675,7 @@ impl Summary {
             commits: self.commits + other.commits,
             objects: self.objects + other.objects,
             shrunk: self.shrunk + other.shrunk,
+            unread: self.unread + other.unread,
         }
     }
 }

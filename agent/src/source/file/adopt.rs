@@ -92,7 +92,8 @@ impl FileSource {
         let original = self.stream(of).place.path.clone();
         let stream = self.stream(token);
         let since = stream.held.map_or(now.mono, |held| held.since);
-        if stream.held.replace(Held { of, since }).is_none() {
+        let checked = stream.held.is_some_and(|held| held.of == of && held.checked);
+        if stream.held.replace(Held { of, since, checked }).is_none() {
             let path = stream.place.path.clone();
             out.push(SourceAction::Notice(Notice::CopyHeld { path, of: original }));
         }
@@ -113,7 +114,7 @@ impl FileSource {
 
     fn kin(&self, token: Token) -> Kin {
         let stranger = &self.streams[&token];
-        let mut best = Kin::None;
+        let (mut best, mut furthest) = (Kin::None, None);
         for (other, stream) in &self.streams {
             if *other == token || stranger.not_of.contains(other) {
                 continue;
@@ -132,9 +133,10 @@ impl FileSource {
                 }
                 Likeness::Unknown | Likeness::Other => Kin::None,
             };
-            // Of several rows with the same beginning the youngest is the one.
-            if rank(&found) >= rank(&best) {
-                best = found;
+            // Of several rows with the same beginning it is the one that was read furthest; of equals the youngest.
+            let within = Some(stream.pos.min(stranger.place.size));
+            if (rank(&found), within) >= (rank(&best), furthest) {
+                (best, furthest) = (found, within);
             }
         }
         best
@@ -184,18 +186,16 @@ impl FileSource {
     /// It has equalled a file that goes on for long enough: what stands in it was, or will be, read from that one.
     fn known_copy(&mut self, token: Token, of: Token, out: &mut Vec<SourceAction>) {
         let original = &self.streams[&of];
-        if original.stage == Stage::Detached && original.pos < self.streams[&token].end() {
+        if original.stage == Stage::Detached && original.durable < self.streams[&token].end() {
             self.stream(token).held = None;
             return self.adopt(token, of);
         }
         // Else, of a row whose file is gone, it is the beginning of a copy that was never finished.
-        let (position, path_of) = (original.pos, original.place.path.clone());
+        // What is only in memory may be needed again: from this file, if the other one is truncated meanwhile.
+        let (position, path_of) = (original.durable, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
         if size > original.place.size {
-            // No copy is longer than its original: it only begins like it. It may be one of another stream that does.
-            self.stream(token).not_of.push(of);
-            self.review = true;
-            return;
+            return self.longer(token, of);
         }
         if position < size && followed != Stage::Done {
             return;
@@ -206,6 +206,40 @@ impl FileSource {
         let path = stream.place.path.clone();
         out.push(SourceAction::Notice(Notice::CopyKnown { path, of: path_of, position: size }));
         self.ask_for_row(token);
+    }
+
+    /// A stranger begins like a stream and is longer: no copy of it. Perhaps the stream's file is the copy, and was seen
+    /// before its original was found to have begun anew: then the original goes on where the copy ends. (The first read
+    /// compares the bytes before that.) Else it may be a copy of another stream.
+    fn longer(&mut self, token: Token, of: Token) {
+        let Some(held) = self.stream(token).held else { return };
+        self.stream(token).held = Some(Held { of, checked: true, ..held });
+        let known = &self.streams[&of];
+        if known.file.is_some() {
+            // What is known of its size may be old: it may have grown and been truncated since.
+            if held.of != of || !held.checked {
+                return self.want(of);
+            }
+            if known.want || known.asked.is_some() {
+                return;
+            }
+        }
+        let (copy, stranger) = (&self.streams[&of], &self.streams[&token]);
+        if live_name(&copy.place.path).as_ref() == Some(&stranger.place.path) {
+            let read = !copy.want && copy.asked.is_none() && copy.durable >= copy.pos;
+            if !read || copy.id.is_none() {
+                return;
+            }
+            if let Some(tail) = copy.expected_tail() {
+                let position = copy.pos;
+                let stream = self.stream(token);
+                stream.pos = position;
+                stream.tails = vec![(position, tail)];
+                return self.ask_for_row(token);
+            }
+        }
+        self.stream(token).not_of.push(of);
+        self.review = true;
     }
 
     /// A stranger gets its row with the next registration.

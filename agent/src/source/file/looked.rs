@@ -113,11 +113,20 @@ impl FileSource {
         }
     }
 
+    /// The row whose file this is, as far as the inode tells. A row that no walk of this run has found may have its
+    /// file under another device number (PROTOCOL S1: it changes at a reboot, and the start that saw the reboot may
+    /// have ended before it wrote the new one); then its head must be there too.
     fn resting(&self, seen: &Seen) -> Option<Token> {
-        // A row that no walk has found since the host booted may have its file under another device number.
-        let with_dev = |s: &Stream| !self.settings.rebooted || !s.unseen;
-        let is = |s: &Stream| s.stage == Stage::Resting && same_inode(s.place.ident, seen.ident, with_dev(s));
-        self.streams.iter().find(|(_, stream)| is(stream)).map(|(token, _)| *token)
+        let resting = |s: &Stream, with_dev| {
+            s.stage == Stage::Resting && same_inode(s.place.ident, seen.ident, with_dev)
+        };
+        let begins = |s: &Stream| match &seen.head {
+            SeenHead::Bytes(head) => s.head.len > 0 && has_head(head, s.head),
+            _ => false,
+        };
+        let exact = self.streams.iter().find(|(_, s)| resting(s, true));
+        let moved = || self.streams.iter().find(|(_, s)| s.unseen && resting(s, false) && begins(s));
+        exact.or_else(moved).map(|(token, _)| *token)
     }
 
     /// A row's inode is there: whether its file is. If so it is opened when it has something to read.
@@ -248,7 +257,8 @@ impl FileSource {
     fn retire(&mut self, now: Now, out: &mut Vec<SourceAction>) {
         let ended = |s: &Stream| {
             let quiet = now.wall.saturating_sub(s.grown);
-            let read = s.pos >= s.place.size && s.asked.is_none();
+            // Not before it is durable: the commit that names an offset in it must sync it first (PROTOCOL I5).
+            let read = s.pos >= s.place.size && s.asked.is_none() && s.durable >= s.pos;
             let at_end = match s.stage {
                 Stage::Following => read,
                 Stage::Fresh => s.unlinked && (s.place.size == 0 || s.held.is_some()),

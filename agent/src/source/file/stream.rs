@@ -116,6 +116,8 @@ pub(super) struct Held {
     pub(super) of: Token,
     /// Since when (monotonic).
     pub(super) since: Duration,
+    /// The other stream's file has been looked at again since it seemed too short to be the original.
+    pub(super) checked: bool,
 }
 
 /// The machine's own name of a stream; the token of its registration.
