@@ -342,6 +342,124 @@ fn a_job_of_the_last_run_that_is_gone_is_still_delivered() {
     assert_eq!(b.settled, BTreeMap::from([(1, Fate::Delivered)]));
 }
 
+#[test]
+fn a_wish_that_was_about_one_batch_does_not_outlive_the_bad_weather() {
+    let mut b = Bench::new(2);
+    let hour = Verdict::Retry { after: Some(Duration::from_secs(3600)), why: "429".into() };
+    b.spooled(1..=2).answer(1, hour).answer(2, Verdict::Delivered);
+    b.spooled([3]).answer(3, retry());
+    assert!(b.wait_on() <= 500 * MS, "an old wish holds the job");
+    assert_eq!(b.wire(), [3], "the batch with the wish waits for its hour");
+    b.answer(3, Verdict::Delivered);
+    assert!(b.wait_on() > Duration::from_secs(3500));
+    assert_eq!(b.wire(), [1]);
+}
+
+#[test]
+fn uploads_that_fail_together_are_one_failure() {
+    let mut b = Bench::new(64);
+    b.spooled(1..=64);
+    for id in 1..=64 {
+        b.answer(id, retry());
+    }
+    let waited = b.wait_on();
+    assert!(waited <= 500 * MS, "{waited:?} after one bad moment");
+    assert_eq!(b.wire(), [1]);
+}
+
+#[test]
+fn a_refusal_after_bad_weather_is_no_busy_loop() {
+    let mut b = Bench::new(1);
+    b.spooled([1]).answer(1, retry());
+    b.wait_on();
+    let begun = b.now;
+    for _ in 0..20 {
+        b.answer(1, refused());
+        assert_eq!(b.wire(), [0; 0], "tried again at once");
+        assert!(b.wait_on() > Duration::ZERO);
+    }
+    assert!(b.now - begun > Duration::from_secs(60), "20 tries within {:?}", b.now - begun);
+}
+
+#[test]
+fn a_refused_batch_whose_neighbours_passed_during_its_first_try_is_held_aside() {
+    let mut b = Bench::new(2);
+    b.spooled(1..=2).answer(2, Verdict::Delivered);
+    for _ in 0..2 {
+        b.answer(1, refused()).settle();
+        b.wait_on();
+    }
+    b.answer(1, refused()).settle();
+    assert_eq!(b.settled, BTreeMap::from([(1, Fate::Aside), (2, Fate::Delivered)]));
+    assert_eq!(b.sender.pending(), 0);
+}
+
+#[test]
+fn what_a_destination_refused_while_it_refused_all_is_tried_again_once_it_is_mended() {
+    let mut b = Bench::new(2);
+    b.spooled(1..=6);
+    let mut turns = 0;
+    while turns < 60 {
+        match b.wire().first().copied() {
+            Some(id) => {
+                b.answer(id, refused());
+            }
+            None => {
+                b.wait_on();
+            }
+        }
+        turns += 1;
+    }
+    assert_eq!(b.mood(), Mood::Holding);
+    while b.sender.pending() > 0 {
+        match b.wire().first().copied() {
+            Some(id) => {
+                b.answer(id, Verdict::Delivered);
+            }
+            None if b.judging.is_empty() => {
+                b.wait_on();
+            }
+            None => {}
+        }
+        b.settle();
+    }
+    assert_eq!(b.settled, (1..=6).map(|id| (id, Fate::Delivered)).collect());
+}
+
+#[test]
+fn two_poisonous_batches_do_not_hold_the_third() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=2);
+    for _ in 0..40 {
+        match b.wire().first().copied() {
+            Some(id) => {
+                b.answer(id, refused());
+            }
+            None => {
+                b.wait_on();
+            }
+        }
+    }
+    assert_eq!(b.mood(), Mood::Holding);
+    b.spooled([3]);
+    for _ in 0..200 {
+        match b.wire().first().copied() {
+            Some(3) => {
+                b.answer(3, Verdict::Delivered);
+            }
+            Some(id) => {
+                b.answer(id, refused());
+            }
+            None if b.sender.pending() == 0 => break,
+            None => {
+                b.wait_on();
+            }
+        }
+        b.settle();
+    }
+    assert_eq!(b.settled, BTreeMap::from([(1, Fate::Aside), (2, Fate::Aside), (3, Fate::Delivered)]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -392,5 +510,32 @@ proptest! {
         }
         prop_assert_eq!(b.sender.bodies_bytes(), 0);
         prop_assert_eq!(b.sender.deadline(), None);
+    }
+    /// However a destination fails, it is asked seldom: an outage of an hour costs it some hundred uploads, not millions.
+    #[test]
+    fn no_trouble_is_a_busy_loop(
+        uploads in 1usize..4,
+        batches in 1u64..6,
+        script in proptest::collection::vec(2u8..5, 1..40),
+    ) {
+        let mut b = Bench::new(uploads);
+        b.spooled(1..=batches);
+        let (begun, mut turn) = (b.now, 0);
+        while b.now - begun < Duration::from_secs(3600) {
+            match b.wire().first().copied() {
+                Some(id) => {
+                    let verdict = match script[turn.min(script.len() - 1)] {
+                        2 => retry(),
+                        3 => hold(),
+                        _ => refused(),
+                    };
+                    turn += 1;
+                    b.answer(id, verdict);
+                }
+                None => prop_assert!(b.wait_on() > Duration::ZERO),
+            }
+            prop_assert!(turn < 600, "{turn} uploads in {:?}", b.now - begun);
+        }
+        prop_assert!(b.settled.is_empty() && b.judging.is_empty(), "nothing has passed: nobody is to blame");
     }
 }

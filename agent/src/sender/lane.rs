@@ -43,8 +43,11 @@ type Place = (u64, BatchId);
 struct Waiting {
     batch: Arc<Spooled>,
     tries: u32,
+    /// Since its trial began; forgotten when its neighbours are refused like it.
     refusals: u32,
-    /// Batches that the destination had taken when this one was refused first.
+    /// Refusals in all.
+    refusals_ever: u32,
+    /// Batches that the destination had taken when its trial began.
     passed_before: u64,
     /// Why it was refused last.
     why: String,
@@ -71,7 +74,13 @@ pub(super) struct Lane {
     flight: HashMap<BatchId, (Place, Waiting)>,
     splitting: HashMap<BatchId, (Place, Arc<Spooled>)>,
     mood: Mood,
+    /// Bad moments in a row: one for all uploads that failed together, one for each probe.
     failures: u32,
+    /// The probe under way, and the last one that ended.
+    probe: Option<Place>,
+    probed: Option<Place>,
+    /// A batch waits that was refused often enough to be held aside.
+    suspects: bool,
     passed: u64,
     not_before: Duration,
     error: Option<String>,
@@ -88,6 +97,9 @@ impl Lane {
             splitting: HashMap::new(),
             mood: Mood::Well,
             failures: 0,
+            probe: None,
+            probed: None,
+            suspects: false,
             passed: 0,
             not_before: Duration::ZERO,
             error: None,
@@ -114,8 +126,11 @@ impl Lane {
 
     /// The time of the oldest record that waits or is under way, ns since the epoch.
     pub(super) fn oldest(&self) -> Option<i64> {
+        // Waiting batches lie in their order in time: what waits may be much, and this is asked often.
+        let waiting = self.waiting.values().next().into_iter();
         let flight = self.flight.values().map(|(_, waiting)| waiting);
-        self.waiting.values().chain(flight).map(|waiting| waiting.batch.first).min()
+        let splitting = self.splitting.values().map(|(_, batch)| batch.first);
+        waiting.chain(flight).map(|waiting| waiting.batch.first).chain(splitting).min()
     }
 
     pub(super) fn bodies_bytes(&self) -> u64 {
@@ -132,8 +147,15 @@ impl Lane {
     }
 
     fn put(&mut self, place: Place, batch: Arc<Spooled>, not_before: Duration) {
-        let fresh =
-            Waiting { batch, tries: 0, refusals: 0, passed_before: 0, why: String::new(), not_before };
+        let fresh = Waiting {
+            batch,
+            tries: 0,
+            refusals: 0,
+            refusals_ever: 0,
+            passed_before: 0,
+            why: String::new(),
+            not_before,
+        };
         self.waiting.insert(place, fresh);
     }
 
@@ -142,6 +164,10 @@ impl Lane {
         let place = self.next_place(now)?;
         let mut picked = self.waiting.remove(&place)?;
         picked.tries += 1;
+        if picked.tries == 1 {
+            picked.passed_before = self.passed;
+        }
+        self.probe = (self.mood != Mood::Well).then_some(place);
         let batch = picked.batch.clone();
         let tries = picked.tries;
         self.flight.insert(batch.id, (place, picked));
@@ -154,8 +180,28 @@ impl Lane {
             let room = self.flight.len() < self.uploads;
             return self.candidates().find(due).filter(|_| room).map(|(place, _)| *place);
         }
-        let may = self.in_flight() == 0 && self.not_before <= now;
-        self.waiting.keys().next().filter(|_| may).copied()
+        self.next_probe().filter(|(_, at)| *at <= now).map(|(place, _)| place)
+    }
+
+    /// The batch that a failing destination sees next, and when: the oldest that may go by then.
+    fn next_probe(&self) -> Option<(Place, Duration)> {
+        if self.in_flight() > 0 {
+            return None;
+        }
+        let free = self.waiting.iter().find(|(_, w)| w.not_before <= self.not_before);
+        let (place, oldest) = free.or_else(|| self.waiting.iter().min_by_key(|(_, w)| w.not_before))?;
+        let (place, waiting) = self.neighbour(*place, oldest).unwrap_or((*place, oldest));
+        Some((place, self.not_before.max(waiting.not_before)))
+    }
+
+    /// While nobody knows whether the oldest batch or the destination is to blame, every other probe is a neighbour: the
+    /// one that was refused least.
+    fn neighbour(&self, place: Place, oldest: &Waiting) -> Option<(Place, &Waiting)> {
+        if oldest.refusals < REFUSALS || self.probed != Some(place) {
+            return None;
+        }
+        let others = self.waiting.iter().filter(|(other, _)| **other != place);
+        others.min_by_key(|(other, w)| (w.refusals_ever, **other)).map(|(other, w)| (*other, w))
     }
 
     /// Batches of a destination that is well, in the order in which they are tried: those under suspicion last.
@@ -171,8 +217,7 @@ impl Lane {
                 self.waiting.values().map(|w| w.not_before).min()
             }
             Mood::Well => None,
-            _ if self.in_flight() == 0 && !self.waiting.is_empty() => Some(self.not_before),
-            _ => None,
+            _ => self.next_probe().map(|(_, at)| at),
         }
     }
 
@@ -190,6 +235,10 @@ impl Lane {
         backoff: &mut Backoff,
     ) -> Vec<Next> {
         let Some((place, mut batch)) = self.flight.remove(&id) else { return Vec::new() };
+        let probe = self.probe == Some(place);
+        if probe {
+            (self.probe, self.probed) = (None, Some(place));
+        }
         match verdict {
             Verdict::Delivered => {
                 self.passed += 1;
@@ -199,13 +248,13 @@ impl Lane {
                 next
             }
             Verdict::Retry { after, why } => {
-                self.fails(now, Mood::Retrying, after, why, backoff);
+                self.fails(now, probe, Mood::Retrying, after, why, backoff);
                 batch.not_before = self.not_before;
                 self.wait_again(place, batch);
                 Vec::new()
             }
             Verdict::Hold { why } => {
-                self.fails(now, Mood::Holding, None, why, backoff);
+                self.fails(now, probe, Mood::Holding, None, why, backoff);
                 self.wait_again(place, batch);
                 Vec::new()
             }
@@ -218,62 +267,84 @@ impl Lane {
                 self.splitting.insert(id, (place, batch.batch.clone()));
                 vec![Next::Split(batch.batch)]
             }
-            Verdict::Refused { why } => self.refused(now, place, batch, why, backoff),
+            Verdict::Refused { why } => self.refused(now, probe, place, batch, why, backoff),
         }
     }
 
     fn well(&mut self) {
         self.mood = Mood::Well;
         self.failures = 0;
+        // What a target wished for one batch is that batch's own wait.
+        self.not_before = Duration::ZERO;
+        self.probed = None;
         self.error = None;
     }
 
+    /// The destination fails. A wish holds for it whoever brought it; back-off grows with each bad moment.
     fn fails(
         &mut self,
         now: Duration,
+        probe: bool,
         mood: Mood,
         wish: Option<Duration>,
         why: String,
         backoff: &mut Backoff,
     ) {
-        self.failures += 1;
+        let wish = wish.map(|wish| wish.min(WISH_MAX));
+        if probe || self.mood == Mood::Well {
+            self.failures += 1;
+            self.not_before = now + wish.unwrap_or_else(|| backoff.after(self.failures));
+        } else if let Some(wish) = wish {
+            self.not_before = self.not_before.max(now + wish);
+        }
         self.mood = mood;
         self.error = Some(why);
-        let wait = wish.map_or_else(|| backoff.after(self.failures), |wish| wish.min(WISH_MAX));
-        self.not_before = self.not_before.max(now + wait);
     }
 
     fn refused(
         &mut self,
         now: Duration,
+        probe: bool,
         place: Place,
         mut batch: Waiting,
         why: String,
         backoff: &mut Backoff,
     ) -> Vec<Next> {
-        if batch.refusals == 0 {
-            batch.passed_before = self.passed;
-        }
         batch.refusals += 1;
+        batch.refusals_ever += 1;
         batch.why.clone_from(&why);
-        batch.not_before = now + backoff.after(batch.refusals);
-        if batch.refusals >= REFUSALS && self.passed > batch.passed_before {
+        let often = batch.refusals >= REFUSALS;
+        if often && self.passed > batch.passed_before {
             return vec![Next::Aside(batch.batch, why)];
         }
-        let alone = batch.refusals < REFUSALS;
-        self.wait_again(place, batch);
-        let suspects = self.waiting.values().filter(|w| w.refusals >= REFUSALS).count();
-        if !alone && (suspects >= 2 || self.mood == Mood::Holding) {
-            // Its neighbour is refused as well: it is not the batch, it is the job.
-            self.fails(now, Mood::Holding, None, why, backoff);
-        } else {
+        let neighbour = self.suspects && self.waiting.values().any(|w| w.refusals >= REFUSALS);
+        self.suspects |= often;
+        if neighbour && (often || self.mood != Mood::Well) {
+            // It is not the batch, it is the job: none of them is under suspicion any more.
+            self.fails(now, probe, Mood::Holding, None, why, backoff);
+            let flight = self.flight.values_mut().map(|(_, w)| w);
+            for suspect in self.waiting.values_mut().chain(flight).chain([&mut batch]) {
+                (suspect.refusals, suspect.passed_before) = (0, self.passed);
+            }
+            self.suspects = false;
+        } else if self.mood == Mood::Well {
             self.error = Some(why);
+            batch.not_before = now + backoff.after(batch.refusals);
+            self.wait_again(place, batch);
+            return Vec::new();
+        } else {
+            self.fails(now, probe, self.mood, None, why, backoff);
         }
+        batch.not_before = self.not_before;
+        self.wait_again(place, batch);
         Vec::new()
     }
 
     /// A neighbour has passed: those that were refused often enough are the ones to blame.
     fn suspects_aside(&mut self) -> Vec<Next> {
+        if !std::mem::take(&mut self.suspects) {
+            return Vec::new();
+        }
         let blamed: Vec<Place> = self
             .waiting
             .iter()
@@ -281,7 +352,10 @@ impl Lane {
             .map(|(place, _)| *place)
             .collect();
         let aside = blamed.into_iter().filter_map(|place| self.waiting.remove(&place));
-        aside.map(|w| Next::Aside(w.batch, w.why)).collect()
+        let aside = aside.map(|w| Next::Aside(w.batch, w.why)).collect();
+        let mut left = self.waiting.values().chain(self.flight.values().map(|(_, w)| w));
+        self.suspects = left.any(|w| w.refusals >= REFUSALS);
+        aside
     }
 
     /// A batch that has to wait is read from the spool when it goes: what waits must not hold memory.

@@ -9,9 +9,10 @@ use crate::protocol::{BatchId, Spooled};
 use bytes::Bytes;
 use edgepush_shard::batch::{self, SplitError};
 use edgepush_shard::codec::{Level, codec};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -124,9 +125,11 @@ impl Uploads {
 
 impl Wire {
     async fn upload(&self, to: Arc<dyn Destination>, batch: Arc<Spooled>) -> Uploaded {
-        let stored: u64 = batch.pieces.iter().map(|piece| piece.len).sum();
-        let kib = u32::try_from(stored / KIB).unwrap_or(u32::MAX).clamp(1, self.room_kib);
-        let _room = self.room.acquire_many(kib).await.expect("INVARIANT: this semaphore is never closed");
+        // The turn comes before the room: what waits for its turn must not keep others from theirs.
+        if let Some(egress) = self.egress.as_ref().filter(|_| to.leaves_host()) {
+            egress.turn(stored(&batch)).await;
+        }
+        let _room = self.room(stored(&batch)).await;
         let begun = Instant::now();
         let body = match self.body(&batch).await {
             Ok(body) => body,
@@ -147,13 +150,15 @@ impl Wire {
             records: batch.records,
             body,
         };
-        let bytes = outgoing.len();
-        if let Some(egress) = self.egress.as_ref().filter(|_| to.leaves_host()) {
-            egress.turn(bytes).await;
-        }
-        let begun = Instant::now();
+        let (bytes, begun) = (outgoing.len(), Instant::now());
         let answer = to.deliver(outgoing).await;
         Uploaded::Outcome { batch, answer, took: begun.elapsed(), bytes }
+    }
+
+    /// Room for so many bytes in memory; more than there is in all waits until it is alone.
+    async fn room(&self, bytes: u64) -> SemaphorePermit<'_> {
+        let kib = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).clamp(1, self.room_kib);
+        self.room.acquire_many(kib).await.expect("INVARIANT: this semaphore is never closed")
     }
 
     /// The whole body as it goes out.
@@ -163,17 +168,16 @@ impl Wire {
         }
         let (reader, batch) = (self.reader.clone(), batch.clone());
         blocking(move || {
-            let pieces = reader.read(&batch).map_err(|error| match ReadError::of(&error) {
-                Some(rotten) => Trouble::Rotten(rotten.to_string()),
-                None => Trouble::Weather(format!("the spool cannot be read: {error}")),
-            })?;
+            let pieces = reader.read(&batch).map_err(|error| Trouble::reading(&error))?;
             joined(&batch, pieces)
         })
         .await
     }
 
     async fn split(&self, batch: Arc<Spooled>) -> Uploaded {
-        let id = batch.id;
+        let (id, records) = (batch.id, batch.records);
+        // Its records lie in memory beside its body.
+        let _room = self.room(stored(&batch).saturating_add(batch.raw)).await;
         let body = loop {
             match self.body(&batch).await {
                 Ok(body) => break body,
@@ -188,6 +192,11 @@ impl Wire {
         .await;
         match halves {
             Ok(halves) => {
+                let lines: u64 = halves.iter().map(|half| u64::from(half.records)).sum();
+                if lines != records {
+                    let why = format!("too large, and cannot be cut: {lines} lines for {records} records");
+                    return Uploaded::Unreadable { id, why };
+                }
                 let child = |half: batch::Half| SplitChild {
                     pieces: vec![half.piece.concat().into()],
                     records: u64::from(half.records),
@@ -206,6 +215,22 @@ enum Trouble {
     Rotten(String),
     /// Tried again.
     Weather(String),
+}
+
+impl Trouble {
+    /// What is wrong or gone stays so; anything else may pass.
+    fn reading(error: &io::Error) -> Trouble {
+        let gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
+        if gone || ReadError::of(error).is_some() {
+            return Trouble::Rotten(format!("the spool is damaged: {error}"));
+        }
+        Trouble::Weather(format!("the spool cannot be read: {error}"))
+    }
+}
+
+/// Bytes of the batch in the spool.
+fn stored(batch: &Spooled) -> u64 {
+    batch.pieces.iter().map(|piece| piece.len).sum()
 }
 
 fn joined(batch: &Spooled, pieces: Vec<Vec<Bytes>>) -> Result<Vec<Bytes>, Trouble> {
