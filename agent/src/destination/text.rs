@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn the_nearest_word_is_near() {
         let words = ["https", "http", "file", "archive", "null"];
-        assert_eq!(nearest("htps", words.into_iter()), Some("http"));
+        assert_eq!(nearest("htps", words.into_iter()), Some("https"));
         assert_eq!(nearest("flie", words.into_iter()), None);
         assert_eq!(nearest("fil", words.into_iter()), Some("file"));
         assert_eq!(nearest("archiv", words.into_iter()), Some("archive"));

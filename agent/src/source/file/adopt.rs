@@ -144,10 +144,16 @@ impl FileSource {
 
     /// Looks again at strangers that are held back: what they wait for may have happened.
     pub(super) fn judge_held(&mut self, now: Now, quiet: bool, out: &mut Vec<SourceAction>) {
+        let is_held = |s: &Stream| s.stage == Stage::Fresh && s.file.is_some() && s.held.is_some();
+        if self.streams.values().any(|s| is_held(s) && s.asked.is_some()) {
+            // What is being looked at may be the longer copy.
+            self.review = true;
+            return;
+        }
         let mut held: Vec<(Token, Held)> = self
             .streams
             .iter()
-            .filter(|(_, s)| s.stage == Stage::Fresh && s.asked.is_none() && s.file.is_some())
+            .filter(|(_, s)| is_held(s))
             .filter_map(|(token, s)| s.held.map(|held| (*token, held)))
             .collect();
         held.sort_by_key(|(token, _)| Reverse(self.streams[token].place.size));
@@ -164,6 +170,11 @@ impl FileSource {
                     self.ask_for_row(token);
                 }
                 Kin::CopyOf(original) => {
+                    let (row, copy) = (&self.streams[&original], &self.streams[&token]);
+                    if copy.unlinked && copy.place.size < row.pos {
+                        // Torn and deleted: it has nothing to give, and goes when it is closed.
+                        continue;
+                    }
                     self.stream(token).held = None;
                     self.adopt(token, original);
                 }
