@@ -18,6 +18,7 @@ pub use fd::FdReader;
 pub use probe::choose;
 pub use pulse::Pulse;
 pub use shard::{ShardSpec, ShardThread, spawn_shard};
+pub use uring::HARMLESS;
 
 use std::cell::Cell;
 use std::future::Future;

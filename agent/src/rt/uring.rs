@@ -16,6 +16,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Log target of a warning that buffers cannot be registered with the ring; glommio goes on without them, at no cost that
+/// was measured.
+pub const HARMLESS: &str = "glommio::sys::uring";
+
 /// Memory registered with each of the three rings of an executor. The minimum: only direct I/O would profit from more.
 const IO_MEMORY: usize = 65536;
 const RING_DEPTH: usize = 128;
