@@ -88,6 +88,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             });
             // Nobody waits for it any more when main has died.
             let _ = say_ended.send(ended);
+            drop(local);
+            // A name that is being resolved, or a disk that hangs, must not hold the end up.
+            runtime.shutdown_timeout(BLOCKING_END);
         }
     })?;
     crate::notify::ready("following");
@@ -103,6 +106,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         _state: state,
     })
 }
+
+/// How long the end waits for blocking jobs: what they do is done again after the next start.
+const BLOCKING_END: Duration = Duration::from_millis(200);
 
 /// Starts the admin API; its address file goes with it.
 fn serve(bound: Option<Bound>, state: Arc<api::ApiState>) {

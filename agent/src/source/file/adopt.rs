@@ -12,6 +12,7 @@ use crate::protocol::{NewSource, Now, SourceChange, SourceState};
 use crate::source::evidence::head_of;
 use crate::source::{Notice, SourceAction};
 use bytes::Bytes;
+use edgepush_shard::limits::HEAD_BYTES_MAX;
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -73,6 +74,18 @@ impl FileSource {
             stream.stage = Stage::Backing;
             stream.pos = stream.end();
             return self.want(token);
+        }
+        // Less than a line is no evidence: every record begins alike.
+        let stream = self.stream(token);
+        let begun = stream.head_bytes.len() < HEAD_BYTES_MAX && !stream.head_bytes.contains(&b'\n');
+        if begun && !stream.tail_is_final(now.wall, once) {
+            if once {
+                let (path, bytes) = (stream.place.path.clone(), stream.end());
+                stream.stage = Stage::Resting;
+                out.push(SourceAction::Notice(Notice::TailUnread { path, bytes }));
+                return self.close(token, out);
+            }
+            return self.rest_fresh(token, out);
         }
         match self.kin(token) {
             Kin::None => self.ask_for_row(token),

@@ -169,7 +169,7 @@ impl FileSource {
             }
         }
         let stream = self.stream(token);
-        stream.grown = seen.mtime;
+        stream.grown = grown(seen, now);
         let unread = seen.size != stream.pos;
         stream.place = place(seen);
         stream.limit = once.then_some(seen.size);
@@ -236,7 +236,7 @@ impl FileSource {
             } else {
                 let mut stream = Stream::new(place(seen), Bytes::new());
                 stream.limit = self.settings.once.then_some(seen.size);
-                stream.grown = if self.looks.first_done { now.wall } else { seen.mtime };
+                stream.grown = if self.looks.first_done { now.wall } else { grown(seen, now) };
                 let token = self.add(stream);
                 self.open(token, Why::New, out);
             }
@@ -349,6 +349,15 @@ impl FileSource {
         }
     }
 }
+
+/// When a file that is seen for the first time in this process has grown last. However old it is, it is watched for a
+/// while: what was interrupted by the same crash as we were may go on.
+fn grown(seen: &Seen, now: Now) -> i64 {
+    seen.mtime.max(now.wall - GRACE_NS + FIRST_WATCH_NS)
+}
+
+/// So long, ns.
+const FIRST_WATCH_NS: i64 = 60_000_000_000;
 
 fn first_name<'a>(paths: &[&'a Seen]) -> &'a Seen {
     paths
