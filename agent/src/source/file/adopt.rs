@@ -191,7 +191,7 @@ impl FileSource {
                     self.stream(token).held = None;
                     self.adopt(token, original);
                 }
-                Kin::Like(of) | Kin::Stub(of) if waited => self.known_copy(token, of, out),
+                Kin::Like(of) | Kin::Stub(of) if waited => self.known_copy(now, token, of, out),
                 Kin::Unknown(of) => {
                     let stream = self.stream(token);
                     let named = live_name(&stream.place.path).is_some();
@@ -208,7 +208,7 @@ impl FileSource {
     }
 
     /// It has equalled a file that goes on for long enough: what stands in it was, or will be, read from that one.
-    fn known_copy(&mut self, token: Token, of: Token, out: &mut Vec<SourceAction>) {
+    fn known_copy(&mut self, now: Now, token: Token, of: Token, out: &mut Vec<SourceAction>) {
         let original = &self.streams[&of];
         if original.stage == Stage::Detached && original.durable < self.streams[&token].end() {
             self.stream(token).held = None;
@@ -218,7 +218,13 @@ impl FileSource {
         // What is only in memory may be needed again: from this file, if the other one is truncated meanwhile.
         let (position, path_of) = (original.durable, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
-        if size > original.place.size {
+        let stub = original.stub;
+        if size > original.place.size.max(position) && stub {
+            // The row has a torn copy; this one is longer than all that was read: it is compared next.
+            self.close(of, out);
+            return self.detach(now, of, out);
+        }
+        if size > original.place.size && !stub {
             return self.longer(token, of);
         }
         if position < size && followed != Stage::Done {
@@ -317,6 +323,7 @@ impl FileSource {
         stream.not_of.clear();
         stream.held = None;
         (stream.left, stream.renamed, stream.missed) = (false, false, 0);
+        stream.adopted = true;
         stream.grown = now.wall;
         stream.report_at = None;
         let (ident, position) = (stream.place.ident, stream.pos);

@@ -258,7 +258,8 @@ impl FileSource {
         let ended = |s: &Stream| {
             let quiet = now.wall.saturating_sub(s.grown);
             // Not before it is durable: the commit that names an offset in it must sync it first (PROTOCOL I5).
-            let read = s.pos >= s.place.size && s.asked.is_none() && s.durable >= s.pos;
+            let to_end = s.pos >= s.place.size || s.unlinked && s.adopted;
+            let read = to_end && s.asked.is_none() && s.durable >= s.pos;
             let at_end = match s.stage {
                 Stage::Following => read,
                 Stage::Fresh => s.unlinked && (s.place.size == 0 || s.held.is_some()),

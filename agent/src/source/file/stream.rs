@@ -155,6 +155,8 @@ pub(super) struct Stream {
     pub(super) renamed: bool,
     pub(super) rotated_name: bool,
     pub(super) unlinked: bool,
+    /// Its file is a copy of the one that the row was made for.
+    pub(super) adopted: bool,
     /// No glob finds it any more.
     pub(super) left: bool,
     /// A row of the last run that no look has found yet.
@@ -200,6 +202,7 @@ impl Stream {
             renamed: false,
             rotated_name: live_name(&place.path).is_some(),
             unlinked: false,
+            adopted: false,
             left: false,
             unseen: false,
             missed: 0,
@@ -284,7 +287,8 @@ impl Stream {
     pub(super) fn tail_is_final(&self, wall: i64, once: bool) -> bool {
         let quiet = wall.saturating_sub(self.grown);
         if self.unlinked {
-            return once || quiet >= DELETED_GRACE_NS;
+            // A copy that was deleted may have been torn: another one may have the whole line.
+            return !self.adopted && (once || quiet >= DELETED_GRACE_NS);
         }
         (self.renamed || self.rotated_name || self.left) && (once || quiet >= GRACE_NS)
     }
