@@ -218,14 +218,14 @@ impl FileSource {
         // What is only in memory may be needed again: from this file, if the other one is truncated meanwhile.
         let (position, path_of) = (original.durable, original.place.path.clone());
         let (size, followed) = (self.streams[&token].end(), original.stage);
-        let stub = original.stub;
-        if size > original.place.size.max(position) && stub {
+        // What was read of it was there, also when its file is shorter by now.
+        if size > original.place.size.max(position) {
+            if !original.stub {
+                return self.longer(token, of);
+            }
             // The row has a torn copy; this one is longer than all that was read: it is compared next.
             self.close(of, out);
             return self.detach(now, of, out);
-        }
-        if size > original.place.size && !stub {
-            return self.longer(token, of);
         }
         if position < size && followed != Stage::Done {
             return;

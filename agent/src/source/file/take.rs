@@ -97,7 +97,10 @@ impl FileSource {
             // Its end is looked for (`EDGEPUSH_START=end`): it has no head to be compared with yet.
             return true;
         }
-        if head.len() < stream.head.len as usize || !has_head(head, stream.head) {
+        // A torn copy may be shorter than the head that it begins like.
+        let torn = stream.stub && stream.head_bytes.starts_with(head);
+        let whole = head.len() >= stream.head.len as usize;
+        if !(if whole { has_head(head, stream.head) } else { torn }) {
             self.rewritten(now, token, size, head.clone(), out);
             return false;
         }
@@ -111,7 +114,7 @@ impl FileSource {
             self.shrunk(now, token, size, out);
             return false;
         }
-        if (stream.head.len as usize) < HEAD_BYTES_MAX || stream.head_bytes.is_empty() {
+        if whole && ((stream.head.len as usize) < HEAD_BYTES_MAX || stream.head_bytes.is_empty()) {
             stream.head = head_of(head);
             stream.head_bytes = head.clone();
         }
