@@ -10,7 +10,7 @@ use bytes::Bytes;
 pub use counts::Counts;
 use edgepush_shard::chunk::{Chunk, ChunkKind};
 use edgepush_shard::codec::{Codec, Run};
-use edgepush_shard::frame::{Frame, frames};
+use edgepush_shard::frame::Frame;
 use edgepush_shard::limits::SLAB_BYTES;
 use edgepush_shard::parse::{Fault, Parser, Reason};
 use edgepush_shard::plan::{Formatter, Output};
@@ -51,6 +51,11 @@ pub enum ShardEvent {
 /// The state of one shard.
 pub struct ShardLoop {
     parser: Parser,
+    rest: Rest,
+}
+
+/// Everything behind the parser.
+struct Rest {
     outlet: Outlet,
     /// Formatters of the jobs, in the plan's order; the rejects have none.
     formatters: Vec<Formatter>,
@@ -100,82 +105,77 @@ impl ShardLoop {
             log: Vec::new(),
             body: Vec::new(),
         };
-        ShardLoop {
-            parser: Parser::new(),
-            outlet,
-            formatters,
-            reject_line: Vec::new(),
-            counts: Counts::default(),
-        }
+        let rest = Rest { outlet, formatters, reject_line: Vec::new(), counts: Counts::default() };
+        ShardLoop { parser: Parser::new(), rest }
     }
 
     /// What was counted since the start.
     pub fn counts(&self) -> &Counts {
-        &self.counts
+        &self.rest.counts
     }
 
     /// Bytes that wait in the ring.
     pub fn ring_bytes(&self) -> usize {
-        self.outlet.ring.used_bytes()
+        self.rest.outlet.ring.used_bytes()
     }
 
     /// One step; what is to be pushed to the batcher is appended to `push`, in order.
     pub fn step(&mut self, now: Now, event: ShardEvent, push: &mut Vec<FromShard>) {
         match event {
             ShardEvent::Chunk(chunk) => self.chunk(now, &chunk, push),
-            ShardEvent::Seal { group, epoch } => self.outlet.seal_all(group, epoch, push),
+            ShardEvent::Seal { group, epoch } => self.rest.outlet.seal_all(group, epoch, push),
         }
     }
 
     fn chunk(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
-        self.outlet.begin_epoch(push);
+        self.rest.outlet.begin_epoch(push);
         if !chunk.skip.contains(GroupId::MAIN) {
             match chunk.kind {
                 ChunkKind::Lines => self.lines(now, chunk, push),
-                ChunkKind::TooLong { length } => self.too_long(now, chunk, length, push),
-                ChunkKind::Nul => self.counts.nul_bytes += chunk.end - chunk.start,
+                ChunkKind::TooLong { length } => self.rest.too_long(now, chunk, length, push),
+                ChunkKind::Nul => self.rest.counts.nul_bytes += chunk.end - chunk.start,
             }
-            self.counts.source(chunk.origin).bytes += chunk.end - chunk.start;
+            self.rest.counts.source(chunk.origin).bytes += chunk.end - chunk.start;
         }
-        self.outlet.log.push(chunk.logged());
+        self.rest.outlet.log.push(chunk.logged());
     }
 
     fn lines(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
-        let mut lines = 0;
-        for frame in frames(&chunk.bytes, chunk.start) {
-            lines += 1;
-            if frame.line.is_empty() {
-                self.counts.blank += 1;
-            } else {
-                self.line(now, chunk, frame, push);
-            }
+        let ShardLoop { parser, rest } = self;
+        let lines = parser.lines(&chunk.bytes, chunk.start, |frame, parsed| match parsed {
+            Ok(record) => rest.record(now, record, push),
+            Err(fault) => rest.fault(now, chunk, frame, fault, push),
+        });
+        rest.counts.blank += lines.blank;
+        rest.counts.source(chunk.origin).lines += lines.all;
+    }
+}
+
+impl Rest {
+    #[inline]
+    fn record(&mut self, now: Now, record: Record<'_>, push: &mut Vec<FromShard>) {
+        self.counts.parsed(&record);
+        for (at, formatter) in self.formatters.iter_mut().enumerate() {
+            self.counts.matched[at.min(counts::JOBS_MAX - 1)] += 1;
+            self.outlet.append(now, SlabKey(at as u32 + 1), &mut Formatted { formatter, record }, push);
         }
-        self.counts.source(chunk.origin).lines += lines;
     }
 
-    fn line(&mut self, now: Now, chunk: &Chunk, frame: Frame<'_>, push: &mut Vec<FromShard>) {
-        match self.parser.parse(frame.line) {
-            Ok(record) => {
-                self.counts.parsed(&record);
-                for (at, formatter) in self.formatters.iter_mut().enumerate() {
-                    self.counts.matched[at.min(counts::JOBS_MAX - 1)] += 1;
-                    self.outlet.append(
-                        now,
-                        SlabKey(at as u32 + 1),
-                        &mut Formatted { formatter, record },
-                        push,
-                    );
-                }
-            }
-            Err(mut fault) => {
-                let (offset, length) = (chunk.start + frame.offset as u64, frame.line.len() as u64);
-                // The rest of a file that will never get its newline (PROTOCOL S7).
-                if frame.offset + frame.line.len() == chunk.bytes.len() {
-                    fault.reason = Reason::NoNewline;
-                }
-                self.reject(now, chunk, offset, length, fault, frame.line, push);
-            }
+    #[cold]
+    fn fault(
+        &mut self,
+        now: Now,
+        chunk: &Chunk,
+        frame: Frame<'_>,
+        mut fault: Fault,
+        push: &mut Vec<FromShard>,
+    ) {
+        let (offset, length) = (chunk.start + frame.offset as u64, frame.line.len() as u64);
+        // The rest of a file that will never get its newline (PROTOCOL S7).
+        if frame.offset + frame.line.len() == chunk.bytes.len() {
+            fault.reason = Reason::NoNewline;
         }
+        self.reject(now, chunk, offset, length, fault, frame.line, push);
     }
 
     fn too_long(&mut self, now: Now, chunk: &Chunk, length: u64, push: &mut Vec<FromShard>) {

@@ -29,11 +29,15 @@ pub const JSON_DEPTH_MAX: usize = 128;
 /// A longer line is never parsed: `EDGEPUSH_LINE_MAX`'s ceiling (INTERFACE 1). Spans are 32 bits wide.
 pub const LINE_BYTES_MAX: usize = 16 * MIB;
 /// Shapes that a parser remembers at once: more than the servers of one host write, few enough to try.
-pub const SHAPES_MAX: usize = 8;
+pub const SHAPES_MAX: usize = 16;
+/// Members of a record above which its values are not found by marks.
+pub const TEMPLATE_MEMBERS_MAX: usize = 256;
 /// Members of a record above which its shape is not learned.
 pub const SHAPE_MEMBERS_MAX: usize = 512;
 /// Bytes between a record's values above which its shape is not learned: what is remembered stays in L2.
 pub const SHAPE_BYTES_MAX: usize = 16 * KIB;
+/// Text whose quotes are found at once: with its marks it stays in L2. A longer line is read without marks.
+pub const MARKED_BYTES_MAX: usize = 64 * KIB;
 /// Lines longer than this are typed by the strict scanner alone: simd-json's buffers are up to 16 times a line.
 pub const TYPED_BYTES_MAX: usize = 256 * KIB;
 /// What a parser's buffers keep once a line that needed more is past.

@@ -28,7 +28,7 @@ fn check_with(output: &Output, lines: &[&str], expected: &[&str]) {
             let mut sink = Sink::default();
             let record = parser.parse(line.as_bytes()).expect("a record");
             let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
-            formatter.write(&record, &mut sink as &mut dyn RecordSink);
+            formatter.write(&record, &mut sink);
             assert_eq!(String::from_utf8_lossy(&sink.bytes), format!("{expected}\n"));
             assert!(sink.bytes.len() <= bytes_max, "{} > {bytes_max}", sink.bytes.len());
             assert!(sink.values.len() <= fields_max);

@@ -4,7 +4,7 @@ use edgepush_shard::record::Way;
 use edgepush_shard::testing::corpus::{Rng, edge_lines};
 use edgepush_shard::testing::oracle::{DEVIATIONS, Other, naive_object};
 use edgepush_shard::testing::property::{
-    frames_do_not_depend_on_chunks, learned_is_general, records_are_valid,
+    frames_do_not_depend_on_chunks, learned_is_general, lines_are_frames, records_are_valid,
 };
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -222,4 +222,50 @@ fn shapes_that_begin_alike_are_told_apart_and_learned() {
     // Beginning like one shape and ending like another is a shape of its own.
     let twisted: [&[u8]; 3] = [br#"{"x":1,"b":2,"c":3}"#, br#"{"x":1,"b":2}"#, br#"{"x": 1,"b":2,"d":3}"#];
     learned_is_general(lines.into_iter().chain(twisted).chain(lines));
+}
+
+/// Lines of one server, most of one shape, some strange.
+fn log() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop_oneof![
+        6 => "[a-z/.]{0,30}".prop_map(|v| format!("\"{v}\"")),
+        3 => scalar(),
+        1 => Just("[1,\n2]".to_owned()),
+        1 => Just("{\"q\":[\"\\\"\",{}]}".to_owned()),
+    ];
+    let line = prop_oneof![
+        8 => (value.clone(), value.clone(), scalar()).prop_map(|(a, b, c)| format!("{{\"time\":{a},\"a long key of more than 32 bytes\":{b},\"c\":{c}}}")),
+        2 => line(),
+        1 => r#"[ -~]{0,40}"#,
+        1 => Just(String::new()),
+    ];
+    let end = prop_oneof![9 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\\\n"), 1 => Just("é\n"), 1 => Just("\x07\n")];
+    prop::collection::vec((line, end), 0..60).prop_map(|lines| {
+        let joined: String = lines.into_iter().flat_map(|(line, end)| [line, end.to_owned()]).collect();
+        joined.into_bytes()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #[test]
+    fn lines_by_marks_are_lines_one_by_one(log in log(), start in 0..2_u64, noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)) {
+        let mut log = log;
+        for (at, byte) in noise {
+            if !log.is_empty() {
+                let at = at.index(log.len());
+                log[at] = byte;
+            }
+        }
+        lines_are_frames(&log, start * 7);
+    }
+}
+
+#[test]
+fn lines_longer_than_what_is_marked_at_once() {
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(200_000));
+    let short = "{\"a\":\"y\"}";
+    let log = [short, &long, short, short, &long, short].join("\n");
+    lines_are_frames(log.as_bytes(), 5);
+    let many = format!("{short}\n").repeat(30_000);
+    lines_are_frames(many.as_bytes(), 0);
 }

@@ -4,6 +4,7 @@
 //! Must not know: names of variables, the environment.
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
+use edgepush_shard::scan::Simd;
 use std::net::SocketAddr;
 
 /// Finds `text` among words, or says what they are.
@@ -72,6 +73,19 @@ pub enum SimdChoice {
     Neon,
     /// None.
     Scalar,
+}
+
+impl SimdChoice {
+    /// At most this; none: what the machine has.
+    pub fn level(self) -> Option<Simd> {
+        match self {
+            SimdChoice::Auto => None,
+            SimdChoice::Avx512 => Some(Simd::Avx512),
+            SimdChoice::Avx2 => Some(Simd::Avx2),
+            SimdChoice::Neon => Some(Simd::Neon),
+            SimdChoice::Scalar => Some(Simd::Scalar),
+        }
+    }
 }
 
 /// Reads a SIMD choice; one that this build's architecture cannot have is refused.

@@ -129,7 +129,7 @@ pub(super) fn labels(config: &Config, backend: Backend) -> Labels {
     Labels {
         version: config::VERSION,
         runtime: backend.as_str(),
-        simd: edgepush_shard::scan::in_use(),
+        simd: edgepush_shard::scan::level().as_str(),
         sources: config.sources.iter().map(|source| source.name.clone()).collect(),
         repairs: &REPAIRS,
         reasons: &REASONS,

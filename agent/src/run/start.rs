@@ -12,7 +12,7 @@ use super::{ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
-use crate::config::{Config, RuntimeChoice, SimdChoice};
+use crate::config::{Config, RuntimeChoice};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
 use crate::queue;
@@ -43,7 +43,9 @@ pub struct Running {
 /// Another agent, an unusable state directory, a runtime that was demanded and is refused, a wrong destination.
 pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, StartError> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    edgepush_shard::scan::set_scalar(config.simd == SimdChoice::Scalar);
+    if let Some(level) = config.simd.level() {
+        edgepush_shard::scan::set_level(level);
+    }
     let clock = Arc::new(Clock::start());
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;

@@ -70,6 +70,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The spans of the values of some records.
+    #[inline]
+    pub fn fields_of(&self, records: std::ops::Range<usize>) -> &'a [Span] {
+        let before = match records.start {
+            0 => 0,
+            start => (self.field_ends[start - 1] - self.field_base) as usize,
+        };
+        match records.end {
+            end if end > records.start => {
+                &self.fields[before..(self.field_ends[end - 1] - self.field_base) as usize]
+            }
+            _ => &[],
+        }
+    }
+
     /// The first `records` records, and the rest. Panics when there are fewer.
     pub fn split_at(&self, records: usize) -> (Run<'a>, Run<'a>) {
         let cut = self.bytes_of(records);

@@ -8,9 +8,10 @@
 //! Promises: memory is bounded (limits `SHAPES_MAX`, `SHAPE_*_MAX`) and reused; a shape's id is never given again.
 //! Must not know: types beyond a value's first byte, repairs, UTF-8.
 use super::strict::value_end;
+use super::template::{Candidate, Template};
 use crate::limits::{SHAPE_BYTES_MAX, SHAPE_MEMBERS_MAX, SHAPES_MAX};
 use crate::record::{Member, ShapeId, Span, ValueKind};
-use crate::scan::{differences, string_stop};
+use crate::scan::{Simd, differences, string_stop};
 
 const _: () = assert!(SHAPES_MAX <= 32, "shapes are bits of a u32");
 
@@ -24,12 +25,15 @@ struct Piece {
     bytes: Span,
     /// Where the key stands in the piece.
     key: Span,
+    /// Whether a string follows: what a job's record looks like depends on it.
+    string: bool,
 }
 
 struct Shape {
     id: ShapeId,
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
+    template: Template,
     /// For each shape of the parser, how many leading pieces are equal.
     shared: [usize; SHAPES_MAX],
     /// When it was last met, in lines that changed the shape.
@@ -75,6 +79,36 @@ impl Shapes {
         }
     }
 
+    /// Compares a line, which has `marks` marks before its end, with the template of the shape that was met last, or
+    /// with those of all. As [`Shapes::compare`], but for UTF-8 and what strings hold: that is for the caller to look at.
+    #[inline]
+    pub(super) fn compare_marked(
+        &mut self,
+        level: Simd,
+        line: Candidate<'_>,
+        marks: usize,
+        latest: bool,
+        members: &mut Vec<Member>,
+    ) -> Option<(ShapeId, &Template)> {
+        let fits = |shape: &Shape, members: &mut Vec<Member>| {
+            shape.template.marks() == marks && shape.template.fits(level, line, members)
+        };
+        if !latest {
+            let index = (0..self.shapes.len()).find(|&other| fits(&self.shapes[other], members))?;
+            self.meet(index);
+        } else if !fits(self.shapes.get(self.latest)?, members) {
+            return None;
+        }
+        let shape = &self.shapes[self.latest];
+        Some((shape.id, &shape.template))
+    }
+
+    /// How many marks a line of the latest shape has before its end.
+    #[inline]
+    pub(super) fn latest_marks(&self) -> usize {
+        self.shapes.get(self.latest).map_or(usize::MAX, |shape| shape.template.marks())
+    }
+
     /// The shape of a valid line that was scanned: a known one, or a new one in the place of the one that was not met
     /// for longest.
     pub(super) fn learn(&mut self, text: &[u8], members: &[Member]) -> ShapeId {
@@ -104,8 +138,8 @@ impl Shapes {
     fn vacate(&mut self) -> usize {
         if self.shapes.len() < SHAPES_MAX {
             let (bytes, pieces) = (Vec::new(), Vec::new());
-            let id = ShapeId::UNKNOWN;
-            self.shapes.push(Shape { id, bytes, pieces, shared: [0; SHAPES_MAX], met: 0 });
+            let (id, template) = (ShapeId::UNKNOWN, Template::new());
+            self.shapes.push(Shape { id, bytes, pieces, template, shared: [0; SHAPES_MAX], met: 0 });
             return self.shapes.len() - 1;
         }
         let oldest = (0..self.shapes.len()).min_by_key(|&index| self.shapes[index].met);
@@ -147,6 +181,9 @@ impl Shape {
                 return false;
             }
             let Some((to, kind)) = learned_value(text, from) else { return false };
+            if piece.string != (kind == ValueKind::String) {
+                return false;
+            }
             let key = Span { start: at as u32 + piece.key.start, end: at as u32 + piece.key.end };
             members.push(Member { key, value: Span::new(from, to), kind });
             at = to;
@@ -177,7 +214,7 @@ impl Shape {
             && before.iter().zip(members).all(|(piece, member)| {
                 let found = &text[at..member.value.start as usize];
                 at = member.value.end as usize;
-                found == piece.bytes.of(&self.bytes)
+                found == piece.bytes.of(&self.bytes) && piece.string == (member.kind == ValueKind::String)
             })
             && &text[at..] == last.bytes.of(&self.bytes)
     }
@@ -189,25 +226,27 @@ impl Shape {
         let mut at = 0;
         for member in members {
             let key = Span { start: member.key.start - at, end: member.key.end - at };
-            self.push_piece(&text[at as usize..member.value.start as usize], key);
+            let string = member.kind == ValueKind::String;
+            self.push_piece(&text[at as usize..member.value.start as usize], key, string);
             at = member.value.end;
         }
-        self.push_piece(&text[at as usize..], Span::default());
+        self.push_piece(&text[at as usize..], Span::default(), false);
         // The last pieces are compared by blocks too.
         self.bytes.resize(self.bytes.len() + BLOCK, 0);
+        self.template.become_of(text, members);
     }
 
-    fn push_piece(&mut self, bytes: &[u8], key: Span) {
+    fn push_piece(&mut self, bytes: &[u8], key: Span, string: bool) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        self.pieces.push(Piece { bytes: Span::new(start, self.bytes.len()), key });
+        self.pieces.push(Piece { bytes: Span::new(start, self.bytes.len()), key, string });
     }
 
     /// How many leading pieces that stand before a value are equal.
     fn shares(&self, other: &Shape) -> usize {
         let before = |shape: &Shape| shape.pieces.len().saturating_sub(1);
         let mut both = self.pieces.iter().zip(&other.pieces).take(before(self).min(before(other)));
-        both.position(|(a, b)| a.bytes.of(&self.bytes) != b.bytes.of(&other.bytes))
+        both.position(|(a, b)| a.bytes.of(&self.bytes) != b.bytes.of(&other.bytes) || a.string != b.string)
             .unwrap_or(before(self).min(before(other)))
     }
 }

@@ -7,12 +7,17 @@
 //! is allocated per record once the buffers have grown to their working size.
 //! Must not know: where lines come from, and what becomes of records.
 mod learned;
+mod lines;
 mod repair;
 pub(crate) mod strict;
+mod template;
 mod typed;
+
+pub use lines::{Lines, Parsed};
 
 use crate::limits::{LINE_BYTES_MAX, PARSE_BYTES_KEPT};
 use crate::record::{Member, Record, Repairs, ShapeId, Way};
+use crate::scan::{self, Marks, Simd};
 
 /// Why a line is not a record (label of `edgepush_records_rejected_total`, member `reason` of a reject).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,9 +87,11 @@ pub struct Fault {
 
 /// Parses the lines of one shard; owns every buffer that takes.
 pub struct Parser {
+    level: Simd,
     members: Vec<Member>,
     shapes: learned::Shapes,
     typer: typed::Typer,
+    marks: Option<Box<Marks>>,
     repaired: Vec<u8>,
     unescaped: Vec<u8>,
 }
@@ -98,10 +105,17 @@ impl Default for Parser {
 impl Parser {
     /// A parser that has seen nothing.
     pub fn new() -> Parser {
+        Parser::with_level(scan::level())
+    }
+
+    /// The same with these vector instructions, which the machine has.
+    pub fn with_level(level: Simd) -> Parser {
         Parser {
+            level,
             members: Vec::new(),
             shapes: learned::Shapes::new(),
             typer: typed::Typer::new(),
+            marks: None,
             repaired: Vec::new(),
             unescaped: Vec::new(),
         }

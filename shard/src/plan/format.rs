@@ -8,7 +8,7 @@
 use super::path::{Found, find, walk};
 use crate::limits::SHAPES_MAX;
 use crate::record::{Member, Record, ShapeId, Span, ValueKind};
-use crate::ring::RecordSink;
+use crate::ring::{COPY_BYTES, RecordSink};
 
 /// What a job's records look like (`EDGEPUSH_FIELDS`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ struct Field {
     name: String,
     /// `","name":"`: cut by one byte on either side where a neighbouring value is no string.
     piece: Vec<u8>,
+    /// The first bytes of the piece, and of the piece without its first byte.
+    blocks: [[u8; COPY_BYTES]; 2],
 }
 
 struct Fields {
@@ -52,7 +54,9 @@ impl Formatter {
         let mut fields: Vec<Field> = Vec::new();
         for name in names.iter().map(|name| name.trim()) {
             if !name.is_empty() && fields.iter().all(|field| field.name != name) {
-                fields.push(Field { name: name.to_owned(), piece: piece(name) });
+                let piece = piece(name);
+                let blocks = [block(&piece), block(&piece[1..])];
+                fields.push(Field { name: name.to_owned(), piece, blocks });
             }
         }
         let known = |_| Known { shape: ShapeId::UNKNOWN, found: Vec::with_capacity(fields.len()) };
@@ -70,7 +74,8 @@ impl Formatter {
                 field.piece.len() + record.members[index as usize].value.len()
             }
         };
-        3 + fields.iter().zip(found).map(field_bytes).sum::<usize>()
+        // The last pieces are copied by blocks too.
+        3 + COPY_BYTES + fields.iter().zip(found).map(field_bytes).sum::<usize>()
     }
 
     /// At least as many values as [`Formatter::write`] writes.
@@ -82,7 +87,7 @@ impl Formatter {
     }
 
     /// Writes the record and a line end.
-    pub fn write<S: RecordSink + ?Sized>(&mut self, record: &Record<'_>, sink: &mut S) {
+    pub fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         match &mut self.fields {
             None => pass_through(record, sink),
             Some(fields) => fields.write(record, sink),
@@ -96,16 +101,17 @@ fn bare(member: &Member) -> Span {
     Span { start: member.value.start + quote, end: member.value.end - quote }
 }
 
-fn pass_through<S: RecordSink + ?Sized>(record: &Record<'_>, sink: &mut S) {
-    let mut at = 0;
-    for member in record.members {
-        let value = bare(member);
-        sink.put(&record.text[at..value.start as usize]);
-        sink.value(value.of(record.text));
-        at = value.end as usize;
-    }
-    sink.put(&record.text[at..]);
+fn pass_through<S: RecordSink>(record: &Record<'_>, sink: &mut S) {
+    sink.text(record.text, record.members.iter().map(bare));
     sink.put(b"\n");
+}
+
+/// The first bytes, filled up.
+fn block(bytes: &[u8]) -> [u8; COPY_BYTES] {
+    let mut block = [0; COPY_BYTES];
+    let len = bytes.len().min(COPY_BYTES);
+    block[..len].copy_from_slice(&bytes[..len]);
+    block
 }
 
 impl Fields {
@@ -127,7 +133,7 @@ impl Fields {
         (&self.fields, &self.known[index].found)
     }
 
-    fn write<S: RecordSink + ?Sized>(&mut self, record: &Record<'_>, sink: &mut S) {
+    fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         let (fields, found) = self.resolve(record);
         let mut before: Option<ValueKind> = None;
         for (field, found) in fields.iter().zip(found) {
@@ -145,9 +151,17 @@ impl Fields {
                     sink.put(b"{");
                     sink.put(&field.piece[2..end]);
                 }
-                Some(kind) => sink.put(&field.piece[usize::from(kind != ValueKind::String)..end]),
+                Some(kind) => {
+                    let first = usize::from(kind != ValueKind::String);
+                    match &field.piece[first..end] {
+                        piece if piece.len() <= COPY_BYTES => {
+                            sink.put_block(&field.blocks[first], piece.len())
+                        }
+                        piece => sink.put(piece),
+                    }
+                }
             }
-            sink.value(bare(&member).of(record.text));
+            sink.value_of(record.text, bare(&member));
             before = Some(member.kind);
         }
         sink.put(match before {

@@ -42,7 +42,30 @@ pub trait RecordSink {
     fn put(&mut self, bytes: &[u8]);
     /// Appends a field's value and notes its span.
     fn value(&mut self, bytes: &[u8]);
+    /// Appends bytes in which values stand: `values` are theirs, in order.
+    fn text(&mut self, bytes: &[u8], values: impl Iterator<Item = Span>) {
+        let mut at = 0;
+        for value in values {
+            self.put(&bytes[at..value.start as usize]);
+            self.value(value.of(bytes));
+            at = value.end as usize;
+        }
+        self.put(&bytes[at..]);
+    }
+    /// As [`RecordSink::put`], of the first `len` bytes of a block: what is behind them may be written over.
+    #[inline]
+    fn put_block(&mut self, block: &[u8; COPY_BYTES], len: usize) {
+        self.put(&block[..len]);
+    }
+    /// As [`RecordSink::value`], of a part of a text.
+    #[inline]
+    fn value_of(&mut self, text: &[u8], value: Span) {
+        self.value(value.of(text));
+    }
 }
+
+/// Bytes that are copied at once where there is room for them.
+pub const COPY_BYTES: usize = 32;
 
 /// Why a record was not taken. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +140,58 @@ impl RecordSink for Writer<'_> {
     fn value(&mut self, bytes: &[u8]) {
         let start = self.start + self.at as u32;
         self.put(bytes);
+        self.note(Span { start, end: start + bytes.len() as u32 });
+    }
+
+    #[inline]
+    fn text(&mut self, bytes: &[u8], values: impl Iterator<Item = Span>) {
+        let start = self.start + self.at as u32;
+        self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+        let free = self.fields.get_mut(self.fields_at..).unwrap_or_default();
+        for (place, value) in free.iter_mut().zip(values) {
+            *place = Span { start: start + value.start, end: start + value.end };
+            self.fields_at += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn put_block(&mut self, block: &[u8; COPY_BYTES], len: usize) {
+        match self.block() {
+            Some(to) => {
+                *to = *block;
+                self.at += len;
+            }
+            None => self.put(&block[..len]),
+        }
+    }
+
+    #[inline(always)]
+    fn value_of(&mut self, text: &[u8], value: Span) {
+        let from = text.get(value.start as usize..).and_then(<[u8]>::first_chunk::<COPY_BYTES>);
+        match (self.block(), from) {
+            (Some(to), Some(from)) if value.len() <= COPY_BYTES => {
+                *to = *from;
+                let start = self.start + self.at as u32;
+                self.at += value.len();
+                self.note(Span { start, end: start + value.len() as u32 });
+            }
+            _ => self.value(value.of(text)),
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Room for a block, if there is so much.
+    #[inline(always)]
+    fn block(&mut self) -> Option<&mut [u8; COPY_BYTES]> {
+        self.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut)
+    }
+
+    #[inline(always)]
+    fn note(&mut self, value: Span) {
         if !self.fields.is_empty() {
-            self.fields[self.fields_at] = Span { start, end: start + bytes.len() as u32 };
+            self.fields[self.fields_at] = value;
             self.fields_at += 1;
         }
     }

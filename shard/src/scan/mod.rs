@@ -2,30 +2,27 @@
 //!
 //! Promises: every implementation gives the same positions as [`scalar`], which is the oracle.
 //! Must not know: JSON beyond the three kinds of bytes that a string's body cannot hold as they are.
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod level;
+mod marks;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod scalar;
 #[cfg(target_arch = "x86_64")]
 pub mod sse2;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-static SCALAR: AtomicBool = AtomicBool::new(false);
-
-/// Whether vector instructions are left alone from now on (`EDGEPUSH_SIMD=scalar`), in the whole process.
-pub fn set_scalar(scalar: bool) {
-    SCALAR.store(scalar, Ordering::Relaxed);
-}
-
-/// The vector instructions in use.
-pub fn in_use() -> &'static str {
-    if cfg!(target_arch = "x86_64") && !SCALAR.load(Ordering::Relaxed) { "sse2" } else { "scalar" }
-}
+pub use level::{Simd, get as level, set as set_level};
+pub use marks::Marks;
 
 /// Position of the first `"`, `\` or control character at or after `from`; `text.len()` when there is none.
 #[inline]
 pub fn string_stop(text: &[u8], from: usize) -> usize {
     // SSE2 belongs to every x86-64: only the operator's wish is asked for.
     #[cfg(target_arch = "x86_64")]
-    if !SCALAR.load(Ordering::Relaxed) {
+    if level() != Simd::Scalar {
         return sse2::string_stop(text, from);
     }
     scalar::string_stop(text, from)
@@ -35,7 +32,7 @@ pub fn string_stop(text: &[u8], from: usize) -> usize {
 #[inline]
 pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    if !SCALAR.load(Ordering::Relaxed) {
+    if level() != Simd::Scalar {
         return sse2::differences(a, b);
     }
     scalar::differences(a, b)

@@ -48,3 +48,30 @@ pub fn digits(eight: &[u8; 8]) -> usize {
     let others = ((word & !HIGHS).wrapping_add(ONES * 0x76) | word) & HIGHS;
     (others.trailing_zeros() / 8) as usize
 }
+
+/// The masks of a block, byte by byte.
+#[derive(Clone, Copy)]
+struct Bytes;
+
+impl super::marks::Finder for Bytes {
+    #[allow(unsafe_code)]
+    unsafe fn masks(self, block: &[u8; super::marks::BLOCK]) -> super::marks::Masks {
+        let is = |wanted: &dyn Fn(u8) -> bool| {
+            block.iter().enumerate().fold(0, |bits, (at, &byte)| bits | u64::from(wanted(byte)) << at)
+        };
+        super::marks::Masks {
+            quotes: is(&|byte| byte == b'"'),
+            ends: is(&|byte| byte == b'\n'),
+            backslashes: is(&|byte| byte == b'\\'),
+            controls: is(&|byte| byte < 0x20),
+            high: is(&|byte| byte >= 0x80),
+        }
+    }
+}
+
+/// See [`super::Marks::find`].
+#[allow(unsafe_code)]
+pub(super) fn find(marks: &mut super::Marks, text: &[u8]) {
+    // SAFETY: no instructions are needed.
+    unsafe { marks.find_with(Bytes, text) }
+}

@@ -60,3 +60,34 @@ fn load(block: &[u8; 16]) -> __m128i {
     let whole = u128::from_le_bytes(*block);
     _mm_set_epi64x((whole >> 64) as i64, whole as i64)
 }
+
+#[derive(Clone, Copy)]
+struct Sse2;
+
+impl super::marks::Finder for Sse2 {
+    #[inline(always)]
+    unsafe fn masks(self, block: &[u8; super::marks::BLOCK]) -> super::marks::Masks {
+        let mut masks = super::marks::Masks::default();
+        let (parts, _) = block.as_chunks::<16>();
+        for (number, part) in parts.iter().enumerate() {
+            // SAFETY: SSE2 is part of the x86-64 baseline.
+            unsafe {
+                let bytes = load(part);
+                let bits = |equal: __m128i| u64::from(_mm_movemask_epi8(equal) as u32) << (16 * number);
+                let is = |byte: u8| bits(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8)));
+                masks.quotes |= is(b'"');
+                masks.ends |= is(b'\n');
+                masks.backslashes |= is(b'\\');
+                masks.controls |= bits(_mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes));
+                masks.high |= bits(bytes);
+            }
+        }
+        masks
+    }
+}
+
+/// See [`super::Marks::find`].
+pub(super) fn find(marks: &mut super::Marks, text: &[u8]) {
+    // SAFETY: SSE2 is part of the x86-64 baseline.
+    unsafe { marks.find_with(Sse2, text) }
+}

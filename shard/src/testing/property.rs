@@ -3,11 +3,14 @@
 //! Promises: a property that does not hold panics with the input in its message.
 //! Must not know: where inputs come from.
 use super::oracle::{naive_lines, naive_object};
+use crate::codec::{Run, Span};
+use crate::deflate::SchemaEncoder;
 use crate::frame::frames;
 use crate::parse::{Fault, Parser};
 use crate::plan::{Formatter, Output};
 use crate::record::{Member, Record, Repairs, ShapeId, ValueKind};
 use crate::ring::RecordSink;
+use crate::scan::Simd;
 use std::collections::HashMap;
 
 /// Frames are the plain way's lines, and the same when a chunk is split at the line end before `cut`.
@@ -108,5 +111,69 @@ impl RecordSink for Sink {
     fn value(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.values += 1;
+    }
+}
+
+/// A text's lines are given as framing and the general way give them, at every level and whichever lines came before.
+pub fn lines_are_frames(bytes: &[u8], start: u64) {
+    let mut general = Parser::new();
+    let expected: Vec<(usize, Vec<u8>, Said)> = frames(bytes, start)
+        .filter(|frame| !frame.line.is_empty())
+        .map(|frame| (frame.offset, frame.line.to_vec(), said(general.parse_general(frame.line))))
+        .collect();
+    let all = frames(bytes, start).count() as u64;
+    for level in Simd::all() {
+        let mut parser = Parser::with_level(level);
+        // The second time all shapes are known.
+        for round in 0..2 {
+            let mut got = Vec::new();
+            let lines = parser.lines(bytes, start, |frame, parsed| {
+                got.push((frame.offset, frame.line.to_vec(), said(parsed)));
+            });
+            let shown = || bytes.escape_ascii().to_string();
+            assert!(got == expected, "{level:?}, round {round}: {got:?}\nnot {expected:?}\nof {:?}", shown());
+            let blank = all - expected.len() as u64;
+            assert_eq!((lines.all, lines.blank), (all, blank), "{level:?} of {:?}", shown());
+        }
+    }
+}
+
+/// Any bytes with any values marked in them are encoded to what decodes to them, at every level; `cuts` are where
+/// records and values begin and end.
+pub fn runs_are_encoded(bytes: &[u8], cuts: &[(u16, u16)]) {
+    let (mut ends, mut fields, mut field_ends) = (Vec::new(), Vec::new(), Vec::new());
+    let mut at = 0;
+    for &(gap, len) in cuts {
+        let start = (at + u32::from(gap) / 2).min(bytes.len() as u32);
+        let end = (start + u32::from(len)).min(bytes.len() as u32);
+        fields.push(Span { start, end });
+        at = end;
+        // An odd gap ends a record.
+        if gap % 2 == 1 {
+            at = (at + 1).min(bytes.len() as u32);
+            ends.push(at);
+            field_ends.push(fields.len() as u32);
+        }
+    }
+    if ends.last() != Some(&(bytes.len() as u32)) {
+        ends.push(bytes.len() as u32);
+        field_ends.push(0);
+    }
+    if let Some(last) = field_ends.last_mut() {
+        *last = fields.len() as u32;
+    }
+    let run = Run::with_fields(bytes, &ends, &fields, &field_ends);
+    if bytes.is_empty() {
+        return;
+    }
+    for level in Simd::all() {
+        let mut encoder = SchemaEncoder::new(level);
+        for _ in 0..2 {
+            // The second run has the first one's codes; its offsets count from an earlier place.
+            let (head, rest) = run.split_at(run.records() / 2);
+            for run in [run, head, rest].into_iter().filter(|run| !run.is_empty() && !run.bytes.is_empty()) {
+                encoder.check(&run);
+            }
+        }
     }
 }

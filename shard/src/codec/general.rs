@@ -1,10 +1,10 @@
-//! Deflate: raw DEFLATE by flate2 (zlib-rs).
+//! General: raw DEFLATE by flate2 (zlib-rs), for bytes of which nothing is known.
 //!
 //! Promises: a body ends with exactly one empty stored block (BFINAL=0), on a byte boundary, so bodies are joined by
 //! concatenation; it refers to nothing before its own first byte.
 //! Must not know: gzip's headers.
 use super::{Codec, CodecKind, Run, assert_not_empty};
-use flate2::{Compress, Compression, FlushCompress, Status};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// How every body ends: the length and its complement of an empty stored block.
 pub(crate) const BODY_END: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -58,10 +58,21 @@ impl Codec for Deflate {
     }
 }
 
+/// Whether a body is whole and decodes to `bytes`. `scratch` is for the decoded bytes.
+pub(crate) fn decodes_to(body: &[u8], bytes: &[u8], scratch: &mut Vec<u8>) -> bool {
+    scratch.clear();
+    scratch.reserve(bytes.len() + 64);
+    let mut state = Decompress::new(false);
+    let status = state.decompress_vec(body, scratch, FlushDecompress::Sync);
+    matches!(status, Ok(Status::Ok))
+        && state.total_in() == body.len() as u64
+        && scratch == bytes
+        && body.ends_with(&BODY_END)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::{Decompress, FlushDecompress};
 
     /// What level 1 compresses worst.
     fn noise(len: usize) -> Vec<u8> {

@@ -1,0 +1,198 @@
+//! Tokens: which bytes of a run repeat earlier ones, found where the record's fields say that they may.
+//!
+//! A **lane** is one field of a record: what stands between the value before it and its own (the same bytes in every
+//! record of a layout), and its value. Each lane looks at three earlier places only: on with the open match, the
+//! latest value that hashes alike, and the lane before in the record before. All three are compared byte by byte, so
+//! what is said about fields can make the result worse, never wrong.
+//!
+//! Promises: every token repeats exactly the bytes that it stands for, at a distance of 1..=32768 within the text.
+//! Must not know: codes, bits.
+#![allow(unsafe_code)]
+use super::compare::{AHEAD, BACK, Compare};
+use crate::codec::Span;
+use std::hint::select_unpredictable;
+
+/// Farthest match (RFC 1951, 3.2.5).
+const WINDOW: u32 = 32_768;
+/// Values that are remembered by their hash.
+const TABLE_BITS: u32 = 12;
+/// Lanes whose latest value is remembered.
+const LANES: usize = 1024;
+/// What a new match must save to be worth its distance code: bytes.
+const MATCH_COST: i32 = 5;
+
+/// The bytes `start..end` are those at `dist` before them; what lies between two tokens is literal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) dist: u32,
+}
+
+/// Finds tokens; remembers values of one text.
+pub(super) struct Tokenizer {
+    /// Low halves of positions, by hash: what is too old is found out by comparing.
+    table: Box<[u16; 1 << TABLE_BITS]>,
+    latest: Box<[u32; LANES]>,
+    open: Token,
+    /// End of the last value.
+    at: u32,
+}
+
+impl Tokenizer {
+    pub(super) fn new() -> Tokenizer {
+        let (table, latest) = (Box::new([0; 1 << TABLE_BITS]), Box::new([0; LANES]));
+        Tokenizer { table, latest, open: Token::default(), at: 0 }
+    }
+
+    /// Begins a text.
+    pub(super) fn reset(&mut self) {
+        self.table.fill(0);
+        self.latest.fill(0);
+        (self.open, self.at) = (Token::default(), 0);
+    }
+
+    /// Tokens of the next record, whose values are `fields` less `base`. The open token stands at `tokens[used]`;
+    /// returns where it stands afterwards.
+    ///
+    /// # Safety
+    /// The values lie in the text, in order, and [`MARGIN`] bytes after the last one do too unless `compare` is
+    /// [`super::compare::Safe`], and the first one ends at [`HEAD`] at least; from `used` on `tokens` has room for one more than there are values. What `compare` demands of the
+    /// machine is given.
+    #[inline(always)]
+    pub(super) unsafe fn record<C: Compare>(
+        &mut self,
+        compare: C,
+        text: &[u8],
+        fields: &[Span],
+        base: u32,
+        tokens: &mut [Token],
+        used: usize,
+    ) -> usize {
+        debug_assert!(used + fields.len() < tokens.len());
+        let reach = self.at.saturating_sub(BACK).min(WINDOW);
+        let mut line = Line { at: self.at, open: self.open, reach, used };
+        let set = fields.len() * 31;
+        for (lane, field) in fields.iter().enumerate() {
+            let (start, end) = (field.start - base, field.end - base);
+            // SAFETY: the caller's.
+            unsafe {
+                self.lane(compare, text, (lane, (set + lane) % LANES), &mut line, (start, end), tokens)
+            };
+        }
+        (self.at, self.open) = (line.at, line.open);
+        line.used
+    }
+
+    /// One lane of one record.
+    #[inline(always)]
+    unsafe fn lane<C: Compare>(
+        &mut self,
+        compare: C,
+        text: &[u8],
+        (lane, latest): (usize, usize),
+        line: &mut Line,
+        (start, end): (u32, u32),
+        tokens: &mut [Token],
+    ) {
+        let Line { at, open, reach, .. } = *line;
+        debug_assert!(at <= start && start <= end && (end as usize) <= text.len());
+        let whole = end - at;
+        let slot = unsafe { hash(compare, text, start, end, lane as u64) };
+        let seen = u32::from((start as u16).wrapping_sub(self.table[slot]));
+        self.table[slot] = start as u16;
+        let before = start.wrapping_sub(self.latest[latest]);
+        self.latest[latest] = start;
+        let before = select_unpredictable(before.wrapping_sub(1) < reach, before, 0);
+        let seen = select_unpredictable(seen.wrapping_sub(1) < reach, seen, before);
+        let on = (open.end == at) & (open.dist != 0);
+        let (len_on, len_seen, len_before) = unsafe {
+            (
+                compare.ahead(text, at, at - open.dist),
+                compare.ahead(text, at, at - seen),
+                compare.ahead(text, at, at - before),
+            )
+        };
+        // One byte more than the value: a longer one that begins alike is no repetition.
+        let most = whole + 1;
+        let worth = |len: u32, dist: u32| {
+            select_unpredictable(dist != 0, len.min(most) as i32 - MATCH_COST, i32::MIN)
+        };
+        let (worth_seen, worth_before) = (worth(len_seen, seen), worth(len_before, before));
+        let nearer = worth_before > worth_seen;
+        let new_dist = select_unpredictable(nearer, before, seen);
+        let new_len = select_unpredictable(nearer, len_before, len_seen);
+        let new_worth = worth_seen.max(worth_before);
+        let on_len = select_unpredictable(on, len_on, 0);
+        let new = new_worth > on_len.min(most) as i32;
+        let dist = select_unpredictable(new, new_dist, open.dist);
+        let mut len = select_unpredictable(new, new_len, on_len);
+        if len == AHEAD && whole > AHEAD {
+            len = unsafe { longer(compare, text, at, dist, whole) };
+        }
+        let len = len.min(whole);
+        let behind = at.max(BACK);
+        let back = unsafe { compare.back(text, behind, behind - dist) };
+        let back = select_unpredictable(new, back.min(at - open.end), 0);
+        line.used += usize::from(new);
+        line.open = Token {
+            start: select_unpredictable(new, at - back, open.start),
+            end: select_unpredictable(new | on, at + len, open.end),
+            dist,
+        };
+        line.at = end;
+        // SAFETY: the caller keeps room for one token a lane.
+        unsafe { *tokens.get_unchecked_mut(line.used) = line.open };
+    }
+}
+
+/// One record on its way.
+#[derive(Clone, Copy)]
+struct Line {
+    /// End of the value before.
+    at: u32,
+    open: Token,
+    /// Farthest match of this record.
+    reach: u32,
+    used: usize,
+}
+
+/// Bytes of the text that lie behind a record's last value, so that comparing it and hashing it stay within the text.
+pub(super) const MARGIN: usize = AHEAD as usize + 8;
+
+/// A value that ends nearer to the text's start than this is hashed by [`super::compare::Safe`] only.
+pub(super) const HEAD: u32 = 8;
+
+/// A hash of a value by its ends and two places in between.
+#[inline(always)]
+unsafe fn hash<C: Compare>(compare: C, text: &[u8], start: u32, end: u32, lane: u64) -> usize {
+    let len = end - start;
+    let inner = select_unpredictable(len >= 16, len / 2, 0);
+    let (last, first, middle) = unsafe {
+        (
+            compare.eight(text, end.wrapping_sub(7)),
+            compare.eight(text, start),
+            compare.eight(text, start + inner),
+        )
+    };
+    let keep = u64::MAX >> (64 - 8 * len.clamp(1, 8));
+    let mixed = (last ^ lane).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ (first & keep).wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+        ^ (middle & keep).wrapping_mul(0x1656_67b1_9e37_79f9).rotate_left(15);
+    ((mixed ^ mixed >> 29) >> (64 - TABLE_BITS)) as usize
+}
+
+/// As `ahead`, beyond its bound, up to `whole`.
+#[inline(never)]
+unsafe fn longer<C: Compare>(compare: C, text: &[u8], at: u32, dist: u32, whole: u32) -> u32 {
+    let mut len = AHEAD;
+    while len < whole {
+        // SAFETY: the place lies within the value, and so far from its end are the margin's bytes.
+        let more = unsafe { compare.ahead(text, at + len, at + len - dist) };
+        len += more;
+        if more < AHEAD {
+            break;
+        }
+    }
+    len
+}
