@@ -195,7 +195,7 @@ fn what_repeats_inside_of_values_goes_to_the_general_encoder() {
 fn levels_trade_speed_for_bytes() {
     let mut rng = Rng::new(11);
     let records = Records::of(
-        |n, r| {
+        |_, r| {
             two(r, &format!("/v{}/{:04x}", rng.below(9), rng.below(3000)), &rng.below(100_000).to_string())
         },
         20_000,

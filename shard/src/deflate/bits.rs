@@ -1,74 +1,125 @@
 //! Bits: DEFLATE's bit order into a byte buffer (RFC 1951, 3.1.1).
 //!
-//! Promises: at most seven bits wait between two calls; whoever announced enough room is never refused.
+//! Promises: at most seven bits wait between two pushes; whoever reserved enough room is never refused.
 //! Must not know: what the bits mean.
 #![allow(unsafe_code)]
 
 /// Bytes beyond the last one written that a push may touch.
-pub(super) const SLACK: usize = 8;
+const SLACK: usize = 8;
 
-/// Writes bits into the free capacity of a buffer. Lives in locals: behind a reference every push would go through
-/// memory.
+/// Writes bits into the free capacity of a buffer.
 pub(super) struct BitWriter<'a> {
     out: &'a mut Vec<u8>,
-    at: usize,
-    bits: u64,
-    count: u32,
+    pen: Pen,
 }
 
-impl<'a> BitWriter<'a> {
-    /// Goes on at the end of `out`.
-    pub(super) fn new(out: &'a mut Vec<u8>) -> BitWriter<'a> {
-        let at = out.len();
-        BitWriter { out, at, bits: 0, count: 0 }
-    }
+/// Where the next bits go. It is taken out of the writer and put back: behind a reference every push would go through
+/// memory.
+#[derive(Clone, Copy)]
+pub(super) struct Pen {
+    at: *mut u8,
+    bits: u64,
+    count: u32,
+    #[cfg(debug_assertions)]
+    end: *const u8,
+}
 
-    /// Makes sure that `bytes` more can be pushed before the next reservation.
-    #[inline]
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        if self.out.capacity() - self.at < bytes + SLACK {
-            self.grow(bytes);
-        }
-    }
-
-    #[cold]
-    fn grow(&mut self, bytes: usize) {
-        // SAFETY: `reserve` has always been called before bytes up to `at` were written, so they are initialised and
-        // lie within the capacity.
-        unsafe { self.out.set_len(self.at) };
-        self.out.reserve(bytes + SLACK);
-    }
-
+impl Pen {
     /// Pushes the low `count` bits of `bits`, at most 56; the bits above are 0.
+    ///
+    /// # Safety
+    /// [`BitWriter::reserve`] has made room for them.
     #[inline(always)]
-    pub(super) fn push(&mut self, bits: u64, count: u32) {
-        debug_assert!(count <= 56 && (count == 64 || bits >> count == 0));
-        debug_assert!(self.at + SLACK <= self.out.capacity());
+    pub(super) unsafe fn push(&mut self, bits: u64, count: u32) {
+        debug_assert!(count <= 56 && bits >> count == 0);
         self.bits |= bits << self.count;
         self.count += count;
-        // SAFETY: the room was reserved (asserted in debug builds): the eight bytes lie within the capacity.
-        unsafe { self.out.as_mut_ptr().add(self.at).cast::<[u8; 8]>().write(self.bits.to_le_bytes()) };
-        self.at += (self.count / 8) as usize;
+        #[cfg(debug_assertions)]
+        assert!(self.at.wrapping_add(SLACK).cast_const() <= self.end, "INVARIANT: room was reserved");
+        // SAFETY: the eight bytes lie within the reserved room.
+        unsafe {
+            self.at.cast::<[u8; 8]>().write(self.bits.to_le_bytes());
+            self.at = self.at.add((self.count / 8) as usize);
+        }
         self.bits >>= self.count & !7;
         self.count &= 7;
     }
+}
 
-    /// Bits written so far, those that wait included.
+impl<'a> BitWriter<'a> {
+    /// Goes on at the end of `out`, with room for `bytes`.
+    pub(super) fn new(out: &'a mut Vec<u8>, bytes: usize) -> BitWriter<'a> {
+        let pen = Pen {
+            at: out.as_mut_ptr(),
+            bits: 0,
+            count: 0,
+            #[cfg(debug_assertions)]
+            end: out.as_ptr(),
+        };
+        let mut writer = BitWriter { out, pen };
+        writer.place(bytes);
+        writer
+    }
+
+    /// Makes sure that `bytes` more can be pushed before the next reservation.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.settle();
+        self.place(bytes);
+    }
+
+    fn place(&mut self, bytes: usize) {
+        self.out.reserve(bytes + SLACK);
+        let len = self.out.len();
+        // SAFETY: `len` is at most the capacity.
+        self.pen.at = unsafe { self.out.as_mut_ptr().add(len) };
+        #[cfg(debug_assertions)]
+        {
+            self.pen.end = self.out.as_ptr().wrapping_add(self.out.capacity());
+        }
+    }
+
+    /// Whole bytes that were pushed belong to the buffer from now on.
+    fn settle(&mut self) {
+        // SAFETY: the pen points into the buffer, and every byte before it was written.
+        unsafe {
+            let len = self.pen.at.offset_from_unsigned(self.out.as_ptr());
+            self.out.set_len(len);
+        }
+    }
+
+    /// The pen, to push with.
+    #[inline]
+    pub(super) fn pen(&self) -> Pen {
+        self.pen
+    }
+
+    /// Puts the pen back, which came from [`BitWriter::pen`] after the last reservation.
+    #[inline]
+    pub(super) fn put_back(&mut self, pen: Pen) {
+        self.pen = pen;
+    }
+
+    /// Pushes where speed does not matter. At most 56 bits.
+    pub(super) fn push(&mut self, bits: u64, count: u32) {
+        self.reserve(8);
+        // SAFETY: there is room.
+        unsafe { self.pen.push(bits, count) };
+    }
+
+    /// Bits that were pushed so far, from the buffer's start.
     pub(super) fn position(&self) -> u64 {
-        self.at as u64 * 8 + u64::from(self.count)
+        let bytes = self.pen.at as usize - self.out.as_ptr() as usize;
+        bytes as u64 * 8 + u64::from(self.pen.count)
     }
 
     /// An empty stored block, BFINAL=0: what follows begins on a byte.
     pub(super) fn flush(mut self) {
-        self.reserve(8);
         self.push(0, 3);
-        if self.count > 0 {
-            let pad = 8 - self.count;
-            self.push(0, pad);
+        if self.pen.count > 0 {
+            self.push(0, 8 - self.pen.count);
         }
         self.push(0xffff_0000, 32);
-        // SAFETY: as in `grow`.
-        unsafe { self.out.set_len(self.at) };
+        self.settle();
     }
 }
 
@@ -79,8 +130,7 @@ mod tests {
     #[test]
     fn bits_are_packed_from_the_lowest() {
         let mut out = vec![0xaa];
-        let mut writer = BitWriter::new(&mut out);
-        writer.reserve(100);
+        let mut writer = BitWriter::new(&mut out, 0);
         writer.push(0b101, 3);
         writer.push(0x1f_ffff_ffff_ffff, 53);
         writer.push(0, 0);

@@ -11,17 +11,27 @@ pub(super) const BACK: u32 = 32;
 
 /// Compares places of one text.
 pub(super) trait Compare: Copy {
-    /// Bytes equal from `a` and `b` on, at most [`AHEAD`].
+    /// Bytes equal from `a` and `b` on, at most `most`, which is at most [`AHEAD`].
     ///
     /// # Safety
     /// [`AHEAD`] bytes from `a` and from `b` on lie within the text.
-    unsafe fn ahead(self, text: &[u8], a: u32, b: u32) -> u32;
+    unsafe fn ahead(self, text: &[u8], a: u32, b: u32, most: u32) -> u32;
 
-    /// Bytes equal before `a` and `b`, at most [`BACK`].
+    /// As `ahead` from `at` and from `dist` before it on, of which [`AHEAD`] bytes are known to be equal, up to `whole` or a little more.
+    ///
+    /// # Safety
+    /// [`AHEAD`] bytes behind `at + whole` lie within the text.
+    #[inline(always)]
+    unsafe fn longer(self, text: &[u8], at: u32, dist: u32, whole: u32) -> u32 {
+        // SAFETY: the caller's.
+        unsafe { longer(text, at, dist, whole) }
+    }
+
+    /// Bytes equal before `a` and `b`, at most `most` and [`BACK`].
     ///
     /// # Safety
     /// [`BACK`] bytes before `a` and before `b` lie within the text.
-    unsafe fn back(self, text: &[u8], a: u32, b: u32) -> u32;
+    unsafe fn back(self, text: &[u8], a: u32, b: u32, most: u32) -> u32;
 
     /// The eight bytes from `at` on.
     ///
@@ -35,14 +45,19 @@ pub(super) trait Compare: Copy {
 pub(super) struct Safe;
 
 impl Compare for Safe {
-    unsafe fn ahead(self, text: &[u8], a: u32, b: u32) -> u32 {
+    unsafe fn ahead(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         let (a, b) = (text.get(a as usize..).unwrap_or(&[]), text.get(b as usize..).unwrap_or(&[]));
-        a.iter().zip(b).take(AHEAD as usize).take_while(|(a, b)| a == b).count() as u32
+        a.iter().zip(b).take(most as usize).take_while(|(a, b)| a == b).count() as u32
     }
 
-    unsafe fn back(self, text: &[u8], a: u32, b: u32) -> u32 {
+    unsafe fn longer(self, text: &[u8], at: u32, dist: u32, whole: u32) -> u32 {
+        let (a, b) = (&text[at as usize..], &text[(at - dist) as usize..]);
+        a.iter().zip(b).take(whole as usize).take_while(|(a, b)| a == b).count() as u32
+    }
+
+    unsafe fn back(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         let (a, b) = (text.get(..a as usize).unwrap_or(&[]), text.get(..b as usize).unwrap_or(&[]));
-        a.iter().rev().zip(b.iter().rev()).take(BACK as usize).take_while(|(a, b)| a == b).count() as u32
+        a.iter().rev().zip(b.iter().rev()).take(most.min(BACK) as usize).take_while(|(a, b)| a == b).count() as u32
     }
 
     unsafe fn eight(self, text: &[u8], at: u32) -> u64 {
@@ -54,37 +69,52 @@ impl Compare for Safe {
     }
 }
 
+/// By words: a call is compiled without its caller's vectors.
+#[inline(never)]
+unsafe fn longer(text: &[u8], at: u32, dist: u32, whole: u32) -> u32 {
+    let mut len = AHEAD;
+    while len < whole {
+        // SAFETY: the place lies within the value, and behind that are the caller's bytes.
+        let differ = unsafe { Words.eight(text, at + len) ^ Words.eight(text, at + len - dist) };
+        if differ != 0 {
+            return len + differ.trailing_zeros() / 8;
+        }
+        len += 8;
+    }
+    len
+}
+
 /// Eight bytes at a time, on every machine.
 #[derive(Clone, Copy)]
 pub(super) struct Words;
 
 impl Compare for Words {
     #[inline(always)]
-    unsafe fn ahead(self, text: &[u8], a: u32, b: u32) -> u32 {
+    unsafe fn ahead(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         let mut done = 0;
         while done < AHEAD {
             // SAFETY: the caller keeps 64 bytes readable.
             let differ = unsafe { self.eight(text, a + done) ^ self.eight(text, b + done) };
             if differ != 0 {
-                return done + differ.trailing_zeros() / 8;
+                return most.min(done + differ.trailing_zeros() / 8);
             }
             done += 8;
         }
-        AHEAD
+        most
     }
 
     #[inline(always)]
-    unsafe fn back(self, text: &[u8], a: u32, b: u32) -> u32 {
+    unsafe fn back(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         let mut done = 0;
         while done < BACK {
             // SAFETY: the caller keeps 32 bytes readable.
             let differ = unsafe { self.eight(text, a - done - 8) ^ self.eight(text, b - done - 8) };
             if differ != 0 {
-                return done + differ.leading_zeros() / 8;
+                return most.min(done + differ.leading_zeros() / 8);
             }
             done += 8;
         }
-        BACK
+        most.min(BACK)
     }
 
     #[inline(always)]
@@ -103,22 +133,25 @@ pub(super) struct Avx2;
 #[cfg(target_arch = "x86_64")]
 impl Compare for Avx2 {
     #[inline(always)]
-    unsafe fn ahead(self, text: &[u8], a: u32, b: u32) -> u32 {
+    unsafe fn ahead(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         debug_assert!(a.max(b) as usize + 64 <= text.len());
         // SAFETY: the caller keeps 64 bytes readable, and runs where AVX2 is.
         let equal = unsafe {
             let (a, b) = (text.as_ptr().add(a as usize), text.as_ptr().add(b as usize));
             u64::from(equal(a, b)) | u64::from(equal(a.add(32), b.add(32))) << 32
         };
-        (!equal).trailing_zeros()
+        equal_below(equal, most)
     }
 
     #[inline(always)]
-    unsafe fn back(self, text: &[u8], a: u32, b: u32) -> u32 {
+    unsafe fn back(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         debug_assert!(a.min(b) >= BACK);
         // SAFETY: the caller keeps 32 bytes readable, and runs where AVX2 is.
         let equal = unsafe { equal(text.as_ptr().add(a as usize - 32), text.as_ptr().add(b as usize - 32)) };
-        (!equal).leading_zeros()
+        // The bytes beyond are made different: a `min` here would become a branch that no one can foresee.
+        let most = most | (u32::from(most < BACK).wrapping_sub(1) & 63);
+        let beyond = (u64::from(u32::MAX) >> (most & 63)) as u32;
+        (!equal | beyond).leading_zeros()
     }
 
     #[inline(always)]
@@ -126,6 +159,14 @@ impl Compare for Avx2 {
         // SAFETY: the same margin.
         unsafe { Words.eight(text, at) }
     }
+}
+
+/// How many of the lowest bits are ones, at most `most`, which is at most 64.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn equal_below(equal: u64, most: u32) -> u32 {
+    // SAFETY: only used where BMI2 is. The bits beyond are cleared for the same reason as above.
+    (!unsafe { std::arch::x86_64::_bzhi_u64(equal, most) }).trailing_zeros()
 }
 
 /// AVX-512; to be used inside of a function that has that target feature only.
@@ -136,22 +177,22 @@ pub(super) struct Avx512;
 #[cfg(target_arch = "x86_64")]
 impl Compare for Avx512 {
     #[inline(always)]
-    unsafe fn ahead(self, text: &[u8], a: u32, b: u32) -> u32 {
-        use std::arch::x86_64::{_mm512_cmpneq_epi8_mask, _mm512_loadu_si512};
+    unsafe fn ahead(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
+        use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_loadu_si512};
         debug_assert!(a.max(b) as usize + 64 <= text.len());
         // SAFETY: the caller keeps 64 bytes readable, and runs where AVX-512 is.
-        let differ = unsafe {
+        let equal = unsafe {
             let a = _mm512_loadu_si512(text.as_ptr().add(a as usize).cast());
             let b = _mm512_loadu_si512(text.as_ptr().add(b as usize).cast());
-            _mm512_cmpneq_epi8_mask(a, b)
+            _mm512_cmpeq_epi8_mask(a, b)
         };
-        differ.trailing_zeros()
+        equal_below(equal, most)
     }
 
     #[inline(always)]
-    unsafe fn back(self, text: &[u8], a: u32, b: u32) -> u32 {
+    unsafe fn back(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         // SAFETY: where AVX-512 is, AVX2 is.
-        unsafe { Avx2.back(text, a, b) }
+        unsafe { Avx2.back(text, a, b, most) }
     }
 
     #[inline(always)]

@@ -28,7 +28,6 @@ const VERIFY_EVERY: u32 = if cfg!(debug_assertions) { 1 } else { 256 };
 
 /// The schema-aware encoder, and the general one for what has no schema.
 pub struct SchemaDeflate {
-    level: Simd,
     schema: SegmentEncoder,
     general: Deflate,
     /// Runs until both are tried again.
@@ -51,8 +50,7 @@ impl SchemaDeflate {
     /// The same with these vector instructions, which the machine has.
     pub fn with_level(level: Simd, general: Deflate) -> SchemaDeflate {
         SchemaDeflate {
-            level,
-            schema: SegmentEncoder::new(),
+            schema: SegmentEncoder::new(level),
             general,
             until_trial: 0,
             until_verify: 0,
@@ -68,7 +66,7 @@ impl SchemaDeflate {
         let records = run.ends.partition_point(|&end| (end - run.base) as usize <= TRIAL_BYTES).max(1);
         let (head, _) = run.split_at(records);
         self.scratch.clear();
-        self.schema.encode(self.level, &head, &mut self.scratch);
+        self.schema.encode(&head, &mut self.scratch);
         let schema = self.scratch.len();
         self.scratch.clear();
         self.general.encode(&head, &mut self.scratch);
@@ -108,13 +106,13 @@ pub struct SchemaEncoder {
 impl SchemaEncoder {
     /// With these vector instructions, which the machine has.
     pub fn new(level: Simd) -> SchemaEncoder {
-        SchemaEncoder { level, encoder: SegmentEncoder::new() }
+        SchemaEncoder { level, encoder: SegmentEncoder::new(level) }
     }
 
     /// The body of a run. Panics when it does not decode to the run, or is longer than the run stored.
     pub fn check(&mut self, run: &Run<'_>) -> Vec<u8> {
         let mut body = Vec::new();
-        self.encoder.encode(self.level, run, &mut body);
+        self.encoder.encode(run, &mut body);
         let most = run.bytes.len() + 5 * run.bytes.len().div_ceil(65_535) + 5;
         assert!(body.len() <= most, "{:?}: {} bytes became {}", self.level, run.bytes.len(), body.len());
         let right = crate::codec::decodes_to(&body, run.bytes, &mut Vec::new());
@@ -132,7 +130,7 @@ impl Codec for SchemaDeflate {
         crate::codec::assert_not_empty(run);
         let start = out.len();
         if self.suits(run) {
-            self.schema.encode(self.level, run, out);
+            self.schema.encode(run, out);
             if self.is_right(run, &out[start..]) {
                 self.encoded.schema += 1;
                 return;

@@ -25,8 +25,12 @@ const RENEWAL_BITS: u64 = 400;
 const STORED_BYTES_MAX: usize = 65_535;
 const STORED_COST: usize = 5;
 
+/// Room for the end of a block, and for what a push touches beyond its bits.
+const ROOM: usize = 64;
+
 /// Encodes runs whose fields are known.
 pub(super) struct SegmentEncoder {
+    level: Simd,
     tokenizer: Tokenizer,
     tokens: Vec<Token>,
     tables: Tables,
@@ -50,19 +54,18 @@ struct Progress<'a, 'out> {
 }
 
 impl SegmentEncoder {
-    pub(super) fn new() -> SegmentEncoder {
+    pub(super) fn new(level: Simd) -> SegmentEncoder {
         let (tables, counts) = (Tables::new(&Counts::ZERO), Counts::ZERO);
-        SegmentEncoder { tokenizer: Tokenizer::new(), tokens: Vec::new(), tables, counts, trained: false }
+        SegmentEncoder { level, tokenizer: Tokenizer::new(), tokens: Vec::new(), tables, counts, trained: false }
     }
 
     /// Appends the body of a run whose fields are known.
-    pub(super) fn encode(&mut self, level: Simd, run: &Run<'_>, out: &mut Vec<u8>) {
-        let start = out.len();
+    pub(super) fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>) {
+        let (start, level) = (out.len(), self.level);
         let text = run.bytes;
         self.tokenizer.reset();
-        let mut writer = BitWriter::new(out);
         // A literal takes 14 bits at most, and a match never more than its literals.
-        writer.reserve(text.len() + text.len() / 4 * 3 + 1024);
+        let writer = BitWriter::new(out, text.len() + text.len() / 4 * 3 + ROOM);
         let mut progress =
             Progress { run, writer, written: 0, opened: false, batches: 0, mark: (0, 0), usual: 0 };
         // The last records have no margin behind them.
@@ -75,11 +78,12 @@ impl SegmentEncoder {
         if !opened {
             self.tables.rebuild(&self.counts);
             self.tables.open_block(&mut writer);
+            writer.reserve(text.len() + text.len() / 4 * 3 + ROOM);
         }
         let open = self.tokens.first().copied().unwrap_or_default();
         let open: &[Token] = if open.dist == 0 || open.end as usize <= written { &[] } else { &[open] };
-        let written = emit(text, written, open, &self.tables, &mut writer);
-        literals(&text[written..], &self.tables, &mut writer);
+        let written = emit(level, text, written, open, &self.tables, &mut writer);
+        literals(text, written, &self.tables, &mut writer);
         self.tables.close_block(&mut writer);
         writer.flush();
         let stored = text.len().div_ceil(STORED_BYTES_MAX) * STORED_COST;
@@ -166,7 +170,8 @@ impl SegmentEncoder {
         }
         let before = (progress.writer.position(), progress.written);
         let tokens = &self.tokens[first..used];
-        progress.written = emit(text, progress.written, tokens, &self.tables, &mut progress.writer);
+        progress.written =
+            emit(self.level, text, progress.written, tokens, &self.tables, &mut progress.writer);
         progress.look(before);
         progress.batches += 1;
         self.tokens[0] = self.tokens[used];
@@ -188,6 +193,8 @@ impl SegmentEncoder {
             self.tables.rebuild(&self.counts);
         }
         self.tables.open_block(&mut progress.writer);
+        let left = progress.run.bytes.len() - progress.written;
+        progress.writer.reserve(left + left / 4 * 3 + ROOM);
         progress.opened = true;
         progress.usual = 0;
     }

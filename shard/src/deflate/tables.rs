@@ -9,6 +9,8 @@ use super::huffman::{code_lengths, codes};
 pub(super) const LITLEN: usize = 286;
 /// Distances.
 pub(super) const DIST: usize = 30;
+/// The same with those that are never used, so that no index needs to be checked.
+const DIST_CODES: usize = 32;
 /// Four literals and seven waiting bits fit 64.
 const LITLEN_BITS: u8 = 14;
 /// With the extra bits of a length and a distance: 14 + 5 + 14 + 13 fit 56.
@@ -118,7 +120,7 @@ impl Literal {
 pub(super) struct Tables {
     literals: [Literal; 256],
     matches: [Code; MATCH_MAX + 1],
-    dists: [Code; DIST],
+    dists: [Code; DIST_CODES],
     end: (u64, u32),
     litlen_lengths: [u8; LITLEN],
     dist_lengths: [u8; DIST],
@@ -130,7 +132,7 @@ impl Tables {
         let mut tables = Tables {
             literals: [Literal::default(); 256],
             matches: [Code::default(); MATCH_MAX + 1],
-            dists: [Code::default(); DIST],
+            dists: [Code::default(); DIST_CODES],
             end: (0, 0),
             litlen_lengths: [0; LITLEN],
             dist_lengths: [0; DIST],
@@ -159,7 +161,7 @@ impl Tables {
             let bits = u32::from(litlen[symbol]) | u32::from(length.extra) << code_len;
             *entry = Code { bits, code_len, len: code_len + length.bits };
         }
-        for (symbol, entry) in self.dists.iter_mut().enumerate() {
+        for (symbol, entry) in self.dists.iter_mut().enumerate().take(DIST) {
             let extra = if symbol < 4 { 0 } else { symbol as u8 / 2 - 1 };
             let code_len = self.dist_lengths[symbol];
             *entry = Code { bits: u32::from(dist[symbol]), code_len, len: code_len + extra };
@@ -177,7 +179,7 @@ impl Tables {
     pub(super) fn matched(&self, len: usize, dist: u32) -> (u64, u32) {
         let length = self.matches[len];
         let symbol = dist_symbol(dist);
-        let code = self.dists[symbol];
+        let code = self.dists[symbol % DIST_CODES];
         let extra_bits = u32::from(code.len - code.code_len);
         let extra = (dist - 1) & !(u32::MAX << extra_bits);
         let dist_bits = u64::from(code.bits) | u64::from(extra) << code.code_len;
@@ -214,7 +216,6 @@ impl Tables {
         code_lengths(&counts, 7, &mut lengths);
         codes(&lengths, &mut bits);
         let sent = ORDER.iter().rposition(|&symbol| lengths[symbol] > 0).map_or(4, |last| (last + 1).max(4));
-        writer.reserve(16 + 2 * (LITLEN + DIST));
         writer.push(0b100, 3);
         writer.push((LITLEN - 257) as u64 | (DIST as u64 - 1) << 5 | (sent as u64 - 4) << 10, 14);
         ORDER[..sent].iter().for_each(|&symbol| writer.push(u64::from(lengths[symbol]), 3));
@@ -228,7 +229,6 @@ impl Tables {
 
     /// Ends the block.
     pub(super) fn close_block(&self, writer: &mut BitWriter<'_>) {
-        writer.reserve(8);
         writer.push(self.end.0, self.end.1);
     }
 }

@@ -19,7 +19,7 @@ const TABLE_BITS: u32 = 12;
 /// Lanes whose latest value is remembered.
 const LANES: usize = 1024;
 /// What a new match must save to be worth its distance code: bytes.
-const MATCH_COST: i32 = 5;
+const MATCH_COST: u32 = 5;
 
 /// The bytes `start..end` are those at `dist` before them; what lies between two tokens is literal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,37 +103,36 @@ impl Tokenizer {
         self.table[slot] = start as u16;
         let before = start.wrapping_sub(self.latest[latest]);
         self.latest[latest] = start;
-        let before = select_unpredictable(before.wrapping_sub(1) < reach, before, 0);
-        let seen = select_unpredictable(seen.wrapping_sub(1) < reach, seen, before);
+        let (has_before, has_seen) = (before.wrapping_sub(1) < reach, seen.wrapping_sub(1) < reach);
+        let before = select_unpredictable(has_before, before, 0);
+        let seen = select_unpredictable(has_seen, seen, 0);
         let on = (open.end == at) & (open.dist != 0);
+        // One byte more than the value: a longer one that begins alike is no repetition.
+        let most = if whole < AHEAD { whole + 1 } else { AHEAD };
+        let only = |has: bool| most & 0_u32.wrapping_sub(u32::from(has));
+        // SAFETY: the margins are the caller's; no distance is larger than what lies before.
         let (len_on, len_seen, len_before) = unsafe {
             (
-                compare.ahead(text, at, at - open.dist),
-                compare.ahead(text, at, at - seen),
-                compare.ahead(text, at, at - before),
+                compare.ahead(text, at, at - open.dist, only(on)),
+                compare.ahead(text, at, at - seen, only(has_seen)),
+                compare.ahead(text, at, at - before, only(has_before)),
             )
         };
-        // One byte more than the value: a longer one that begins alike is no repetition.
-        let most = whole + 1;
-        let worth = |len: u32, dist: u32| {
-            select_unpredictable(dist != 0, len.min(most) as i32 - MATCH_COST, i32::MIN)
-        };
-        let (worth_seen, worth_before) = (worth(len_seen, seen), worth(len_before, before));
-        let nearer = worth_before > worth_seen;
+        let nearer = len_before > len_seen;
         let new_dist = select_unpredictable(nearer, before, seen);
         let new_len = select_unpredictable(nearer, len_before, len_seen);
-        let new_worth = worth_seen.max(worth_before);
-        let on_len = select_unpredictable(on, len_on, 0);
-        let new = new_worth > on_len.min(most) as i32;
+        let new = new_len > len_on + MATCH_COST;
         let dist = select_unpredictable(new, new_dist, open.dist);
-        let mut len = select_unpredictable(new, new_len, on_len);
-        if len == AHEAD && whole > AHEAD {
-            len = unsafe { longer(compare, text, at, dist, whole) };
+        let len = select_unpredictable(new, new_len, len_on);
+        let mut len = len - u32::from(len > whole);
+        if len == AHEAD {
+            // SAFETY: as above.
+            len = unsafe { compare.longer(text, at, dist, whole) }.min(whole);
         }
-        let len = len.min(whole);
-        let behind = at.max(BACK);
-        let back = unsafe { compare.back(text, behind, behind - dist) };
-        let back = select_unpredictable(new, back.min(at - open.end), 0);
+        let behind = select_unpredictable(at > BACK, at, BACK);
+        let most = select_unpredictable(new, at - open.end, 0);
+        // SAFETY: as above.
+        let back = unsafe { compare.back(text, behind, behind - dist, most) };
         line.used += usize::from(new);
         line.open = Token {
             start: select_unpredictable(new, at - back, open.start),
@@ -180,19 +179,4 @@ unsafe fn hash<C: Compare>(compare: C, text: &[u8], start: u32, end: u32, lane: 
         ^ (first & keep).wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
         ^ (middle & keep).wrapping_mul(0x1656_67b1_9e37_79f9).rotate_left(15);
     ((mixed ^ mixed >> 29) >> (64 - TABLE_BITS)) as usize
-}
-
-/// As `ahead`, beyond its bound, up to `whole`.
-#[inline(never)]
-unsafe fn longer<C: Compare>(compare: C, text: &[u8], at: u32, dist: u32, whole: u32) -> u32 {
-    let mut len = AHEAD;
-    while len < whole {
-        // SAFETY: the place lies within the value, and so far from its end are the margin's bytes.
-        let more = unsafe { compare.ahead(text, at + len, at + len - dist) };
-        len += more;
-        if more < AHEAD {
-            break;
-        }
-    }
-    len
 }
