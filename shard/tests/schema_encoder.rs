@@ -1,9 +1,9 @@
 //! The schema-aware encoder: its hazards one by one, and anything at all by property. Every body is decoded by zlib-rs.
 use edgepush_shard::codec::{Codec, CodecKind, Deflate, Level, Run, Span, codec};
-use edgepush_shard::deflate::{SchemaDeflate, SchemaEncoder};
+use edgepush_shard::deflate::{Effort, SchemaDeflate, SchemaEncoder};
 use edgepush_shard::scan::Simd;
 use edgepush_shard::testing::corpus::Rng;
-use edgepush_shard::testing::property::runs_are_encoded;
+use edgepush_shard::testing::property::{efforts, runs_are_encoded};
 use proptest::prelude::*;
 
 /// Records of `key`, value pairs, with their spans.
@@ -41,10 +41,12 @@ impl Records {
     /// Sizes of the body, alike at every level.
     #[track_caller]
     fn check(&self) -> usize {
-        let bodies: Vec<Vec<u8>> =
-            Simd::all().map(|level| SchemaEncoder::new(level).check(&self.run())).collect();
-        assert!(bodies.iter().all(|body| *body == bodies[0]), "levels differ");
-        bodies[0].len()
+        let body = |(level, effort)| SchemaEncoder::new(level, effort).check(&self.run());
+        let bodies: Vec<(Effort, Vec<u8>)> =
+            efforts().map(|way: (Simd, Effort)| (way.1, body(way))).collect();
+        let alike = |a: &(Effort, Vec<u8>), b: &(Effort, Vec<u8>)| a.0 != b.0 || a.1 == b.1;
+        assert!(bodies.iter().all(|a| bodies.iter().all(|b| alike(a, b))), "levels differ");
+        bodies[0].1.len()
     }
 }
 
@@ -92,8 +94,8 @@ fn hazard_4_empty_values() {
 #[test]
 fn hazard_5_and_6_nothing_before_the_run_is_used() {
     let records = Records::of(|n, r| two(r, "same", &format!("{}", n % 2)), 200);
-    for level in Simd::all() {
-        let mut encoder = SchemaEncoder::new(level);
+    for (level, effort) in efforts() {
+        let mut encoder = SchemaEncoder::new(level, effort);
         for cut in [1, 2, 3, 100, 199] {
             let (head, rest) = records.run().split_at(cut);
             encoder.check(&head);
@@ -110,8 +112,8 @@ fn hazard_7_the_text_is_all_the_memory_there_is() {
         two(&mut records, &"v".repeat(len), "1");
         let exact = records.bytes.clone().into_boxed_slice();
         let run = Run::with_fields(&exact, &records.ends, &records.fields, &records.field_ends);
-        for level in Simd::all() {
-            SchemaEncoder::new(level).check(&run);
+        for (level, effort) in efforts() {
+            SchemaEncoder::new(level, effort).check(&run);
         }
         two(&mut records, &"v".repeat(len), "22");
         records.check();
@@ -179,12 +181,12 @@ fn what_repeats_inside_of_values_goes_to_the_general_encoder() {
         },
         2000,
     );
-    let mut encoder = SchemaDeflate::new(Deflate::new(1));
+    let mut encoder = SchemaDeflate::new(Effort::Least, Deflate::new(1));
     let mut body = Vec::new();
     encoder.encode(&records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (1, 0));
     let records = Records::of(|_, r| two(r, "some host", &rng.below(100_000).to_string()), 4000);
-    let mut encoder = SchemaDeflate::new(Deflate::new(1));
+    let mut encoder = SchemaDeflate::new(Effort::Least, Deflate::new(1));
     encoder.encode(&records.run(), &mut body);
     encoder.encode(&records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (0, 2));

@@ -13,7 +13,7 @@ pub use run::{Run, Span};
 pub(crate) use zstandard::FRAME_START;
 pub use zstandard::Zstd;
 
-use crate::deflate::SchemaDeflate;
+use crate::deflate::{Effort, SchemaDeflate};
 
 /// Which codec (`EDGEPUSH_CODEC`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,8 +105,14 @@ pub struct Encoded {
 /// The codec of a kind at a level, with its working memory.
 pub fn codec(kind: CodecKind, level: Level) -> Box<dyn Codec + Send> {
     match kind {
-        CodecKind::Gzip if level == Level::Small => Box::new(Deflate::new(level.deflate())),
-        CodecKind::Gzip => Box::new(SchemaDeflate::new(Deflate::new(level.deflate()))),
+        CodecKind::Gzip => {
+            let general = Deflate::new(level.deflate());
+            match level {
+                Level::Fast => Box::new(SchemaDeflate::new(Effort::Least, general)),
+                Level::Balanced => Box::new(SchemaDeflate::new(Effort::More, general)),
+                Level::Small => Box::new(general),
+            }
+        }
         CodecKind::Zstd => Box::new(Zstd::new(level.zstd())),
         CodecKind::None => Box::new(Plain),
     }

@@ -57,7 +57,8 @@ impl Compare for Safe {
 
     unsafe fn back(self, text: &[u8], a: u32, b: u32, most: u32) -> u32 {
         let (a, b) = (text.get(..a as usize).unwrap_or(&[]), text.get(..b as usize).unwrap_or(&[]));
-        a.iter().rev().zip(b.iter().rev()).take(most.min(BACK) as usize).take_while(|(a, b)| a == b).count() as u32
+        a.iter().rev().zip(b.iter().rev()).take(most.min(BACK) as usize).take_while(|(a, b)| a == b).count()
+            as u32
     }
 
     unsafe fn eight(self, text: &[u8], at: u32) -> u64 {

@@ -54,7 +54,13 @@ unsafe fn emit_bmi2(text: &[u8], from: usize, tokens: &[Token], tables: &Tables,
 /// # Safety
 /// The pen has room for 14 bits a byte.
 #[inline(always)]
-unsafe fn emit_with(text: &[u8], from: usize, tokens: &[Token], tables: &Tables, mut pen: Pen) -> (usize, Pen) {
+unsafe fn emit_with(
+    text: &[u8],
+    from: usize,
+    tokens: &[Token],
+    tables: &Tables,
+    mut pen: Pen,
+) -> (usize, Pen) {
     let mut at = from;
     for token in tokens {
         // SAFETY: a literal takes 14 bits at most, and a match never more than its literals.
@@ -92,7 +98,13 @@ unsafe fn literals_with(text: &[u8], from: usize, to: usize, tables: &Tables, mu
         let [a, b, c, d] = four.map(|byte| tables.literal(byte));
         let low = u64::from(a.bits()) | u64::from(b.bits()) << a.len();
         let high = u64::from(c.bits()) | u64::from(d.bits()) << c.len();
-        let lens = [0, a.len(), a.len() + b.len(), a.len() + b.len() + c.len(), a.len() + b.len() + c.len() + d.len()];
+        let lens = [
+            0,
+            a.len(),
+            a.len() + b.len(),
+            a.len() + b.len() + c.len(),
+            a.len() + b.len() + c.len() + d.len(),
+        ];
         let count = lens[(to - at).min(4)];
         let bits = low | high << lens[2];
         // Bytes beyond `to` are cut off: one push, whatever their number.

@@ -15,6 +15,7 @@ mod tokens;
 
 use crate::codec::{Codec, CodecKind, Deflate, Encoded, Run};
 use crate::scan::{self, Simd};
+pub use segment::Effort;
 use segment::SegmentEncoder;
 
 /// A run shorter than this is not worth a table of codes.
@@ -43,14 +44,14 @@ pub struct SchemaDeflate {
 
 impl SchemaDeflate {
     /// With a general encoder for what has no schema.
-    pub fn new(general: Deflate) -> SchemaDeflate {
-        SchemaDeflate::with_level(scan::level(), general)
+    pub fn new(effort: Effort, general: Deflate) -> SchemaDeflate {
+        SchemaDeflate::with_level(scan::level(), effort, general)
     }
 
     /// The same with these vector instructions, which the machine has.
-    pub fn with_level(level: Simd, general: Deflate) -> SchemaDeflate {
+    pub fn with_level(level: Simd, effort: Effort, general: Deflate) -> SchemaDeflate {
         SchemaDeflate {
-            schema: SegmentEncoder::new(level),
+            schema: SegmentEncoder::new(level, effort),
             general,
             until_trial: 0,
             until_verify: 0,
@@ -105,8 +106,8 @@ pub struct SchemaEncoder {
 
 impl SchemaEncoder {
     /// With these vector instructions, which the machine has.
-    pub fn new(level: Simd) -> SchemaEncoder {
-        SchemaEncoder { level, encoder: SegmentEncoder::new(level) }
+    pub fn new(level: Simd, effort: Effort) -> SchemaEncoder {
+        SchemaEncoder { level, encoder: SegmentEncoder::new(level, effort) }
     }
 
     /// The body of a run. Panics when it does not decode to the run, or is longer than the run stored.

@@ -12,6 +12,7 @@ use super::tables::{Counts, END, Tables};
 use super::tokens::{HEAD, MARGIN, Token, Tokenizer};
 use crate::codec::{Run, Span};
 use crate::scan::Simd;
+use std::ops::Range;
 
 /// Records whose tokens are found before they are emitted: all of it stays in L1 and L2.
 const BATCH_RECORDS: usize = 32;
@@ -31,12 +32,22 @@ const ROOM: usize = 64;
 /// Encodes runs whose fields are known.
 pub(super) struct SegmentEncoder {
     level: Simd,
+    effort: Effort,
     tokenizer: Tokenizer,
     tokens: Vec<Token>,
     tables: Tables,
     counts: Counts,
     /// Whether `counts` are of any run.
     trained: bool,
+}
+
+/// How much is looked at for a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// On with the open match, the latest value that hashes alike, the record before.
+    Least,
+    /// And what only begins alike, in any field.
+    More,
 }
 
 /// How far a run is.
@@ -54,9 +65,17 @@ struct Progress<'a, 'out> {
 }
 
 impl SegmentEncoder {
-    pub(super) fn new(level: Simd) -> SegmentEncoder {
+    pub(super) fn new(level: Simd, effort: Effort) -> SegmentEncoder {
         let (tables, counts) = (Tables::new(&Counts::ZERO), Counts::ZERO);
-        SegmentEncoder { level, tokenizer: Tokenizer::new(), tokens: Vec::new(), tables, counts, trained: false }
+        SegmentEncoder {
+            level,
+            effort,
+            tokenizer: Tokenizer::new(),
+            tokens: Vec::new(),
+            tables,
+            counts,
+            trained: false,
+        }
     }
 
     /// Appends the body of a run whose fields are known.
@@ -94,7 +113,7 @@ impl SegmentEncoder {
     }
 
     /// Batches of records that all have their margin, or of none that has.
-    fn batches(&mut self, level: Simd, progress: &mut Progress<'_, '_>, records: std::ops::Range<usize>) {
+    fn batches(&mut self, level: Simd, progress: &mut Progress<'_, '_>, records: Range<usize>) {
         let mut from = records.start;
         while from < records.end {
             let size = if self.trained { BATCH_RECORDS } else { FIRST_RECORDS };
@@ -127,11 +146,24 @@ impl SegmentEncoder {
     /// # Safety
     /// As [`Tokenizer::record`], for the last of the records.
     #[inline(always)]
-    unsafe fn tokenize<C: Compare>(
+    unsafe fn tokenize<C: Compare>(&mut self, compare: C, run: &Run<'_>, records: Range<usize>) -> usize {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.effort {
+                Effort::Least => self.tokenize_with::<C, false>(compare, run, records),
+                Effort::More => self.tokenize_with::<C, true>(compare, run, records),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`SegmentEncoder::tokenize`].
+    #[inline(always)]
+    unsafe fn tokenize_with<C: Compare, const MORE: bool>(
         &mut self,
         compare: C,
         run: &Run<'_>,
-        records: std::ops::Range<usize>,
+        records: Range<usize>,
     ) -> usize {
         let mut used = 0;
         for record in records {
@@ -142,7 +174,7 @@ impl SegmentEncoder {
             }
             // SAFETY: the caller's; there is room for all lanes and one token more.
             used = unsafe {
-                self.tokenizer.record(compare, run.bytes, fields, run.base, &mut self.tokens, used)
+                self.tokenizer.record::<C, MORE>(compare, run.bytes, fields, run.base, &mut self.tokens, used)
             };
         }
         used
@@ -151,7 +183,9 @@ impl SegmentEncoder {
     #[cold]
     fn record_at_the_head(&mut self, run: &Run<'_>, fields: &[Span], used: usize) -> usize {
         // SAFETY: `Safe` needs no margin.
-        unsafe { self.tokenizer.record(Safe, run.bytes, fields, run.base, &mut self.tokens, used) }
+        unsafe {
+            self.tokenizer.record::<Safe, false>(Safe, run.bytes, fields, run.base, &mut self.tokens, used)
+        }
     }
 
     /// Emits all tokens before the open one, which becomes the first of the next batch.
@@ -240,8 +274,7 @@ fn store(text: &[u8], out: &mut Vec<u8>) {
 mod x86 {
     //! Tokens with the machine's vectors.
     use super::super::compare::{Avx2, Avx512};
-    use super::{Run, SegmentEncoder};
-    use std::ops::Range;
+    use super::{Range, Run, SegmentEncoder};
 
     /// # Safety
     /// As [`SegmentEncoder::tokenize`], and the machine has AVX2.

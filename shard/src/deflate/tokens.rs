@@ -19,7 +19,7 @@ const TABLE_BITS: u32 = 12;
 /// Lanes whose latest value is remembered.
 const LANES: usize = 1024;
 /// What a new match must save to be worth its distance code: bytes.
-const MATCH_COST: u32 = 5;
+const MATCH_COST: u32 = 3;
 
 /// The bytes `start..end` are those at `dist` before them; what lies between two tokens is literal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) struct Tokenizer {
     /// Low halves of positions, by hash: what is too old is found out by comparing.
     table: Box<[u16; 1 << TABLE_BITS]>,
     latest: Box<[u32; LANES]>,
+    /// The same as `table` by the first bytes of values, for those who look further.
+    beginnings: [Box<[u16; 1 << TABLE_BITS]>; 3],
     open: Token,
     /// End of the last value.
     at: u32,
@@ -42,13 +44,15 @@ pub(super) struct Tokenizer {
 impl Tokenizer {
     pub(super) fn new() -> Tokenizer {
         let (table, latest) = (Box::new([0; 1 << TABLE_BITS]), Box::new([0; LANES]));
-        Tokenizer { table, latest, open: Token::default(), at: 0 }
+        let beginnings = std::array::from_fn(|_| Box::new([0; 1 << TABLE_BITS]));
+        Tokenizer { table, latest, beginnings, open: Token::default(), at: 0 }
     }
 
     /// Begins a text.
     pub(super) fn reset(&mut self) {
         self.table.fill(0);
         self.latest.fill(0);
+        self.beginnings.iter_mut().for_each(|table| table.fill(0));
         (self.open, self.at) = (Token::default(), 0);
     }
 
@@ -60,7 +64,7 @@ impl Tokenizer {
     /// [`super::compare::Safe`], and the first one ends at [`HEAD`] at least; from `used` on `tokens` has room for one more than there are values. What `compare` demands of the
     /// machine is given.
     #[inline(always)]
-    pub(super) unsafe fn record<C: Compare>(
+    pub(super) unsafe fn record<C: Compare, const MORE: bool>(
         &mut self,
         compare: C,
         text: &[u8],
@@ -77,7 +81,14 @@ impl Tokenizer {
             let (start, end) = (field.start - base, field.end - base);
             // SAFETY: the caller's.
             unsafe {
-                self.lane(compare, text, (lane, (set + lane) % LANES), &mut line, (start, end), tokens)
+                self.lane::<C, MORE>(
+                    compare,
+                    text,
+                    (lane, (set + lane) % LANES),
+                    &mut line,
+                    (start, end),
+                    tokens,
+                )
             };
         }
         (self.at, self.open) = (line.at, line.open);
@@ -86,7 +97,7 @@ impl Tokenizer {
 
     /// One lane of one record.
     #[inline(always)]
-    unsafe fn lane<C: Compare>(
+    unsafe fn lane<C: Compare, const MORE: bool>(
         &mut self,
         compare: C,
         text: &[u8],
@@ -121,6 +132,12 @@ impl Tokenizer {
         let nearer = len_before > len_seen;
         let new_dist = select_unpredictable(nearer, before, seen);
         let new_len = select_unpredictable(nearer, len_before, len_seen);
+        let (new_dist, new_len) = if MORE {
+            // SAFETY: as above.
+            unsafe { self.look_further(compare, text, (at, start), reach, most, (new_dist, new_len)) }
+        } else {
+            (new_dist, new_len)
+        };
         let new = new_len > len_on + MATCH_COST;
         let dist = select_unpredictable(new, new_dist, open.dist);
         let len = select_unpredictable(new, new_len, len_on);
@@ -142,6 +159,39 @@ impl Tokenizer {
         line.at = end;
         // SAFETY: the caller keeps room for one token a lane.
         unsafe { *tokens.get_unchecked_mut(line.used) = line.open };
+    }
+}
+
+impl Tokenizer {
+    /// The longer one of a match and of what begins like the value: the latest value of any lane that does, and the one
+    /// before.
+    #[inline(always)]
+    unsafe fn look_further<C: Compare>(
+        &mut self,
+        compare: C,
+        text: &[u8],
+        (at, start): (u32, u32),
+        reach: u32,
+        most: u32,
+        (mut dist, mut len): (u32, u32),
+    ) -> (u32, u32) {
+        // SAFETY: the caller's margins.
+        let first = unsafe { compare.eight(text, start) };
+        for (table, bytes) in self.beginnings.iter_mut().zip([3, 5, 8]) {
+            let hash = (first << (64 - 8 * bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let entry = &mut table[(hash >> (64 - TABLE_BITS)) as usize];
+            let back = u32::from((start as u16).wrapping_sub(*entry));
+            *entry = start as u16;
+            let has = back.wrapping_sub(1) < reach;
+            let back = select_unpredictable(has, back, 0);
+            // SAFETY: as above.
+            let found =
+                unsafe { compare.ahead(text, at, at - back, most & 0_u32.wrapping_sub(u32::from(has))) };
+            let better = found > len;
+            dist = select_unpredictable(better, back, dist);
+            len = select_unpredictable(better, found, len);
+        }
+        (dist, len)
     }
 }
 

@@ -4,7 +4,7 @@
 //! Must not know: where inputs come from.
 use super::oracle::{naive_lines, naive_object};
 use crate::codec::{Run, Span};
-use crate::deflate::SchemaEncoder;
+use crate::deflate::{Effort, SchemaEncoder};
 use crate::frame::frames;
 use crate::parse::{Fault, Parser};
 use crate::plan::{Formatter, Output};
@@ -166,8 +166,8 @@ pub fn runs_are_encoded(bytes: &[u8], cuts: &[(u16, u16)]) {
     if bytes.is_empty() {
         return;
     }
-    for level in Simd::all() {
-        let mut encoder = SchemaEncoder::new(level);
+    for (level, effort) in efforts() {
+        let mut encoder = SchemaEncoder::new(level, effort);
         for _ in 0..2 {
             // The second run has the first one's codes; its offsets count from an earlier place.
             let (head, rest) = run.split_at(run.records() / 2);
@@ -176,4 +176,9 @@ pub fn runs_are_encoded(bytes: &[u8], cuts: &[(u16, u16)]) {
             }
         }
     }
+}
+
+/// Every way in which this machine may look for matches.
+pub fn efforts() -> impl Iterator<Item = (Simd, Effort)> {
+    Simd::all().flat_map(|level| [(level, Effort::Least), (level, Effort::More)])
 }
