@@ -9,7 +9,7 @@ use crate::protocol::{GroupId, JobId, Logged, Now};
 use bytes::Bytes;
 pub use counts::Counts;
 use edgepush_shard::chunk::{Chunk, ChunkKind};
-use edgepush_shard::codec::{Codec, Run};
+use edgepush_shard::codec::{Codec, Encoded, Run};
 use edgepush_shard::frame::Frame;
 use edgepush_shard::limits::SLAB_BYTES;
 use edgepush_shard::parse::{Fault, Parser, Reason};
@@ -71,6 +71,7 @@ struct Outlet {
     jobs: Vec<Lane>,
     log: Vec<Logged>,
     body: Vec<u8>,
+    encoded: Encoded,
 }
 
 struct Lane {
@@ -104,6 +105,7 @@ impl ShardLoop {
             jobs: lanes,
             log: Vec::new(),
             body: Vec::new(),
+            encoded: Encoded::default(),
         };
         let rest = Rest { outlet, formatters, reject_line: Vec::new(), counts: Counts::default() };
         ShardLoop { parser: Parser::new(), rest }
@@ -125,6 +127,7 @@ impl ShardLoop {
             ShardEvent::Chunk(chunk) => self.chunk(now, &chunk, push),
             ShardEvent::Seal { group, epoch } => self.rest.outlet.seal_all(group, epoch, push),
         }
+        self.rest.counts.encoded = self.rest.outlet.encoded;
     }
 
     fn chunk(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
@@ -236,20 +239,17 @@ impl Outlet {
         text.write(&mut Alone(&mut bytes));
         let ends = [bytes.len() as u32];
         let run = Run::new(&bytes, &ends);
-        encode(&mut self.jobs[key.0 as usize], self.epoch, run, (now.wall, now.wall), &mut self.body, push);
+        let Outlet { jobs, body, encoded, epoch, .. } = self;
+        let codec = Segments { job: &mut jobs[key.0 as usize].job, epoch: *epoch, body, encoded };
+        codec.encode(run, (now.wall, now.wall), push);
     }
 
     fn seal(&mut self, key: SlabKey, push: &mut Vec<FromShard>) {
-        let Some(slab) = self.ring.slab(key) else { return };
-        encode(
-            &mut self.jobs[key.0 as usize],
-            self.epoch,
-            slab.run,
-            (slab.first, slab.last),
-            &mut self.body,
-            push,
-        );
-        self.ring.release(key);
+        let Outlet { ring, jobs, body, encoded, epoch, .. } = self;
+        let Some(slab) = ring.slab(key) else { return };
+        let codec = Segments { job: &mut jobs[key.0 as usize].job, epoch: *epoch, body, encoded };
+        codec.encode(slab.run, (slab.first, slab.last), push);
+        ring.release(key);
     }
 
     fn seal_all(&mut self, group: GroupId, epoch: u64, push: &mut Vec<FromShard>) {
@@ -307,35 +307,40 @@ impl RecordSink for Alone<'_> {
     }
 }
 
-/// Encodes a run as segments: one, or more where a batch's limit falls inside it.
-fn encode(
-    lane: &mut Lane,
+/// Makes segments of one job's runs.
+struct Segments<'a> {
+    job: &'a mut ShardJob,
     epoch: u64,
-    mut run: Run<'_>,
-    (first, last): (i64, i64),
-    body: &mut Vec<u8>,
-    push: &mut Vec<FromShard>,
-) {
-    let job = &mut lane.job;
-    while !run.is_empty() {
-        let taken = job.room.take(&run);
-        let (head, rest) = run.split_at(taken.records);
-        body.clear();
-        job.codec.encode(&head, body);
-        push.push(FromShard::Segment(Segment {
-            job: job.id,
-            version: job.version,
-            group: GroupId::MAIN,
-            epoch,
-            batch: taken.batch,
-            codec: job.codec.kind(),
-            body: Bytes::copy_from_slice(body),
-            crc32: crc32fast::hash(head.bytes),
-            raw_len: head.bytes.len() as u32,
-            records: taken.records as u32,
-            first,
-            last,
-        }));
-        run = rest;
+    body: &'a mut Vec<u8>,
+    encoded: &'a mut Encoded,
+}
+
+impl Segments<'_> {
+    /// Encodes a run as segments: one, or more where a batch's limit falls inside it.
+    fn encode(self, mut run: Run<'_>, (first, last): (i64, i64), push: &mut Vec<FromShard>) {
+        let job = self.job;
+        let before = job.codec.encoded();
+        while !run.is_empty() {
+            let taken = job.room.take(&run);
+            let (head, rest) = run.split_at(taken.records);
+            self.body.clear();
+            job.codec.encode(&head, self.body);
+            push.push(FromShard::Segment(Segment {
+                job: job.id,
+                version: job.version,
+                group: GroupId::MAIN,
+                epoch: self.epoch,
+                batch: taken.batch,
+                codec: job.codec.kind(),
+                body: Bytes::copy_from_slice(self.body),
+                crc32: crc32fast::hash(head.bytes),
+                raw_len: head.bytes.len() as u32,
+                records: taken.records as u32,
+                first,
+                last,
+            }));
+            run = rest;
+        }
+        self.encoded.add(job.codec.encoded(), before);
     }
 }

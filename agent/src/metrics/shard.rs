@@ -25,6 +25,10 @@ enum Fixed {
     Shrunk,
     Unread,
     RingBytes,
+    BodiesSchema,
+    BodiesGeneral,
+    BodiesVerified,
+    BodiesWrong,
     TickMs,
 }
 const FIXED: usize = Fixed::TickMs as usize + 1;
@@ -128,6 +132,11 @@ impl ShardCounters {
     pub fn matched(&self, job: usize, n: u64) {
         self.add(self.of_job(job), n);
     }
+    /// gzip bodies were made by the schema-aware encoder, by the general one; were verified; were wrong.
+    pub fn bodies(&self, numbers: [u64; 4]) {
+        let cells = [Fixed::BodiesSchema, Fixed::BodiesGeneral, Fixed::BodiesVerified, Fixed::BodiesWrong];
+        cells.into_iter().zip(numbers).for_each(|(cell, n)| self.add(cell as usize, n));
+    }
     /// Bytes that the ring holds now.
     pub fn ring_bytes(&self, bytes: u64) {
         self.cell(Fixed::RingBytes as usize).store(bytes, Relaxed);
@@ -182,6 +191,10 @@ impl ShardCounters {
     pub(super) fn read_matched(&self, job: usize) -> u64 {
         self.read(self.of_job(job))
     }
+    /// The numbers of [`ShardCounters::bodies`].
+    pub(super) fn read_bodies(&self, which: usize) -> u64 {
+        self.read(Fixed::BodiesSchema as usize + which)
+    }
     pub(super) fn read_ring(&self) -> u64 {
         self.read(Fixed::RingBytes as usize)
     }
@@ -217,6 +230,8 @@ mod tests {
             (Box::new(|n| c.rejected(1, n)), Box::new(|| c.read_rejected(1))),
             (Box::new(|n| c.matched(0, n)), Box::new(|| c.read_matched(0))),
             (Box::new(|n| c.matched(1, n)), Box::new(|| c.read_matched(1))),
+            (Box::new(|n| c.bodies([n, 0, 0, 0])), Box::new(|| c.read_bodies(0))),
+            (Box::new(|n| c.bodies([0, 0, 0, n])), Box::new(|| c.read_bodies(3))),
             (Box::new(|n| c.ring_bytes(n)), Box::new(|| c.read_ring())),
             (Box::new(|n| c.tick(Duration::from_millis(n))), Box::new(|| c.ticked().as_millis() as u64)),
         ];

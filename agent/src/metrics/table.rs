@@ -147,6 +147,27 @@ pub static TABLE: &[Row] = &[
         "Files of rejects that went to keep their bound",
         |m| one(m.delivery.rejects_dropped.load(Relaxed)),
     ),
+    row(
+        "edgepush_segments_encoded_total",
+        Counter,
+        &["encoder"],
+        "gzip segments, by the encoder that made them",
+        |m| by_word(&["schema", "general"], |i| sum(m, |s| s.read_bodies(i))),
+    ),
+    row(
+        "edgepush_segments_verified_total",
+        Counter,
+        &[],
+        "gzip segments that were decoded and compared",
+        |m| one(sum(m, |s| s.read_bodies(2))),
+    ),
+    row(
+        "edgepush_segments_wrong_total",
+        Counter,
+        &[],
+        "gzip segments that were wrong, and encoded again",
+        |m| one(sum(m, |s| s.read_bodies(3))),
+    ),
     row("edgepush_records_matched_total", Counter, &["job"], "Records that a job takes", |m| {
         by_job(m, |i| one(m.matched(i)))
     }),

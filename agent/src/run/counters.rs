@@ -1,6 +1,7 @@
 //! Publishes what a shard has counted: once a chunk, as differences.
 use crate::metrics::ShardCounters;
 use crate::shard_loop::Counts;
+use edgepush_shard::codec::Encoded;
 use std::sync::Arc;
 
 /// One shard's published counts.
@@ -36,6 +37,15 @@ impl Published {
         }
         for at in 0..self.jobs {
             to.matched(at, now.matched[at] - last.matched[at]);
+        }
+        let mut since = Encoded::default();
+        since.add(now.encoded, last.encoded);
+        to.bodies([since.schema, since.general, since.verified, since.wrong]);
+        if since.wrong > 0 {
+            tracing::error!(
+                "the schema-aware encoder made a segment that does not decode to its records: it was encoded again by the \
+                 general encoder, which this job uses from now on. Nothing is lost; please report it with a sample of the log"
+            );
         }
         to.ring_bytes(ring_bytes as u64);
         self.last.clone_from(now);

@@ -1,6 +1,7 @@
 //! Counts: what one shard has counted since its start; plain numbers, published by the driver after each step.
 //!
 //! Must not know: metrics' names, other shards.
+use edgepush_shard::codec::Encoded;
 use edgepush_shard::limits::SOURCES_MAX;
 use edgepush_shard::parse::Reason;
 use edgepush_shard::record::{Record, RepairKind, Way};
@@ -38,6 +39,8 @@ pub struct Counts {
     pub rejected: [u64; Reason::ALL.len()],
     /// Records by job, in the plan's order.
     pub matched: [u64; JOBS_MAX],
+    /// How gzip bodies were made.
+    pub encoded: Encoded,
 }
 
 impl Default for Counts {
@@ -52,6 +55,7 @@ impl Default for Counts {
             repaired: [0; RepairKind::ALL.len()],
             rejected: [0; Reason::ALL.len()],
             matched: [0; JOBS_MAX],
+            encoded: Encoded::default(),
         }
     }
 }

@@ -77,6 +77,16 @@ impl Level {
     }
 }
 
+impl Encoded {
+    /// Adds what came since `before`.
+    pub fn add(&mut self, now: Encoded, before: Encoded) {
+        self.schema += now.schema - before.schema;
+        self.general += now.general - before.general;
+        self.verified += now.verified - before.verified;
+        self.wrong += now.wrong - before.wrong;
+    }
+}
+
 /// Makes bodies of segments.
 pub trait Codec {
     /// What the bodies are.
