@@ -1,0 +1,2 @@
+//! Reports: what results look like on a terminal and in a browser.
+pub mod table;

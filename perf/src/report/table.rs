@@ -1,0 +1,130 @@
+//! The report for terminals: Markdown tables of speeds, of other figures, and of targets.
+//!
+//! Promises: what was not run, what went wrong, and what missed its target is as loud as what did not. Must not know:
+//! how anything was measured.
+use crate::figures::Figure;
+use crate::results::{Goal, Results, Row};
+use std::fmt::Write;
+
+/// Figures that the first table shows; the second one has the others.
+const SPEED: [&str; 6] = ["mb_per_cpu_s", "x_igzip", "ratio", "user_s", "system_s", "peak_rss_mb"];
+/// Not worth a line of their own.
+const QUIET: [&str; 5] = ["wall_s", "mb_out", "batches", "load_mb_per_s", "max_ms"];
+
+/// All of it.
+pub fn text(results: &Results) -> String {
+    let parts = [host(results), speeds(results), others(results), targets(results)];
+    parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// One line about the machine.
+pub fn host(results: &Results) -> String {
+    let host = &results.host;
+    let siblings = match host.siblings {
+        Some(true) => ", the first two are threads of one core",
+        Some(false) | None => "",
+    };
+    let settings: String = results.settings.iter().map(|(n, v)| format!(" {n}={v}")).collect();
+    format!(
+        "{}, {} CPUs{siblings}, {}, {} MB, Linux {}; {}{settings}\n",
+        host.cpu, host.cpus, host.simd, host.memory_mb, host.kernel, results.agent
+    )
+}
+
+/// Rows that have a speed.
+fn speeds(results: &Results) -> String {
+    let mut out = String::from(
+        "| case | who | input per CPU-second (worst) | x igzip -1 | ratio | user + system; wall | peak RSS | |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    let header = out.len();
+    for row in results.rows.iter().filter(|r| r.figures.contains_key("mb_per_cpu_s")) {
+        let worst = row.head("mb_per_cpu_s").map_or(0.0, |h| h.1);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} ({worst:.0}) | {} | {} | {} + {}; {} | {} | {} |",
+            row.case,
+            row.who,
+            row.text("mb_per_cpu_s"),
+            row.text("x_igzip"),
+            row.text("ratio"),
+            row.text("user_s"),
+            row.text("system_s"),
+            row.text("wall_s"),
+            row.text("peak_rss_mb"),
+            row.marks.join("; "),
+        );
+    }
+    if out.len() == header { String::new() } else { out }
+}
+
+/// Every other figure, and what was not run.
+fn others(results: &Results) -> String {
+    let mut out = String::from("| case | who | figure | measured |\n|---|---|---|---|\n");
+    let header = out.len();
+    for row in results.rows.iter().filter(|r| r.who != crate::reference::NAME) {
+        for key in row.figures.keys() {
+            let Some(figure) = Figure::of(key) else { continue };
+            let speed = SPEED.contains(&figure.key) || QUIET.contains(&figure.key);
+            if speed || (figure.key == "repeated_keys" && row.head(key).is_some_and(|h| h.1 == 0.0)) {
+                continue;
+            }
+            let _ = writeln!(out, "| {} | {} | {} | {} |", row.case, row.who, label(row, key), row.text(key));
+        }
+        if !row.threads.is_empty() {
+            let threads: Vec<_> = row.threads.iter().map(|(name, ms)| format!("{name} {ms:.0}")).collect();
+            let _ = writeln!(out, "| {} | {} | CPU by thread, ms | {} |", row.case, row.who, threads.join(", "));
+        }
+    }
+    if out.len() == header { String::new() } else { out }
+}
+
+/// A figure's name, with the load that it is of.
+pub fn label(row: &Row, key: &str) -> String {
+    let label = Figure::of(key).map_or("", |f| f.label);
+    let Some((_, load)) = key.split_once('@') else { return label.to_owned() };
+    let written = row.text(&format!("load_mb_per_s@{load}"));
+    format!("{label}, at {load} % ({written})")
+}
+
+/// What became of a target.
+pub fn verdict(row: &Row, goal: &Goal) -> (String, &'static str) {
+    if row.skipped.is_some() {
+        return ("SKIPPED".to_owned(), "SKIPPED");
+    }
+    if row.error.is_some() {
+        return ("ERROR".to_owned(), "ERROR");
+    }
+    match row.head(&goal.figure) {
+        None => ("not measured".to_owned(), "MISSED"),
+        Some((value, _)) if goal.met(value) => (row.text(&goal.figure), "met"),
+        Some(_) => (row.text(&goal.figure), "MISSED"),
+    }
+}
+
+/// The targets, then reasons.
+fn targets(results: &Results) -> String {
+    let mut out = String::from("| case | target | on this host | measured | |\n|---|---|---|---|---|\n");
+    for row in &results.rows {
+        for goal in &row.targets {
+            let (value, verdict) = verdict(row, goal);
+            let adapted = if goal.adapted { " (75 %: no AVX-512)" } else { "" };
+            let _ = writeln!(
+                out,
+                "| {} | {} | {}{adapted} | {value} | {verdict} |",
+                row.case,
+                label(row, &goal.figure),
+                goal.text(),
+            );
+        }
+    }
+    for row in &results.rows {
+        if let Some(why) = &row.skipped {
+            let _ = writeln!(out, "\nSKIPPED {}, {}: {why}", row.case, row.who);
+        }
+        if let Some(e) = &row.error {
+            let _ = writeln!(out, "\nERROR {}, {}: {e}", row.case, row.who);
+        }
+    }
+    out
+}
