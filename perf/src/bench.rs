@@ -129,14 +129,14 @@ impl Bench {
     pub fn log(&self, kind: Kind, bytes: u64) -> io::Result<Log> {
         let name = format!("{kind:?}-v{}-{bytes}", corpus::VERSION).to_lowercase();
         let (path, count) = (self.disk.join(format!("{name}.log")), self.disk.join(format!("{name}.lines")));
-        let kept = std::fs::read_to_string(&count).ok().and_then(|n| n.trim().parse().ok());
+        let kept: Option<u64> = std::fs::read_to_string(&count).ok().and_then(|n| n.trim().parse().ok());
         if kept.is_none() {
             eprintln!("making {}", path.display());
             let lines = generate(kind, bytes, &path)?;
             std::fs::write(&count, format!("{lines}\n"))?;
         }
         let bytes = io::copy(&mut std::fs::File::open(&path)?, &mut io::sink())?;
-        let lines = std::fs::read_to_string(&count)?.trim().parse().map_err(io::Error::other)?;
+        let lines = std::fs::read_to_string(&count)?.trim().parse::<u64>().map_err(io::Error::other)?;
         Ok(Log { path, lines, bytes })
     }
 
