@@ -152,7 +152,11 @@ mod tests {
             let fields: Vec<String> = fields.iter().map(|f| (*f).to_owned()).collect();
             assert_eq!(String::from_utf8(project(line.as_bytes(), &fields)).unwrap(), expected);
         };
-        check(r#"{"a": 1e-7 ,"b":"\/\u00e9","c":[1, 2]}"#, &["c", "a", "b"], r#"{"c":[1, 2],"a":1e-7,"b":"\/\u00e9"}"#);
+        check(
+            r#"{"a": 1e-7 ,"b":"\/\u00e9","c":[1, 2]}"#,
+            &["c", "a", "b"],
+            r#"{"c":[1, 2],"a":1e-7,"b":"\/\u00e9"}"#,
+        );
         check(r#"{"a":1,"a":2,"b\u0063":3}"#, &["a", "bc", "missing"], r#"{"a":2,"bc":3}"#);
         check(r#"{"a":1}"#, &["x"], "{}");
     }

@@ -56,7 +56,7 @@ pub const FIGURES: &[Figure] = &[
     figure("mb_out", "stored", "MB", false, 1, Median, false),
     figure("batches", "batches", "", false, 0, Median, false),
     figure("repeated_keys", "bodies that came again", "", false, 0, Worst, false),
-    figure("wall_mb_per_s", "input per second of wall time", "MB", true, 0, Best, true),
+    figure("wall_mb_per_s", "what the agent can follow, a second of wall time", "MB", true, 0, Best, true),
     figure("ledger_ms", "CPU of the thread ledger per batch", "ms", false, 2, Best, true),
     figure("wall_ratio", "wall, 1 core / 2 cores", "x", true, 2, Median, false),
     figure("cpu_growth_percent", "CPU per GB, 2 cores over 1", "%", false, 1, Median, false),

@@ -5,6 +5,7 @@
 mod account;
 mod bench;
 mod case;
+mod compare;
 mod corpus;
 mod expect;
 mod figures;
@@ -19,6 +20,7 @@ mod sink;
 mod stats;
 mod suite;
 
+use crate::results::Results;
 use bench::Bench;
 use clap::{Args, Parser, Subcommand};
 use std::io;
@@ -82,8 +84,24 @@ struct PlaceArgs {
     settings: Vec<String>,
 }
 
+/// Two builds or two results.
+#[derive(Args)]
+struct CompareArgs {
+    /// The older one: an agent's binary, or results from --json.
+    a: PathBuf,
+    /// The newer one, of the same sort.
+    b: PathBuf,
+    /// Cases for two binaries.
+    #[arg(default_value = "all")]
+    cases: Vec<String>,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
 #[derive(Subcommand)]
 enum Sub {
+    /// Compares two agents, in turns, or two files of results; the verdict knows noise.
+    Compare(CompareArgs),
     /// The sink's process: keeps bodies in a directory. Started by the harness itself.
     #[command(hide = true)]
     Sink {
@@ -99,6 +117,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Some(Sub::Sink { dir, tls }) => sink::serve(dir, tls).map(|()| true),
+        Some(Sub::Compare(args)) => compare_two(&args),
         None if cli.run.list => list(&cli.run),
         None => measure(&cli.run),
     };
@@ -162,20 +181,40 @@ fn bench(place: &PlaceArgs, agent: PathBuf) -> io::Result<Bench> {
     Ok(Bench { agent, disk, memory, cpus, settings })
 }
 
+fn extent(place: &PlaceArgs, peers: bool) -> suite::Extent {
+    suite::Extent { bytes: place.megabytes.map(|mb| mb * 1_000_000), runs: place.runs, peers }
+}
+
+fn compare_two(args: &CompareArgs) -> io::Result<bool> {
+    let text = match (compare::is_results(&args.a)?, compare::is_results(&args.b)?) {
+        (true, true) => compare::results(&Results::read(&args.a)?, &Results::read(&args.b)?),
+        (false, false) => {
+            let place = &args.place;
+            let cases = suite::chosen(case::all(place.cases_from.as_deref())?, &args.cases, false)?;
+            let a = bench(place, agent_binary(Some(&args.a))?)?;
+            let b = Bench { agent: agent_binary(Some(&args.b))?, ..a.clone() };
+            let text = compare::builds(&a, &b, &cases, &extent(place, false));
+            let _ = std::fs::remove_dir_all(&a.memory);
+            text?
+        }
+        _ => return Err(io::Error::other("two results or two binaries, not one of each")),
+    };
+    print!("A {}\nB {}\n\n{text}", args.a.display(), args.b.display());
+    Ok(true)
+}
+
 fn measure(args: &RunArgs) -> io::Result<bool> {
     let place = &args.place;
     let cases = suite::chosen(case::all(place.cases_from.as_deref())?, &args.cases, args.only_throughput)?;
     let bench = bench(place, agent_binary(args.agent.as_deref())?)?;
-    let extent = suite::Extent {
-        bytes: place.megabytes.map(|mb| mb * 1_000_000),
-        runs: place.runs,
-        peers: args.peers,
-    };
-    let results = suite::suite(&bench, &cases, &extent);
+    let results = suite::suite(&bench, &cases, &extent(place, args.peers));
     let _ = std::fs::remove_dir_all(&bench.memory);
     println!("{}", report::table::text(&results));
     if let Some(path) = &args.json {
         results.write(path)?;
+    }
+    if let Some(path) = &args.html {
+        std::fs::write(path, report::html::page(&results))?;
     }
     Ok(results.right())
 }

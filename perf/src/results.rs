@@ -123,7 +123,8 @@ impl Row {
 impl Results {
     /// From a file.
     pub fn read(path: &Path) -> io::Result<Results> {
-        let wrong = |e: String| io::Error::other(format!("{}: no results of edgepush-perf: {e}", path.display()));
+        let wrong =
+            |e: String| io::Error::other(format!("{}: no results of edgepush-perf: {e}", path.display()));
         let text = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
         serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))
     }

@@ -78,10 +78,7 @@ pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
-async fn keep(
-    request: hyper::Request<Incoming>,
-    place: Place,
-) -> io::Result<hyper::Response<Full<Bytes>>> {
+async fn keep(request: hyper::Request<Incoming>, place: Place) -> io::Result<hyper::Response<Full<Bytes>>> {
     let (head, mut body) = request.into_parts();
     let (dir, count) = (&place.0, &place.1);
     let header =

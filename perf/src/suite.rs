@@ -35,9 +35,8 @@ pub fn suite(bench: &Bench, cases: &[Case], extent: &Extent) -> Results {
     for case in cases {
         eprintln!("{}: {}", case.name, case.about);
         let wide = host::wide(&results.host);
-        let rows = rows(bench, case, extent, wide).unwrap_or_else(|e| {
-            vec![Row { error: Some(e.to_string()), ..empty(case, "edgepush", wide) }]
-        });
+        let rows = rows(bench, case, extent, wide)
+            .unwrap_or_else(|e| vec![Row { error: Some(e.to_string()), ..empty(case, "edgepush", wide) }]);
         for row in &rows {
             if let Some(e) = &row.error {
                 eprintln!("  {}: ERROR: {e}", row.who);
@@ -56,12 +55,7 @@ fn empty(case: &Case, who: &str, wide: bool) -> Row {
     let goal = |(figure, target): (&String, &Target)| {
         let adapted = !wide && figure == "mb_per_cpu_s";
         let share = if adapted { host::NARROW } else { 1.0 };
-        Goal {
-            figure: figure.clone(),
-            min: target.min.map(|m| m * share),
-            max: target.max,
-            adapted,
-        }
+        Goal { figure: figure.clone(), min: target.min.map(|m| m * share), max: target.max, adapted }
     };
     Row {
         case: case.name.clone(),
@@ -82,12 +76,13 @@ fn rows(bench: &Bench, case: &Case, extent: &Extent, wide: bool) -> io::Result<V
     let expected = expected(case, &log);
     agent.log_bytes = log.bytes;
     let mut igzip = Row { log_bytes: log.bytes, ..empty(case, reference::NAME, wide) };
-    let mut contestants = if extent.peers && case.peers { peers::of(case) } else { Vec::new() };
+    let contestants = if extent.peers && case.peers { peers::of(case) } else { Vec::new() };
     let mut peer_rows: Vec<Row> = contestants
         .iter()
         .map(|peer| Row { log_bytes: log.bytes, ..peers::row(peer, empty(case, peer.name(), wide)) })
         .collect();
-    let by_id = Expected::of(case.corpus, if contestants.is_empty() { 0 } else { log.lines }, &[], None, By::Id);
+    let by_id =
+        Expected::of(case.corpus, if contestants.is_empty() { 0 } else { log.lines }, &[], None, By::Id);
     for turn in 0..extent.runs.or(case.runs).unwrap_or(3).max(1) {
         if case.kind.speed() {
             match reference::igzip(bench, &log)? {
@@ -97,10 +92,15 @@ fn rows(bench: &Bench, case: &Case, extent: &Extent, wide: bool) -> io::Result<V
         }
         let input = Input { case, log: &log, expected: &expected };
         take(&mut agent, run(bench, &input, turn));
-        for (peer, row) in contestants.iter_mut().zip(&mut peer_rows) {
+        for (peer, row) in contestants.iter().zip(&mut peer_rows) {
             if row.error.is_none() && row.skipped.is_none() {
                 let wanted = if peer.keeps_bytes() { &expected } else { &by_id };
-                take(row, peers::run(bench, peer, &Input { case, log: &log, expected: wanted }));
+                let run = peers::run(bench, peer, &Input { case, log: &log, expected: wanted });
+                let run = run.map(|(sample, config)| {
+                    row.config = Some(config);
+                    sample
+                });
+                take(row, run);
             }
         }
         if agent.error.is_some() {
@@ -159,7 +159,11 @@ fn compare_with(row: &mut Row, igzip: &Row) {
 fn missing(bench: &Bench, case: &Case) -> io::Result<Option<String>> {
     let Some(requires) = &case.requires else { return Ok(None) };
     let mut command = bench.command(&["env"], "file:/dev/null", "null:")?;
-    let out = command.envs(&case.set).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).output()?;
+    let out = command
+        .envs(&case.set)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .output()?;
     if out.status.success() {
         return Ok(None);
     }

@@ -17,30 +17,30 @@ const KINDS: [(&str, &str, &str); 6] = [
 
 /// Appends a line, with its newline.
 pub fn line(random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
-        let host = HOSTS[random.skewed(HOSTS.len())];
-        let agent = AGENTS[random.skewed(AGENTS.len())];
-        let country = COUNTRIES[random.skewed(COUNTRIES.len())];
-        let pop = POPS[random.skewed(POPS.len())];
-        let (dir, suffix, kind) = KINDS[random.skewed(KINDS.len())];
-        let object = mix(random.skewed(20_000) as u64) & 0xff_ffff;
-        let [status, cache] = [
-            ["200", "HIT"],
-            ["206", "HIT"],
-            ["304", "REVALIDATED"],
-            ["200", "MISS"],
-            ["404", "MISS"],
-            ["503", "EXPIRED"],
-        ][random.skewed(6)];
-        let (r, bytes) = (random.next(), 200 + random.skewed(2_000_000));
-        let client = client(random);
-        let (c1, c2, c3) = (client % 223 + 1, (client >> 8) % 256, (client >> 16) % 256);
-        let (head, tail) = id(seq);
-        let us = r % 900_000;
-        let (hour, minute, second, ms) = clock(at);
-        // Writing into a Vec cannot fail.
-        let _ = writeln!(
-            out,
-            "{{\"time\":\"2026-01-01T{hour:02}:{minute:02}:{second:02}.{:03}Z\",\"written_ns\":{at},\
+    let host = HOSTS[random.skewed(HOSTS.len())];
+    let agent = AGENTS[random.skewed(AGENTS.len())];
+    let country = COUNTRIES[random.skewed(COUNTRIES.len())];
+    let pop = POPS[random.skewed(POPS.len())];
+    let (dir, suffix, kind) = KINDS[random.skewed(KINDS.len())];
+    let object = mix(random.skewed(20_000) as u64) & 0xff_ffff;
+    let [status, cache] = [
+        ["200", "HIT"],
+        ["206", "HIT"],
+        ["304", "REVALIDATED"],
+        ["200", "MISS"],
+        ["404", "MISS"],
+        ["503", "EXPIRED"],
+    ][random.skewed(6)];
+    let (r, bytes) = (random.next(), 200 + random.skewed(2_000_000));
+    let client = client(random);
+    let (c1, c2, c3) = (client % 223 + 1, (client >> 8) % 256, (client >> 16) % 256);
+    let (head, tail) = id(seq);
+    let us = r % 900_000;
+    let (hour, minute, second, ms) = clock(at);
+    // Writing into a Vec cannot fail.
+    let _ = writeln!(
+        out,
+        "{{\"time\":\"2026-01-01T{hour:02}:{minute:02}:{second:02}.{:03}Z\",\"written_ns\":{at},\
              \"request_id\":\"{head:016x}{:016x}\",\"remote_addr\":\"{c1}.{c2}.{c3}.{}\",\"country\":\"{country}\",\
              \"asn\":{},\"host\":\"{host}\",\"method\":\"{}\",\"scheme\":\"https\",\
              \"uri\":\"/{dir}/{object:06x}/v{}.{suffix}\",\"query\":\"w={}&q={}\",\"protocol\":\"{}\",\
@@ -49,23 +49,23 @@ pub fn line(random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
              \"content_type\":\"{kind}\",\"referer\":\"https://{host}/{dir}\",\"user_agent\":\"{agent}\",\
              \"tls_version\":\"TLSv1.3\",\"tls_cipher\":\"TLS_AES_128_GCM_SHA256\",\"pop\":\"{pop}\",\
              \"server\":\"edge-{pop}-{:02}\"}}",
-            ms,
-            tail,
-            (client >> 24) % 254 + 1,
-            1000 + client % 60_000,
-            if r % 40 == 0 { "POST" } else { "GET" },
-            r % 30,
-            [320, 640, 1080, 1920][(r >> 8) as usize % 4],
-            (r >> 16) % 100,
-            if r % 5 == 0 { "HTTP/1.1" } else { "HTTP/2.0" },
-            bytes - 180,
-            us / 1_000_000,
-            us / 1000 % 1000,
-            (r >> 20) % 400,
-            (r >> 30) % 4,
-            (r >> 33) % 16,
-            (r >> 40) % 24,
-        );
+        ms,
+        tail,
+        (client >> 24) % 254 + 1,
+        1000 + client % 60_000,
+        if r % 40 == 0 { "POST" } else { "GET" },
+        r % 30,
+        [320, 640, 1080, 1920][(r >> 8) as usize % 4],
+        (r >> 16) % 100,
+        if r % 5 == 0 { "HTTP/1.1" } else { "HTTP/2.0" },
+        bytes - 180,
+        us / 1_000_000,
+        us / 1000 % 1000,
+        (r >> 20) % 400,
+        (r >> 30) % 4,
+        (r >> 33) % 16,
+        (r >> 40) % 24,
+    );
 }
 
 /// The line number behind a line's request id; `None` when the line has no id of a corpus.

@@ -53,7 +53,10 @@ fn record(random: &mut Random, which: u64, id: &str, out: &mut Vec<u8>) -> Fate 
     // Writing into a Vec cannot fail.
     let _ = match which % 8 {
         0 => write!(out, " , \"a\" :\t{r} ,\"a\":{r},\"A\":1,\"\":2 }}"),
-        1 => write!(out, ",\"ua\":\"weird \\\"quoted\\\" \\\\ \\/ \\u00e9 \\ud83d\\ude00 {r}\",\"k\\u0065y\":1}}"),
+        1 => write!(
+            out,
+            ",\"ua\":\"weird \\\"quoted\\\" \\\\ \\/ \\u00e9 \\ud83d\\ude00 {r}\",\"k\\u0065y\":1}}"
+        ),
         2 => write!(out, ",\"n\":[1e-7,-0.0,1.10,1E+9,{r}{r},-{r}.{r}e-{}]}}", r % 300),
         3 => write!(out, ",\"d\":{}{r}{}}}", "[".repeat(100), "]".repeat(100)),
         4 => write!(out, ",\"text\":\"ünï©ødé ☃ 💣 {r}\",\"null\":null,\"t\":true,\"o\":{{}},\"e\":[]}}"),

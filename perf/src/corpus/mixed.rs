@@ -15,8 +15,7 @@ pub fn line(random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
 
 /// Objects in objects and arrays of one, as a proxy writes headers.
 fn nested(random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
-    let (host, agent, client, r) =
-        (random.of(&HOSTS), random.of(&AGENTS), client(random), random.next());
+    let (host, agent, client, r) = (random.of(&HOSTS), random.of(&AGENTS), client(random), random.next());
     let (head, tail) = id(seq);
     // Writing into a Vec cannot fail.
     let _ = writeln!(

@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn the_hostile_corpus_says_how_many_lines_are_rejects() {
-        let count = |fate: fn(&Fate) -> bool| lines(Kind::Hostile, 3200).iter().filter(|l| fate(&l.1)).count();
+        let count =
+            |fate: fn(&Fate) -> bool| lines(Kind::Hostile, 3200).iter().filter(|l| fate(&l.1)).count();
         // Of every 32 lines 3 are rejects, 4 are repaired, 1 is blank.
         assert_eq!(count(|f| *f == Fate::Reject), 300);
         assert_eq!(count(|f| matches!(f, Fate::Repaired(_))), 400);

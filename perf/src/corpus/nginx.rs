@@ -7,7 +7,8 @@ pub fn line(random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
     let (host, agent, client) = (random.of(&HOSTS), random.of(&AGENTS), client(random));
     let (hour, minute, second, ms) = clock(at);
     let ((head, tail), r) = (id(seq), random.next());
-    let (path, kind) = [("static", "css"), ("img", "png"), ("api", "json"), ("nocache", "html")][random.skewed(4)];
+    let (path, kind) =
+        [("static", "css"), ("img", "png"), ("api", "json"), ("nocache", "html")][random.skewed(4)];
     let (status, cache) = [(200, "HIT"), (200, "MISS"), (304, "HIT"), (404, "MISS")][random.skewed(4)];
     let body = random.skewed(60_000);
     // Writing into a Vec cannot fail.

@@ -6,6 +6,8 @@ mod outage;
 mod steady;
 mod whole;
 
+pub use whole::{answer, throughput};
+
 use crate::bench::{Bench, Log};
 use crate::case::{Case, Kind};
 use crate::expect::Expected;
@@ -24,7 +26,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    fn set(&mut self, figure: &str, value: f64) {
+    /// Another figure.
+    pub fn set(&mut self, figure: &str, value: f64) {
         self.figures.insert(figure.to_owned(), value);
     }
 }

@@ -92,10 +92,9 @@ pub fn follow(bench: &Bench, input: &Input) -> io::Result<Sample> {
         .env("EDGEPUSH_CORES", input.case.cores.to_string())
         .envs(&input.case.set);
     let mut running = bench.start_ready(command, input.case.cores)?;
-    let (before, start) = (running.look(), Instant::now());
+    let before = running.look();
     std::fs::hard_link(&input.log.path, dir.join("access.log"))?;
     wait_records(bench, &mut running, &sink, input.expected.lines.len() as u64)?;
-    let wall = start.elapsed();
     // The verdicts of the last batches become durable.
     std::thread::sleep(Duration::from_millis(300));
     let threads = running.look();
@@ -105,7 +104,6 @@ pub fn follow(bench: &Bench, input: &Input) -> io::Result<Sample> {
     let mut sample = Sample::default();
     throughput(&mut sample, &ended, input.log.bytes);
     answer(&mut sample, &account, input)?;
-    sample.set("wall_mb_per_s", input.log.bytes as f64 / 1e6 / wall.as_secs_f64());
     let mut ledger = None;
     for (name, cpu) in threads {
         let ms = cpu.saturating_sub(before.get(&name).copied().unwrap_or_default()).as_secs_f64() * 1e3;

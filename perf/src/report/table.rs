@@ -32,7 +32,7 @@ pub fn host(results: &Results) -> String {
 }
 
 /// Rows that have a speed.
-fn speeds(results: &Results) -> String {
+pub fn speeds(results: &Results) -> String {
     let mut out = String::from(
         "| case | who | input per CPU-second (worst) | x igzip -1 | ratio | user + system; wall | peak RSS | |\n\
          |---|---|---|---|---|---|---|---|\n",
@@ -59,7 +59,7 @@ fn speeds(results: &Results) -> String {
 }
 
 /// Every other figure, and what was not run.
-fn others(results: &Results) -> String {
+pub fn others(results: &Results) -> String {
     let mut out = String::from("| case | who | figure | measured |\n|---|---|---|---|\n");
     let header = out.len();
     for row in results.rows.iter().filter(|r| r.who != crate::reference::NAME) {
@@ -73,7 +73,8 @@ fn others(results: &Results) -> String {
         }
         if !row.threads.is_empty() {
             let threads: Vec<_> = row.threads.iter().map(|(name, ms)| format!("{name} {ms:.0}")).collect();
-            let _ = writeln!(out, "| {} | {} | CPU by thread, ms | {} |", row.case, row.who, threads.join(", "));
+            let _ =
+                writeln!(out, "| {} | {} | CPU by thread, ms | {} |", row.case, row.who, threads.join(", "));
         }
     }
     if out.len() == header { String::new() } else { out }
@@ -103,7 +104,7 @@ pub fn verdict(row: &Row, goal: &Goal) -> (String, &'static str) {
 }
 
 /// The targets, then reasons.
-fn targets(results: &Results) -> String {
+pub fn targets(results: &Results) -> String {
     let mut out = String::from("| case | target | on this host | measured | |\n|---|---|---|---|---|\n");
     for row in &results.rows {
         for goal in &row.targets {
