@@ -18,6 +18,8 @@ pub struct Account {
     pub lines: u64,
     /// Uncompressed bytes.
     pub bytes: u64,
+    /// Bodies whose last line had no newline.
+    pub unended: u64,
     /// Stored bytes.
     pub stored: u64,
     /// Lines that never came.
@@ -62,6 +64,8 @@ impl Tally<'_> {
             self.sum.bytes += line.len() as u64;
             if line.last() == Some(&b'\n') {
                 line.pop();
+            } else {
+                self.sum.unended += 1;
             }
             if !line.is_empty() {
                 self.line(&line);

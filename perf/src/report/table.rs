@@ -71,6 +71,9 @@ pub fn others(results: &Results) -> String {
             }
             let _ = writeln!(out, "| {} | {} | {} | {} |", row.case, row.who, label(row, key), row.text(key));
         }
+        if !row.marks.is_empty() && !row.figures.contains_key("mb_per_cpu_s") && row.skipped.is_none() {
+            let _ = writeln!(out, "| {} | {} | note | {} |", row.case, row.who, row.marks.join("; "));
+        }
         if !row.threads.is_empty() {
             let threads: Vec<_> = row.threads.iter().map(|(name, ms)| format!("{name} {ms:.0}")).collect();
             let _ =
