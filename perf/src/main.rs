@@ -71,7 +71,7 @@ struct PlaceArgs {
     #[arg(long, default_value = ".cache/perf")]
     dir: PathBuf,
     /// Case files of your own: a directory of *.toml.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long = "cases", value_name = "DIR")]
     cases_from: Option<PathBuf>,
     /// Size of every log, MB; by default each case's own.
     #[arg(long)]

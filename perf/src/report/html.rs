@@ -26,6 +26,7 @@ pub fn page(results: &Results) -> String {
         date(results.time),
     );
     section(&mut out, "Targets", &tables(&table::targets(results)));
+    section(&mut out, "Not run, or wrong", &tables(&table::reasons(results)));
     figure(&mut out, "Input per CPU-second", Some(plots::speeds(results)));
     section(&mut out, "", &tables(&table::speeds(results)));
     figure(&mut out, "Ratio against speed", Some(plots::ratios(results)));

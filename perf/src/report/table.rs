@@ -13,7 +13,7 @@ const QUIET: [&str; 5] = ["wall_s", "mb_out", "batches", "load_mb_per_s", "max_m
 
 /// All of it.
 pub fn text(results: &Results) -> String {
-    let parts = [host(results), speeds(results), others(results), targets(results)];
+    let parts = [host(results), speeds(results), others(results), targets(results), reasons(results)];
     parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -106,7 +106,7 @@ pub fn verdict(row: &Row, goal: &Goal) -> (String, &'static str) {
     }
 }
 
-/// The targets, then reasons.
+/// The targets.
 pub fn targets(results: &Results) -> String {
     let mut out = String::from("| case | target | on this host | measured | |\n|---|---|---|---|---|\n");
     for row in &results.rows {
@@ -122,13 +122,29 @@ pub fn targets(results: &Results) -> String {
             );
         }
     }
+    if out.lines().count() == 2 {
+        out.clear();
+    }
+    out
+}
+
+/// What was not run, and what went wrong.
+pub fn reasons(results: &Results) -> String {
+    let mut skipped: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    let mut out = String::new();
     for row in &results.rows {
         if let Some(why) = &row.skipped {
-            let _ = writeln!(out, "\nSKIPPED {}, {}: {why}", row.case, row.who);
+            match skipped.iter_mut().find(|s| s.0 == row.who && s.1 == why) {
+                Some(same) => same.2.push(&row.case),
+                None => skipped.push((&row.who, why, vec![&row.case])),
+            }
         }
         if let Some(e) = &row.error {
-            let _ = writeln!(out, "\nERROR {}, {}: {e}", row.case, row.who);
+            let _ = writeln!(out, "ERROR {}, {}: {e}", row.case, row.who);
         }
+    }
+    for (who, why, cases) in skipped {
+        let _ = writeln!(out, "SKIPPED {}, {who}: {why}", cases.join(" "));
     }
     out
 }
