@@ -12,7 +12,7 @@ p{margin:6px 0;color:#4b5763}table{border-collapse:collapse;width:100%;font-size
 th{text-align:left;border-bottom:2px solid #c8d0d8;padding:5px 8px}\
 td{border-bottom:1px solid #e3e7eb;padding:4px 8px;vertical-align:top}\
 .met{color:#1d7a46;font-weight:600}.MISSED,.ERROR{color:#b3261e;font-weight:600}\
-.SKIPPED{color:#8a6100;font-weight:600}svg{max-width:100%;height:auto;display:block}\
+.SKIPPED,.UNREACHED{color:#8a6100;font-weight:600}svg{max-width:100%;height:auto;display:block}\
 pre{background:#f5f7f9;padding:12px;overflow:auto;font-size:12px}";
 
 /// The whole page.
@@ -89,7 +89,8 @@ fn tables(markdown: &str) -> String {
         out.push_str("<tr>");
         for cell in cells {
             let cell = cell.trim();
-            let class = if matches!(cell, "met" | "MISSED" | "SKIPPED" | "ERROR") { cell } else { "" };
+            let class =
+                if matches!(cell, "met" | "UNREACHED" | "MISSED" | "SKIPPED" | "ERROR") { cell } else { "" };
             let _ = write!(out, "<{tag} class=\"{class}\">{}</{tag}>", escape(cell));
         }
         out.push_str("</tr>");

@@ -99,6 +99,11 @@ pub fn verdict(row: &Row, goal: &Goal) -> (String, &'static str) {
     if row.error.is_some() {
         return ("ERROR".to_owned(), "ERROR");
     }
+    let load = goal.figure.split_once('@').map(|(_, load)| format!("{load} %"));
+    if load.is_some_and(|load| row.marks.iter().any(|m| m.starts_with(&load))) {
+        // A target that was met at a smaller load was not met.
+        return (row.text(&goal.figure), "UNREACHED");
+    }
     match row.head(&goal.figure) {
         None => ("not measured".to_owned(), "MISSED"),
         Some((value, _)) if goal.met(value) => (row.text(&goal.figure), "met"),
@@ -147,4 +152,28 @@ pub fn reasons(results: &Results) -> String {
         let _ = writeln!(out, "SKIPPED {}, {who}: {why}", cases.join(" "));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_met_missed_unreached_or_not_run() {
+        let goal =
+            |figure: &str| Goal { figure: figure.to_owned(), min: None, max: Some(9.0), adapted: false };
+        let mut row = Row::default();
+        [("p99_ms@10", 3.0), ("p99_ms@50", 30.0), ("p99_ms@90", 3.0)]
+            .iter()
+            .for_each(|(k, v)| row.push(k, *v));
+        row.marks.push("90 %: the writer reached 1 of 2 MB/s".to_owned());
+        let check =
+            |row: &Row, figure: &str, said: &str| assert_eq!(verdict(row, &goal(figure)).1, said, "{figure}");
+        check(&row, "p99_ms@10", "met");
+        check(&row, "p99_ms@50", "MISSED");
+        check(&row, "p99_ms@90", "UNREACHED");
+        check(&row, "cpu_percent", "MISSED");
+        row.skipped = Some("no".to_owned());
+        check(&row, "p99_ms@10", "SKIPPED");
+    }
 }
