@@ -20,8 +20,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A daemon that has sent nothing for this long has sent everything.
+/// A daemon that has sent nothing and done nothing for this long has sent everything.
 const QUIET: Duration = Duration::from_secs(4);
+/// Less CPU than this while it is quiet is nothing: timers, statistics.
+const NOTHING: Duration = Duration::from_millis(150);
 
 /// What a peer is given.
 pub struct Job<'a> {
@@ -127,7 +129,7 @@ pub fn run(bench: &Bench, peer: &Peer, input: &Input) -> io::Result<(Sample, Str
     command.stdin(Stdio::null()).stdout(std::fs::File::create(&heard)?);
     command.stderr(std::fs::File::options().append(true).open(&heard)?);
     let running = Running::start(command, bench.first(1), bench.other())?;
-    let ended = end(peer.ends, running, &sink, input.log.bytes)?;
+    let ended = end(peer, running, &sink, input.log.bytes)?;
     if ended.code != Some(0) {
         let said = std::fs::read_to_string(&heard).unwrap_or_default();
         let tail = said.get(said.len().saturating_sub(600)..).unwrap_or_default();
@@ -147,20 +149,21 @@ pub fn run(bench: &Bench, peer: &Peer, input: &Input) -> io::Result<(Sample, Str
 }
 
 /// Waits for a peer's end, or for the quiet after its work and then ends it.
-fn end(ends: Ends, mut running: Running, sink: &Sink, bytes: u64) -> io::Result<Ended> {
-    if ends == Ends::Itself {
+fn end(peer: &Peer, mut running: Running, sink: &Sink, bytes: u64) -> io::Result<Ended> {
+    if peer.ends == Ends::Itself {
         return running.wait(PATIENCE);
     }
-    let (begin, mut last, mut changed) = (Instant::now(), 0, Instant::now());
+    let (begin, mut last, mut changed, mut worked) = (Instant::now(), 0, Instant::now(), Duration::ZERO);
     loop {
-        running.look();
+        let cpu: Duration = running.look().values().sum();
         let stored: u64 = sink.bodies()?.iter().map(|b| b.len).sum();
-        if stored != last {
-            (last, changed) = (stored, Instant::now());
+        if stored != last || cpu > worked + NOTHING {
+            (last, changed, worked) = (stored, Instant::now(), cpu);
         }
+        let whole = peer.keeps_bytes() && last >= bytes;
         // Something has come and then nothing more, or nothing ever comes.
         let waited = if last > 0 { changed.elapsed() > QUIET } else { begin.elapsed() > QUIET * 5 };
-        if waited || last >= bytes || begin.elapsed() > PATIENCE || running.child().try_wait()?.is_some() {
+        if waited || whole || begin.elapsed() > PATIENCE || running.child().try_wait()?.is_some() {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
