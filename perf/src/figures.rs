@@ -67,6 +67,7 @@ pub const FIGURES: &[Figure] = &[
     figure("p50_ms", "written to acknowledged, p50", "ms", false, 0, Worst, true),
     figure("p99_ms", "written to acknowledged, p99", "ms", false, 0, Worst, true),
     figure("max_ms", "written to acknowledged, latest", "ms", false, 0, Worst, false),
+    figure("write_ms", "longest write of the writer", "ms", false, 0, Worst, false),
     figure("recover_s", "sink back to everything delivered", "s", false, 2, Worst, true),
 ];
 

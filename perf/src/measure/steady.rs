@@ -64,6 +64,7 @@ struct Writer {
     corpus: Corpus,
     times_ns: Vec<u64>,
     bytes: u64,
+    longest: Duration,
 }
 
 impl Writer {
@@ -75,12 +76,17 @@ impl Writer {
             self.corpus.line(&mut text, Some(now));
             self.times_ns.push(now);
             if single || text.len() > WRITE_MAX {
-                self.file.write_all(&text)?;
-                self.bytes += text.len() as u64;
+                self.append(&text)?;
                 text.clear();
             }
         }
-        self.file.write_all(&text)?;
+        self.append(&text)
+    }
+
+    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        let start = Instant::now();
+        self.file.write_all(text)?;
+        self.longest = self.longest.max(start.elapsed());
         self.bytes += text.len() as u64;
         Ok(())
     }
@@ -123,7 +129,7 @@ fn followed(bench: &Bench, case: &Case) -> io::Result<(Running, Sink, Writer)> {
     command.env("EDGEPUSH_CORES", case.cores.to_string()).envs(&case.set);
     let running = bench.start_ready(command, case.cores)?;
     let corpus = Corpus::new(Kind::Edge26, SEED);
-    Ok((running, sink, Writer { file, corpus, times_ns: Vec::new(), bytes: 0 }))
+    Ok((running, sink, Writer { file, corpus, times_ns: Vec::new(), bytes: 0, longest: Duration::ZERO }))
 }
 
 /// Waits for everything, ends the agent, and checks the answer.
@@ -182,6 +188,7 @@ pub fn latency(bench: &Bench, input: &Input) -> io::Result<Sample> {
         sample.set(&format!("p50_ms@{load}"), account.delay_ms(0.5));
         sample.set(&format!("p99_ms@{load}"), account.delay_ms(0.99));
         sample.set(&format!("max_ms@{load}"), account.delay_ms(1.0));
+        sample.set(&format!("write_ms@{load}"), lines.longest.as_secs_f64() * 1e3);
     }
     Ok(sample)
 }

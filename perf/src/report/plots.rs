@@ -138,6 +138,10 @@ where
     chart
         .configure_mesh()
         .x_desc(x)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| {
+            if *y < 10.0 && y.fract() != 0.0 { format!("{y:.1}") } else { format!("{y:.0}") }
+        })
         .y_desc(y)
         .label_style(style(13))
         .axis_desc_style(style(14))
@@ -170,7 +174,7 @@ fn latency_of(row: &Row) -> Drawn {
         let mut chart = ChartBuilder::on(&root)
             .margin(12)
             .x_label_area_size(44)
-            .y_label_area_size(64)
+            .y_label_area_size(80)
             .build_cartesian_2d(0.0..112.0, 0.0..above(most))?;
         mesh(&mut chart, "load, % of what the agent can follow", "written to acknowledged, ms")?;
         let mut lowest = f64::MAX;
