@@ -3,32 +3,43 @@
 //! Promises: CPU time is user + system of the whole process from its start to its end (`wait4`), or of its threads by
 //! name while it runs. Must not know: what the processes do.
 #![allow(unsafe_code)]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::CpuSet;
 use std::collections::BTreeMap;
 use std::io;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// The CPUs for the agent and for everything else; the same one where there is only one.
-pub fn cores() -> io::Result<(usize, usize)> {
+/// The CPUs that this process may use.
+pub fn cpus() -> io::Result<Vec<usize>> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
-    let mut ids = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
-    let first = ids.next().ok_or_else(|| io::Error::other("no CPU is allowed"))?;
-    Ok((first, ids.next().unwrap_or(first)))
+    let ids: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    if ids.is_empty() { Err(io::Error::other("no CPU is allowed")) } else { Ok(ids) }
 }
 
-/// Pins this thread, and what it starts from now on, to one CPU.
-pub fn pin(cpu: usize) -> io::Result<()> {
+/// Pins this thread, and what it starts from now on, to these CPUs.
+pub fn pin(cpus: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu);
+    cpus.iter().for_each(|cpu| set.set(*cpu));
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// A running process with its start time.
+/// A running process with its start time; killed with its value.
 pub struct Running {
     child: Child,
     start: Instant,
     peak_rss: u64,
+    reaped: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
 }
 
 /// How a process ended.
@@ -53,13 +64,13 @@ impl Ended {
 }
 
 impl Running {
-    /// Starts a command on one CPU; this thread goes to `own` afterwards.
-    pub fn start(mut command: Command, cpu: usize, own: usize) -> io::Result<Running> {
-        pin(cpu)?;
+    /// Starts a command on some CPUs; this thread goes to `own` afterwards.
+    pub fn start(mut command: Command, cpus: &[usize], own: usize) -> io::Result<Running> {
+        pin(cpus)?;
         let start = Instant::now();
         let child = command.spawn();
-        pin(own)?;
-        Ok(Running { child: child?, start, peak_rss: 0 })
+        pin(&[own])?;
+        Ok(Running { child: child?, start, peak_rss: 0, reaped: false })
     }
 
     /// The process.
@@ -80,17 +91,26 @@ impl Running {
         by_name
     }
 
+    /// How often its threads went to sleep so far: voluntary context switches of all that live.
+    pub fn sleeps(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let sleeps = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        tasks.into_iter().flatten().flatten().map(sleeps).sum()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::TERM,
-        );
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), rustix::process::Signal::TERM);
     }
 
     /// Waits for its end, and kills it after `limit`.
     pub fn wait(mut self, limit: Duration) -> io::Result<Ended> {
         let pid = self.child.id();
+        let pidfd = rustix::process::pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).ok();
         loop {
             let mut status = 0;
             // SAFETY: rusage is plain numbers; zero is a value of each.
@@ -102,6 +122,7 @@ impl Running {
                 return Err(io::Error::last_os_error());
             }
             if got > 0 {
+                self.reaped = true;
                 let time = |t: libc::timeval| {
                     Duration::from_secs(t.tv_sec.unsigned_abs())
                         + Duration::from_micros(t.tv_usec.unsigned_abs())
@@ -118,8 +139,19 @@ impl Running {
             if self.start.elapsed() > limit {
                 self.child.kill()?;
             }
-            std::thread::sleep(Duration::from_millis(2));
+            // Its end wakes us at once; the memory is looked at meanwhile.
+            pause(pidfd.as_ref());
         }
+    }
+}
+
+/// Until a process has ended, or 10 ms.
+fn pause(pidfd: Option<&std::os::fd::OwnedFd>) {
+    let tick = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+    match pidfd {
+        // An interrupted wait is only a shorter one.
+        Some(fd) => drop(poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&tick))),
+        None => std::thread::sleep(Duration::from_millis(2)),
     }
 }
 
@@ -135,11 +167,11 @@ mod tests {
 
     #[test]
     fn burnt_cpu_is_measured_and_sleep_is_not() {
-        let (cpu, own) = cores().unwrap();
+        let own = cpus().unwrap()[0];
         let run = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
-            Running::start(command, cpu, own).unwrap().wait(Duration::from_secs(20)).unwrap()
+            Running::start(command, &[own], own).unwrap().wait(Duration::from_secs(20)).unwrap()
         };
         let busy = run("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 3");
         assert_eq!(busy.code, Some(3));
