@@ -1,7 +1,7 @@
 //! Drives the file source on shard 0: performs what its machine asks for, and gives it what came of it.
 //!
-//! Promises: hot reads are plain `pread`s on the shard, cold backlog goes through the runtime (io_uring where it is
-//! allowed); walks and opens run on the blocking thread; nothing is emitted that has no room (PROTOCOL P8).
+//! Promises: what the page cache holds is read by plain `pread`s on the shard, what a disk must be waited for goes through
+//! the runtime (io_uring where it is allowed); walks and opens run on the blocking thread; nothing is emitted that has no room (PROTOCOL P8).
 //! Must not know: which file is which (the machine does), what becomes of a chunk.
 use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
 use crate::api::health::Health;
@@ -128,7 +128,7 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
         globs: plan.globs.into(),
         machine: FileSource::new(plan.settings),
         files: Rc::default(),
-        buffers: Buffers::default(),
+        buffers: Buffers::new(shared.chunks.items_max() + shared.shard_bells.len()),
         inbox,
         watches,
         to_ledger: Outbox::new(shared.to_ledger.clone()),
@@ -392,6 +392,14 @@ impl Tail {
         if !cold {
             let result = os::read_back(&handle, offset, len, &self.buffers).map_err(|e| e.to_string());
             return self.inbox.push(SourceEvent::Read { file, offset, result });
+        }
+        match os::read_cached(&handle, offset, len, &self.buffers) {
+            Ok(None) => {}
+            Ok(Some(read)) => return self.inbox.push(SourceEvent::Read { file, offset, result: Ok(read) }),
+            Err(error) => {
+                let result = Err(error.to_string());
+                return self.inbox.push(SourceEvent::Read { file, offset, result });
+            }
         }
         let (rt, inbox, buffers) = (self.rt.clone(), self.inbox.clone(), self.buffers.clone());
         self.rt.spawn_local(async move {

@@ -8,6 +8,7 @@ use crate::source::file::buffers::Buffers;
 use crate::source::{FileKey, KnownFiles, Look, OpenError, OpenStat, ReadBack, Seen, SeenHead};
 use bytes::Bytes;
 use edgepush_shard::limits::HEAD_BYTES_MAX;
+use rustix::io::ReadWriteFlags;
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, StatxFlags};
 use std::collections::HashSet;
 use std::fs::File;
@@ -158,6 +159,23 @@ pub fn read_back(file: &File, offset: u64, len: usize, buffers: &Buffers) -> io:
     let mut bytes = buffers.take(wanted);
     let read = read_full(file, offset, &mut bytes[..wanted])?;
     verify(file, buffers.lend(bytes, read))
+}
+
+/// As [`read_back`], when all `len` bytes are in the page cache; else nothing, and nothing has waited for a disk.
+///
+/// # Errors
+/// The system's.
+pub fn read_cached(file: &File, offset: u64, len: usize, buffers: &Buffers) -> io::Result<Option<ReadBack>> {
+    let mut bytes = buffers.take(len);
+    let into = &mut [io::IoSliceMut::new(&mut bytes[..len])];
+    match rustix::io::preadv2(file, into, offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) if read == len => verify(file, buffers.lend(bytes, len)).map(Some),
+        // Some of it would have to be waited for, or the file ends there, or its system cannot tell.
+        Ok(_) | Err(_) => {
+            buffers.put_back(bytes);
+            Ok(None)
+        }
+    }
 }
 
 /// What the file looks like after `bytes` were read of it.
