@@ -32,7 +32,8 @@ pub struct BatcherSettings {
     pub shards: usize,
     /// Longest time that a record is only in memory (`EDGEPUSH_COMMIT_INTERVAL`).
     pub commit_interval: Duration,
-    /// Stored bytes in memory, not yet committed, that force a seal and stop the readers (PROTOCOL P8).
+    /// Stored bytes in memory, not yet committed, that stop the readers (PROTOCOL P8). Half of it forces a seal: while
+    /// that half is written, the shards fill the other one.
     pub uncommitted_bytes_max: u64,
 }
 
@@ -265,7 +266,8 @@ impl Batcher {
         let full = self.lanes.values().any(Lane::has_full);
         let size = full && self.last_size_seal.is_none_or(|at| now.mono >= at + SIZE_SEAL_EVERY);
         let due = self.deadline().is_some_and(|at| now.mono >= at);
-        if !(self.wanted || size || due || self.stopped || self.finish.is_some()) {
+        let much = self.uncommitted_bytes >= self.settings.uncommitted_bytes_max / 2;
+        if !(self.wanted || size || due || much || self.finish.is_some()) {
             return;
         }
         if full {
