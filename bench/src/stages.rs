@@ -139,7 +139,7 @@ fn encode(lines: &[u8], output: &Output, kind: CodecKind, level: Level) -> Ready
 /// CRC-32 by its definition.
 fn crc_by_bits(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ 0xedb8_8320 * (crc & 1))
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
     })
 }
 
