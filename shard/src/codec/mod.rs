@@ -4,10 +4,18 @@
 //! allocate once its output buffer has grown to its working size.
 //! Must not know: batches, containers, jobs.
 mod deflate;
+#[cfg(feature = "isal")]
+mod igzip;
+#[cfg(feature = "isal")]
+mod isal;
 mod run;
 mod zstandard;
 
+#[cfg(feature = "isal")]
+use deflate::BODY_END;
 pub use deflate::Deflate;
+#[cfg(feature = "isal")]
+pub use isal::Isal;
 pub use run::{Run, Span};
 pub(crate) use zstandard::FRAME_START;
 pub use zstandard::Zstd;
@@ -85,9 +93,18 @@ pub trait Codec {
 /// The codec of a kind at a level, with its working memory.
 pub fn codec(kind: CodecKind, level: Level) -> Box<dyn Codec + Send> {
     match kind {
-        CodecKind::Gzip => Box::new(Deflate::new(level.deflate())),
+        CodecKind::Gzip => general_deflate(level),
         CodecKind::Zstd => Box::new(Zstd::new(level.zstd())),
         CodecKind::None => Box::new(Plain),
+    }
+}
+
+/// DEFLATE of bytes of which nothing is known.
+fn general_deflate(level: Level) -> Box<dyn Codec + Send> {
+    match level {
+        #[cfg(feature = "isal")]
+        Level::Fast => Box::new(Isal::new(1)),
+        _ => Box::new(Deflate::new(level.deflate())),
     }
 }
 
