@@ -5,6 +5,8 @@
 // One log for this crate and for the end-to-end harness, so that their figures are of the same bytes.
 #[path = "../../perf/src/corpus.rs"]
 pub mod corpus;
+#[cfg(feature = "curve")]
+pub mod curve;
 pub mod runs;
 pub mod stages;
 
