@@ -1,4 +1,4 @@
-//! `zstd-points`: zstd's parameters over the harness's log, at segments of several sizes; tab-separated. What was chosen
+//! `zstd-points [NAME,NAME…]`: zstd's parameters over the harness's log, at segments of several sizes; tab-separated. What was chosen
 //! of them stands in `shard/src/codec/zstandard.rs`.
 //!
 //! Promises: every frame was decoded and compared first.
@@ -51,16 +51,50 @@ fn matchers(strategy: Strategy, name: &str, chains: &[u32], matches: &[u32]) -> 
     points
 }
 
+/// Strategies that search deeper than one probe.
+fn searchers(strategy: Strategy, name: &str) -> Vec<Point> {
+    let mut points = Vec::new();
+    for (hash, search) in
+        [15, 17, 19].into_iter().flat_map(|hash| [1, 2, 3, 4, 5].map(|search| (hash, search)))
+    {
+        for least in [5, 6, 7] {
+            let parameters = [
+                CParameter::WindowLog(20),
+                CParameter::HashLog(hash),
+                CParameter::ChainLog(hash),
+                CParameter::SearchLog(search),
+                CParameter::MinMatch(least),
+                CParameter::TargetLength(8),
+                CParameter::Strategy(strategy),
+            ];
+            points.push(zstd_point(1, &parameters, format!("{name} w20 h{hash} c{hash} s{search} m{least}")));
+        }
+    }
+    points
+}
+
+/// All points, or with `near` those near the choice: fewer, so that they can be timed more often.
+fn points(near: Option<&str>) -> Vec<Point> {
+    let mut points: Vec<Point> = levels().chain(flags()).collect();
+    points.extend(matchers(Strategy::ZSTD_fast, "fast", &[14], &[4, 5, 6, 7]));
+    points.extend(matchers(Strategy::ZSTD_dfast, "dfast", &[13, 15], &[5, 6, 7]));
+    points.extend(searchers(Strategy::ZSTD_greedy, "greedy"));
+    points.extend(searchers(Strategy::ZSTD_lazy, "lazy"));
+    points.extend(searchers(Strategy::ZSTD_lazy2, "lazy2"));
+    if let Some(near) = near {
+        points.retain(|point| near.split(',').any(|name| point.name == name));
+    }
+    points
+}
+
 fn main() {
+    let near = std::env::args().nth(1);
+    let rounds = if near.is_some() { 25 } else { 5 };
     let log = lines(LOG_BYTES);
     for (fields, output) in [(26, Output::PassThrough), (12, projection())] {
-        for slab in [1 << 20, 128 << 10] {
+        for slab in [1 << 20, 128 << 10, 32 << 10] {
             let slabs = records(&log, &output, slab);
-            let mut points: Vec<Point> = levels().collect();
-            points.extend(flags());
-            points.extend(matchers(Strategy::ZSTD_fast, "fast", &[14], &[4, 5, 6, 7]));
-            points.extend(matchers(Strategy::ZSTD_dfast, "dfast", &[13, 15], &[5, 6, 7]));
-            for figure in measure(&mut points, &slabs, 5) {
+            for figure in measure(&mut points(near.as_deref()), &slabs, rounds) {
                 println!("{fields}\t{slab}\t{}\t{:.0}\t{:.3}", figure.name, figure.speed, figure.ratio);
             }
         }
