@@ -9,7 +9,7 @@ use edgepush_shard::plan::Output;
 use std::path::Path;
 
 const LOG_BYTES: usize = 8_000_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::args().nth(1).unwrap_or_else(|| "docs/compression-curve.svg".to_owned());

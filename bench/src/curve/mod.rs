@@ -15,6 +15,11 @@ use crate::runs::Records;
 use edgepush_shard::codec::Run;
 use rustix::time::{ClockId, clock_gettime};
 
+/// Appends what an encoder makes of a run.
+pub type Encode = Box<dyn FnMut(&Run<'_>, &mut Vec<u8>)>;
+/// What was encoded.
+pub type Decode = fn(&[u8]) -> Vec<u8>;
+
 /// An encoder at one of its points.
 pub struct Point {
     /// The library: one line of the plot.
@@ -22,9 +27,9 @@ pub struct Point {
     /// Its level or parameters.
     pub name: String,
     /// Appends what it makes of a run.
-    pub encode: Box<dyn FnMut(&Run<'_>, &mut Vec<u8>)>,
+    pub encode: Encode,
     /// Reads it again.
-    pub decode: fn(&[u8]) -> Vec<u8>,
+    pub decode: Decode,
 }
 
 /// What a point achieved.

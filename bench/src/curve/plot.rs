@@ -65,7 +65,7 @@ fn panel(
         chart.draw_series(line)?.label(*family).legend(legend);
         chart.draw_series(of_family().map(|figure| {
             let label =
-                Text::new(figure.name.clone(), (6, -12), ("sans-serif", 12).into_font().color(colour));
+                Text::new(figure.name.clone(), (6, -12), ("sans-serif", 13).into_font().color(colour));
             EmptyElement::at((figure.speed, figure.ratio))
                 + Circle::new((0, 0), size, colour.filled())
                 + label
