@@ -181,12 +181,12 @@ fn what_repeats_inside_of_values_goes_to_the_general_encoder() {
         },
         2000,
     );
-    let mut encoder = SchemaDeflate::new(Effort::Least, Deflate::new(1));
+    let mut encoder = SchemaDeflate::new(Effort::Least, Box::new(Deflate::new(1)));
     let mut body = Vec::new();
     encoder.encode(&records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (1, 0));
     let records = Records::of(|_, r| two(r, "some host", &rng.below(100_000).to_string()), 4000);
-    let mut encoder = SchemaDeflate::new(Effort::Least, Deflate::new(1));
+    let mut encoder = SchemaDeflate::new(Effort::Least, Box::new(Deflate::new(1)));
     encoder.encode(&records.run(), &mut body);
     encoder.encode(&records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (0, 2));

@@ -135,7 +135,7 @@ impl World {
             SourceAction::Close { file } => assert!(self.files.remove(&file).is_some()),
             SourceAction::Read { file, offset, len, cold } => {
                 self.cold += usize::from(cold);
-                let result = os::read_back(&self.files[&file], offset, len, &Buffers::default())
+                let result = os::read_back(&self.files[&file], offset, len, &Buffers::new(1))
                     .map_err(|e| e.to_string());
                 events.push_back(SourceEvent::Read { file, offset, result });
             }

@@ -13,7 +13,7 @@ mod segment;
 mod tables;
 mod tokens;
 
-use crate::codec::{Codec, CodecKind, Deflate, Encoded, Run};
+use crate::codec::{Codec, CodecKind, Encoded, Run};
 use crate::scan::{self, Simd};
 pub use segment::Effort;
 use segment::SegmentEncoder;
@@ -30,7 +30,7 @@ const VERIFY_EVERY: u32 = if cfg!(debug_assertions) { 1 } else { 256 };
 /// The schema-aware encoder, and the general one for what has no schema.
 pub struct SchemaDeflate {
     schema: SegmentEncoder,
-    general: Deflate,
+    general: Box<dyn Codec + Send>,
     /// Runs until both are tried again.
     until_trial: u32,
     until_verify: u32,
@@ -44,12 +44,12 @@ pub struct SchemaDeflate {
 
 impl SchemaDeflate {
     /// With a general encoder for what has no schema.
-    pub fn new(effort: Effort, general: Deflate) -> SchemaDeflate {
+    pub fn new(effort: Effort, general: Box<dyn Codec + Send>) -> SchemaDeflate {
         SchemaDeflate::with_level(scan::level(), effort, general)
     }
 
     /// The same with these vector instructions, which the machine has.
-    pub fn with_level(level: Simd, effort: Effort, general: Deflate) -> SchemaDeflate {
+    pub fn with_level(level: Simd, effort: Effort, general: Box<dyn Codec + Send>) -> SchemaDeflate {
         SchemaDeflate {
             schema: SegmentEncoder::new(level, effort),
             general,

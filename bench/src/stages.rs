@@ -1,0 +1,185 @@
+//! Stages: every pure stage of the data plane as one pass over the same log.
+//!
+//! Promises: [`Stage::ready`] has asserted the answer against another implementation (serde_json, flate2's decoder, a
+//! loop over bits) before it returns; a pass allocates nothing that the stage itself does not.
+//! Must not know: who times or counts it.
+use crate::runs::{FIELDS, Filler, Records, SLAB, projection, records};
+use edgepush_shard::batch::{Container, Part, decode, join, piece_of};
+use edgepush_shard::codec::{CodecKind, Level, codec};
+use edgepush_shard::frame::frames;
+use edgepush_shard::parse::Parser;
+use edgepush_shard::plan::Output;
+use serde_json::Value;
+use std::hint::black_box;
+
+/// One stage.
+pub struct Stage {
+    /// What it is called on the command line and in `baseline.json`.
+    pub name: &'static str,
+    /// Makes it ready for a log.
+    pub ready: fn(&[u8]) -> Ready,
+}
+
+/// A stage whose answer was right.
+pub struct Ready {
+    /// What one pass takes in.
+    pub input_bytes: u64,
+    /// One pass.
+    pub pass: Box<dyn FnMut()>,
+}
+
+/// All stages, in a line's order. `parse` contains `frame`; `project` and `pass-through` contain `parse`.
+pub const STAGES: [Stage; 11] = [
+    Stage { name: "frame", ready: frame },
+    Stage { name: "parse", ready: parse },
+    Stage { name: "project", ready: |lines| fill(lines, &projection(), projected_by_serde) },
+    Stage { name: "pass-through", ready: |lines| fill(lines, &Output::PassThrough, str::to_owned) },
+    Stage { name: "gzip-fast-12", ready: |lines| encode(lines, &projection(), CodecKind::Gzip, Level::Fast) },
+    Stage {
+        name: "gzip-fast-26",
+        ready: |lines| encode(lines, &Output::PassThrough, CodecKind::Gzip, Level::Fast),
+    },
+    Stage {
+        name: "gzip-balanced-12",
+        ready: |lines| encode(lines, &projection(), CodecKind::Gzip, Level::Balanced),
+    },
+    Stage { name: "zstd-fast-12", ready: |lines| encode(lines, &projection(), CodecKind::Zstd, Level::Fast) },
+    Stage {
+        name: "zstd-fast-26",
+        ready: |lines| encode(lines, &Output::PassThrough, CodecKind::Zstd, Level::Fast),
+    },
+    Stage { name: "crc", ready: crc },
+    Stage { name: "join", ready: join_batch },
+];
+
+fn frame(lines: &[u8]) -> Ready {
+    let expected: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
+    let got = frames(lines, 0).map(|frame| frame.line);
+    assert!(got.eq(expected[..expected.len() - 1].iter().copied()), "frames are not the lines");
+    let lines = lines.to_vec();
+    Ready {
+        input_bytes: lines.len() as u64,
+        pass: Box::new(move || {
+            black_box(frames(&lines, 0).map(|frame| frame.line.len()).sum::<usize>());
+        }),
+    }
+}
+
+fn parse(lines: &[u8]) -> Ready {
+    let mut parser = Parser::new();
+    for frame in frames(lines, 0) {
+        let record = parser.parse(frame.line).expect("the log is JSON");
+        let value: Value = serde_json::from_slice(frame.line).expect("the log is JSON");
+        let object = value.as_object().expect("every line is an object");
+        assert_eq!(record.members.len(), object.len());
+        for member in record.members {
+            let key = std::str::from_utf8(member.key.of(record.text)).expect("UTF-8");
+            let got: Value = serde_json::from_slice(member.value.of(record.text)).expect("a JSON value");
+            assert!(object.get(key) == Some(&got), "{key}: {got}");
+        }
+    }
+    let lines = lines.to_vec();
+    Ready {
+        input_bytes: lines.len() as u64,
+        pass: Box::new(move || {
+            for frame in frames(&lines, 0) {
+                black_box(parser.parse(frame.line).is_ok());
+            }
+        }),
+    }
+}
+
+/// A line's projection, by the other implementation; the log's values are spelled as serde_json spells them.
+fn projected_by_serde(line: &str) -> String {
+    let raw: std::collections::HashMap<&str, &serde_json::value::RawValue> =
+        serde_json::from_str(line).expect("the log is JSON");
+    let members = FIELDS.map(|field| format!("\"{field}\":{}", raw[field]));
+    format!("{{{}}}", members.join(","))
+}
+
+fn fill(lines: &[u8], output: &Output, expected: fn(&str) -> String) -> Ready {
+    let mut filler = Filler::new(output, SLAB);
+    let mut got = Vec::new();
+    filler.fill(lines, |run| got.extend_from_slice(run.bytes));
+    let text = std::str::from_utf8(lines).expect("the log is UTF-8");
+    let expected: String = text.lines().map(|line| expected(line) + "\n").collect();
+    assert!(got == expected.as_bytes(), "{output:?} is not what serde_json makes of it");
+    let lines = lines.to_vec();
+    Ready {
+        input_bytes: lines.len() as u64,
+        pass: Box::new(move || filler.fill(&lines, |run| _ = black_box(run.bytes.len()))),
+    }
+}
+
+fn bytes_of(slabs: &[Records]) -> u64 {
+    slabs.iter().map(|slab| slab.bytes.len() as u64).sum()
+}
+
+fn encode(lines: &[u8], output: &Output, kind: CodecKind, level: Level) -> Ready {
+    let slabs = records(lines, output, SLAB);
+    let mut codec = codec(kind, level);
+    for slab in &slabs {
+        let part = Part::encode(&mut *codec, &slab.run());
+        let body = piece_of(Container::Members, kind, &[part]).concat();
+        assert!(decode(kind, &body[..]).expect("a good body") == slab.bytes, "{kind:?} {level:?}");
+    }
+    let mut out = Vec::new();
+    Ready {
+        input_bytes: bytes_of(&slabs),
+        pass: Box::new(move || {
+            for slab in &slabs {
+                out.clear();
+                codec.encode(&slab.run(), &mut out);
+                black_box(out.len());
+            }
+        }),
+    }
+}
+
+/// CRC-32 by its definition.
+fn crc_by_bits(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
+    })
+}
+
+fn crc(lines: &[u8]) -> Ready {
+    assert_eq!(crc32fast::hash(lines), crc_by_bits(lines));
+    let lines = lines.to_vec();
+    Ready { input_bytes: lines.len() as u64, pass: Box::new(move || _ = black_box(crc32fast::hash(&lines))) }
+}
+
+/// Segments of 16 KiB to one gzip member: the container that costs most.
+fn join_batch(lines: &[u8]) -> Ready {
+    let kind = CodecKind::Gzip;
+    let slabs = records(lines, &projection(), 16 << 10);
+    let mut codec = codec(kind, Level::Fast);
+    let parts: Vec<Part> = slabs.iter().map(|slab| Part::encode(&mut *codec, &slab.run())).collect();
+    let joined = move || {
+        let pieces = parts.chunks(4).map(|parts| piece_of(Container::Single, kind, parts)).collect();
+        join(Container::Single, kind, pieces).expect("good pieces")
+    };
+    let expected: Vec<u8> = slabs.iter().flat_map(|slab| &slab.bytes).copied().collect();
+    assert!(decode(kind, &joined().concat()[..]).expect("a good body") == expected);
+    Ready { input_bytes: bytes_of(&slabs), pass: Box::new(move || drop(black_box(joined()))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_gives_the_right_answer() {
+        let lines = crate::runs::lines(64 << 10);
+        for stage in &STAGES {
+            let mut ready = (stage.ready)(&lines);
+            (ready.pass)();
+            assert!(ready.input_bytes > 20 << 10, "{}", stage.name);
+        }
+    }
+
+    #[test]
+    fn the_definition_of_crc_32_is_right() {
+        assert_eq!(crc_by_bits(b"123456789"), 0xcbf4_3926);
+    }
+}
