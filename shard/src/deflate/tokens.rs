@@ -109,6 +109,7 @@ impl Tokenizer {
         let Line { at, open, reach, .. } = *line;
         debug_assert!(at <= start && start <= end && (end as usize) <= text.len());
         let whole = end - at;
+        // SAFETY: the margins are the caller's.
         let slot = unsafe { hash(compare, text, start, end, lane as u64) };
         let seen = u32::from((start as u16).wrapping_sub(self.table[slot]));
         self.table[slot] = start as u16;
@@ -212,11 +213,15 @@ pub(super) const MARGIN: usize = AHEAD as usize + 8;
 /// A value that ends nearer to the text's start than this is hashed by [`super::compare::Safe`] only.
 pub(super) const HEAD: u32 = 8;
 
-/// A hash of a value by its ends and two places in between.
+/// A hash of a value by its first and last bytes and those in its middle.
+///
+/// # Safety
+/// As [`Tokenizer::record`].
 #[inline(always)]
 unsafe fn hash<C: Compare>(compare: C, text: &[u8], start: u32, end: u32, lane: u64) -> usize {
     let len = end - start;
     let inner = select_unpredictable(len >= 16, len / 2, 0);
+    // SAFETY: the caller's.
     let (last, first, middle) = unsafe {
         (
             compare.eight(text, end.wrapping_sub(7)),
