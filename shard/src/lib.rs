@@ -13,6 +13,7 @@ pub mod frame;
 pub mod limits;
 pub mod parse;
 pub mod plan;
+pub mod proven;
 pub mod record;
 pub mod reject;
 pub mod ring;

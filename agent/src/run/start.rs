@@ -12,12 +12,13 @@ use super::{ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
-use crate::config::{Config, RuntimeChoice};
+use crate::config::{Config, RuntimeChoice, SimdChoice};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, Uploads};
+use edgepush_shard::scan::Simd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -43,9 +44,7 @@ pub struct Running {
 /// Another agent, an unusable state directory, a runtime that was demanded and is refused, a wrong destination.
 pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, StartError> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if let Some(level) = config.simd.level() {
-        edgepush_shard::scan::set_level(level);
-    }
+    use_vectors(config.simd);
     let clock = Arc::new(Clock::start());
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
@@ -206,6 +205,19 @@ pub(super) fn choice(said: RuntimeChoice) -> rt::Choice {
         RuntimeChoice::Uring => rt::Choice::Uring,
         RuntimeChoice::Threads => rt::Choice::Threads,
     }
+}
+
+/// Vector instructions are used as far as they are wanted, the machine has them, and they prove themselves.
+fn use_vectors(wanted: SimdChoice) {
+    let (level, failed) = edgepush_shard::proven::proven(wanted.level().unwrap_or(Simd::best()));
+    for level in failed {
+        tracing::error!(
+            "the vector instructions {} of this machine do not give what they should: they are not used; please report \
+             it with the machine's /proc/cpuinfo",
+            level.as_str()
+        );
+    }
+    edgepush_shard::scan::set_level(level);
 }
 
 /// The machines of the delivery thread.

@@ -98,7 +98,7 @@ impl SchemaDeflate {
     }
 }
 
-/// The schema-aware encoder alone, for tests and fuzzing.
+/// The schema-aware encoder alone, for whoever holds it against something else.
 pub struct SchemaEncoder {
     level: Simd,
     encoder: SegmentEncoder,
@@ -110,10 +110,16 @@ impl SchemaEncoder {
         SchemaEncoder { level, encoder: SegmentEncoder::new(level, effort) }
     }
 
-    /// The body of a run. Panics when it does not decode to the run, or is longer than the run stored.
-    pub fn check(&mut self, run: &Run<'_>) -> Vec<u8> {
+    /// The body of a run, unchecked.
+    pub fn body(&mut self, run: &Run<'_>) -> Vec<u8> {
         let mut body = Vec::new();
         self.encoder.encode(run, &mut body);
+        body
+    }
+
+    /// The body of a run. Panics when it does not decode to the run, or is longer than the run stored.
+    pub fn check(&mut self, run: &Run<'_>) -> Vec<u8> {
+        let body = self.body(run);
         let most = run.bytes.len() + 5 * run.bytes.len().div_ceil(65_535) + 5;
         assert!(body.len() <= most, "{:?}: {} bytes became {}", self.level, run.bytes.len(), body.len());
         let right = crate::codec::decodes_to(&body, run.bytes, &mut Vec::new());
