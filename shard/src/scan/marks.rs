@@ -26,6 +26,17 @@ pub(super) struct Masks {
     pub high: u64,
 }
 
+/// What is enough of most blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quick {
+    /// Quotes and line ends.
+    pub marks: u64,
+    /// Whether there is a backslash, or a control character that is no line end.
+    pub strange: bool,
+    /// Not 0: there is a byte from 0x80 on.
+    pub high: u64,
+}
+
 /// Finds masks in whole blocks; see the files named like the levels.
 pub(super) trait Finder: Copy {
     /// The masks of a block.
@@ -33,6 +44,18 @@ pub(super) trait Finder: Copy {
     /// # Safety
     /// The machine has the level's instructions.
     unsafe fn masks(self, block: &[u8; BLOCK]) -> Masks;
+
+    /// The same in short, where that is cheaper.
+    ///
+    /// # Safety
+    /// As [`Finder::masks`].
+    #[inline(always)]
+    unsafe fn quick(self, block: &[u8; BLOCK]) -> Quick {
+        // SAFETY: the caller's.
+        let masks = unsafe { self.masks(block) };
+        let strange = masks.backslashes | (masks.controls & !masks.ends);
+        Quick { marks: masks.quotes | masks.ends, strange: strange != 0, high: masks.high }
+    }
 }
 
 /// The marks of a text.
@@ -53,8 +76,10 @@ impl Default for Marks {
     }
 }
 
+/// Marks that are written at once: few blocks of a log line have more, so that the loop's end is foreseen.
+const STEP: usize = 12;
 /// Marks that a block writes beyond those it has.
-const SPARE: usize = 16;
+const SPARE: usize = STEP;
 
 impl Marks {
     /// Room for the marks of a text of [`MARKED_BYTES_MAX`] bytes.
@@ -111,15 +136,14 @@ impl Marks {
         let (blocks, rest) = text.as_chunks::<BLOCK>();
         for (number, block) in blocks.iter().enumerate() {
             // SAFETY: the caller's.
-            let masks = unsafe { finder.masks(block) };
-            state.put(&mut self.marks, &mut self.odd, number * BLOCK, masks);
+            unsafe { state.put(finder, &mut self.marks, &mut self.odd, number * BLOCK, block) };
         }
         if !rest.is_empty() {
             let mut block = [b' '; BLOCK];
             block[..rest.len()].copy_from_slice(rest);
+            let start = text.len() - rest.len();
             // SAFETY: the caller's.
-            let masks = unsafe { finder.masks(&block) };
-            state.put(&mut self.marks, &mut self.odd, text.len() - rest.len(), masks);
+            unsafe { state.put(finder, &mut self.marks, &mut self.odd, start, &block) };
         }
         (self.used, self.high) = (state.used, state.high != 0);
     }
@@ -134,16 +158,29 @@ struct State {
 }
 
 impl State {
+    /// # Safety
+    /// As [`Finder::masks`].
     #[inline(always)]
-    fn put(&mut self, marks: &mut [u32], odd: &mut Vec<u32>, start: usize, masks: Masks) {
-        let mut quotes = masks.quotes;
-        let strange = masks.backslashes | (masks.controls & !masks.ends);
-        if strange | self.carry != 0 {
-            quotes &= !escaped(masks.backslashes, &mut self.carry);
-            list(strange, start, odd);
+    unsafe fn put<F: Finder>(
+        &mut self,
+        finder: F,
+        marks: &mut [u32],
+        odd: &mut Vec<u32>,
+        start: usize,
+        block: &[u8; BLOCK],
+    ) {
+        // SAFETY: the caller's.
+        let quick = unsafe { finder.quick(block) };
+        let mut bits = quick.marks;
+        if quick.strange | (self.carry != 0) {
+            // SAFETY: the caller's.
+            let masks = unsafe { finder.masks(block) };
+            let escaped = escaped(masks.backslashes, &mut self.carry);
+            bits = masks.quotes & !escaped | masks.ends;
+            list(masks.backslashes | (masks.controls & !masks.ends), start, odd);
         }
-        self.high |= masks.high;
-        self.used += extract(quotes | masks.ends, start as u32, &mut marks[self.used..]);
+        self.high |= quick.high;
+        self.used += extract(bits, start as u32, &mut marks[self.used..]);
     }
 }
 
@@ -172,20 +209,20 @@ fn list(mut bits: u64, start: usize, odd: &mut Vec<u32>) {
     }
 }
 
-/// Writes the offsets of the set bits, eight at a time: what is too much is overwritten by the next block.
+/// Writes the offsets of the set bits, [`STEP`] at a time: what is too much is overwritten by the next block.
 #[inline(always)]
 fn extract(mut bits: u64, start: u32, out: &mut [u32]) -> usize {
     let count = bits.count_ones() as usize;
     let mut done = 0;
     loop {
-        let Some(eight) = out.get_mut(done..).and_then(<[u32]>::first_chunk_mut::<8>) else {
+        let Some(places) = out.get_mut(done..).and_then(<[u32]>::first_chunk_mut::<STEP>) else {
             unreachable!("INVARIANT: room for one mark a byte and some to spare");
         };
-        for place in eight {
+        for place in places {
             *place = start.wrapping_add(bits.trailing_zeros());
             bits &= bits.wrapping_sub(1);
         }
-        done += 8;
+        done += STEP;
         if done >= count {
             return count;
         }
