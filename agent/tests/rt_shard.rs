@@ -92,7 +92,7 @@ fn a_blocking_job_runs_elsewhere_and_outlives_its_caller() {
             let ticks = rt.ticks();
             let there = rt
                 .spawn_blocking(|| {
-                    std::thread::sleep(Duration::from_millis(200));
+                    std::thread::sleep(Duration::from_millis(500));
                     std::thread::current().id()
                 })
                 .await;
