@@ -4,7 +4,6 @@
 //! Must not know: what is done with them.
 use crate::corpus::{Corpus, Kind};
 use edgepush_shard::codec::{Run, Span};
-use edgepush_shard::frame::frames;
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::{Formatter, Output};
 use edgepush_shard::ring::{Full, Ring, SlabKey};
@@ -84,11 +83,11 @@ impl Filler {
 
     /// Every line becomes a record in the ring; `sealed` gets each slab when it is full, and the last one.
     pub fn fill(&mut self, lines: &[u8], mut sealed: impl FnMut(&Run<'_>)) {
-        for frame in frames(lines, 0) {
-            let record = self.parser.parse(frame.line).expect("the log is JSON");
-            let bytes_max = self.formatter.bytes_max(&record);
-            let fields_max = self.formatter.fields_max(&record);
-            let (formatter, ring) = (&mut self.formatter, &mut self.ring);
+        let Filler { parser, formatter, ring } = self;
+        parser.lines(lines, 0, |_, parsed| {
+            let record = parsed.expect("the log is JSON");
+            let bytes_max = formatter.bytes_max(&record);
+            let fields_max = formatter.fields_max(&record);
             let mut append = |ring: &mut Ring| {
                 ring.append(KEY, 0, bytes_max, fields_max, |sink| formatter.write(&record, sink))
             };
@@ -97,7 +96,7 @@ impl Filler {
                 seal(ring, &mut sealed);
                 append(ring).expect("room in an empty slab");
             }
-        }
+        });
         seal(&mut self.ring, &mut sealed);
     }
 }
