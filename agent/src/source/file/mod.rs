@@ -26,9 +26,9 @@ use stream::{Ask, Stage, Stream, Token};
 
 /// Reads under way at once: one is served while the chunk of the other is on its way.
 const READS_MAX: usize = 2;
-/// A hot file is polled this often instead of by inotify (RUNTIME 5): a wake-up costs some 150 µs with all that it sets off,
-/// and 25 of them a second are what the budget of 0.5 % of a core has room for.
-const POLL_EVERY: Duration = Duration::from_millis(40);
+/// A hot file is polled this often instead of by inotify (RUNTIME 5): a poll costs some 300 µs with all that it sets off,
+/// and ten of them a second are what the budget of 0.5 % of a core has room for.
+const POLL_EVERY: Duration = Duration::from_millis(100);
 /// Polls that find nothing before inotify is asked again.
 const POLLS: u8 = 2;
 /// Open files are looked at this often in case inotify is blind (NFS, bind mounts), and longer by the second for each.
