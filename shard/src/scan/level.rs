@@ -85,3 +85,24 @@ pub fn get() -> Simd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_among_all() {
+        println!("best: {}", Simd::best().as_str());
+        assert!(Simd::all().any(|level| level == Simd::best()));
+        assert!(Simd::all().any(|level| level == Simd::Scalar), "the oracle is everywhere");
+    }
+
+    /// Every aarch64 has NEON: there, what goes through the levels goes through it.
+    #[cfg(target_arch = "aarch64")]
+    #[test]
+    fn aarch64_uses_neon() {
+        assert_eq!(Simd::best(), Simd::Neon);
+        let all: Vec<Simd> = Simd::all().collect();
+        assert_eq!(all, [Simd::Scalar, Simd::Baseline, Simd::Neon], "no level of another architecture");
+    }
+}
