@@ -227,3 +227,21 @@ proptest! {
         runs_are_encoded(&bytes, &cuts);
     }
 }
+
+/// The codes suit the first batches; then come only short matches and bytes that had not been seen: the room that is reserved must do.
+#[test]
+fn codes_that_do_not_suit_take_no_more_room_than_there_is() {
+    let mut rng = Rng::new(21);
+    let records = Records::of(
+        |n, r| {
+            if n < 4000 {
+                r.push(&[(b"", b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], b"\n");
+            } else {
+                let byte = [128 + rng.below(100) as u8, b'\r', 128 + rng.below(3) as u8];
+                r.push(&[(b"", &byte), (b"\x01", &byte[..1]), (b"", &byte)], b"\n");
+            }
+        },
+        40_000,
+    );
+    records.check();
+}

@@ -20,7 +20,7 @@ fn step(len: usize) -> usize {
 }
 
 /// Emits `tokens`, with the literals before them from `from` on. Returns where the last one ends. The writer has room
-/// for 14 bits a byte.
+/// for 16 bits a byte.
 pub(super) fn emit(
     level: Simd,
     text: &[u8],
@@ -52,7 +52,7 @@ unsafe fn emit_bmi2(text: &[u8], from: usize, tokens: &[Token], tables: &Tables,
 }
 
 /// # Safety
-/// The pen has room for 14 bits a byte.
+/// The pen has room for 16 bits a byte.
 #[inline(always)]
 unsafe fn emit_with(
     text: &[u8],
@@ -63,7 +63,7 @@ unsafe fn emit_with(
 ) -> (usize, Pen) {
     let mut at = from;
     for token in tokens {
-        // SAFETY: a literal takes 14 bits at most, and a match never more than its literals.
+        // SAFETY: a literal takes 14 bits at most, a match 46 for at least three bytes.
         unsafe {
             pen = literals_with(text, at, token.start as usize, tables, pen);
             let mut len = (token.end - token.start) as usize;
@@ -80,7 +80,7 @@ unsafe fn emit_with(
     (at, pen)
 }
 
-/// Emits the bytes `from..` of a text as they are. The writer has room for 14 bits a byte.
+/// Emits the bytes `from..` of a text as they are. The writer has room for 16 bits a byte.
 pub(super) fn literals(text: &[u8], from: usize, tables: &Tables, writer: &mut BitWriter<'_>) {
     // SAFETY: the caller's.
     let pen = unsafe { literals_with(text, from, text.len(), tables, writer.pen()) };
@@ -88,7 +88,7 @@ pub(super) fn literals(text: &[u8], from: usize, tables: &Tables, writer: &mut B
 }
 
 /// # Safety
-/// The pen has room for 14 bits a byte.
+/// The pen has room for 16 bits a byte.
 #[inline(always)]
 unsafe fn literals_with(text: &[u8], from: usize, to: usize, tables: &Tables, mut pen: Pen) -> Pen {
     let mut at = from;

@@ -26,8 +26,10 @@ const RENEWAL_BITS: u64 = 400;
 const STORED_BYTES_MAX: usize = 65_535;
 const STORED_COST: usize = 5;
 
-/// Room for the end of a block, and for what a push touches beyond its bits.
-const ROOM: usize = 64;
+/// Bytes that so much text takes at most, with the end of its block: a literal 14 bits, the shortest match 46 bits for three bytes.
+fn room(text: usize) -> usize {
+    2 * text + 64
+}
 
 /// Encodes runs whose fields are known.
 pub(super) struct SegmentEncoder {
@@ -58,9 +60,9 @@ struct Progress<'a, 'out> {
     written: usize,
     opened: bool,
     batches: usize,
-    /// Bits and bytes of the open block at its last look.
-    mark: (u64, usize),
-    /// Bits a byte, times 1024, when the open block began.
+    /// Bits and bytes of the last batch.
+    last: (u64, usize),
+    /// Bits a byte, times 1024, of the open block's first batch.
     usual: u64,
 }
 
@@ -83,10 +85,9 @@ impl SegmentEncoder {
         let (start, level) = (out.len(), self.level);
         let text = run.bytes;
         self.tokenizer.reset();
-        // A literal takes 14 bits at most, and a match never more than its literals.
-        let writer = BitWriter::new(out, text.len() + text.len() / 4 * 3 + ROOM);
+        let writer = BitWriter::new(out, room(text.len()));
         let mut progress =
-            Progress { run, writer, written: 0, opened: false, batches: 0, mark: (0, 0), usual: 0 };
+            Progress { run, writer, written: 0, opened: false, batches: 0, last: (0, 0), usual: 0 };
         // The last records have no margin behind them.
         let near =
             (0..run.records()).rev().take_while(|&record| value_end(run, record) + MARGIN > text.len());
@@ -97,7 +98,7 @@ impl SegmentEncoder {
         if !opened {
             self.tables.rebuild(&self.counts);
             self.tables.open_block(&mut writer);
-            writer.reserve(text.len() + text.len() / 4 * 3 + ROOM);
+            writer.reserve(room(text.len()));
         }
         let open = self.tokens.first().copied().unwrap_or_default();
         let open: &[Token] = if open.dist == 0 || open.end as usize <= written { &[] } else { &[open] };
@@ -210,9 +211,7 @@ impl SegmentEncoder {
         progress.batches += 1;
         self.tokens[0] = self.tokens[used];
     }
-}
 
-impl SegmentEncoder {
     /// Begins a block with new codes when there is none, or when they would have made the sample so much shorter that the
     /// codes' own cost comes back within a few batches.
     fn renew_block(&mut self, progress: &mut Progress<'_, '_>, sample: &Counts) {
@@ -227,8 +226,7 @@ impl SegmentEncoder {
             self.tables.rebuild(&self.counts);
         }
         self.tables.open_block(&mut progress.writer);
-        let left = progress.run.bytes.len() - progress.written;
-        progress.writer.reserve(left + left / 4 * 3 + ROOM);
+        progress.writer.reserve(room(progress.run.bytes.len() - progress.written));
         progress.opened = true;
         progress.usual = 0;
     }
@@ -237,15 +235,15 @@ impl SegmentEncoder {
 impl Progress<'_, '_> {
     /// Notes what a batch took.
     fn look(&mut self, (bits, bytes): (u64, usize)) {
-        self.mark = (self.writer.position() - bits, self.written - bytes);
-        if self.usual == 0 && self.mark.1 > 0 {
-            self.usual = self.mark.0 * 1024 / self.mark.1 as u64;
+        self.last = (self.writer.position() - bits, self.written - bytes);
+        if self.usual == 0 && self.last.1 > 0 {
+            self.usual = self.last.0 * 1024 / self.last.1 as u64;
         }
     }
 
     /// Whether the last batch took an eighth more bits than the block's first.
     fn is_unusual(&self) -> bool {
-        let (bits, bytes) = self.mark;
+        let (bits, bytes) = self.last;
         bits * 1024 > (self.usual + self.usual / 8) * bytes as u64
     }
 }
