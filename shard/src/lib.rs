@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod chunk;
 pub mod codec;
+pub mod dataset;
 pub mod deflate;
 pub mod frame;
 pub mod limits;
