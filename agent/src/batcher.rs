@@ -11,15 +11,25 @@
 //! that seal's last marker: nobody can take room in it any more. A batch whose interval ended is closed while its
 //! commit is built; a segment that had taken room in it after its shard's marker moves to the batch being filled if it
 //! fits there, else it becomes a batch alone.
+//!
+//! Many jobs. Everything that a step looks at is indexed, so it costs what it touches and not what there is. A seal for
+//! full batches of the hot group closes only that group's slabs; timers of many jobs share seals.
+//!
+//! Changes of jobs ride on a seal of all slabs. A version of a job is a lane of its own: segments of the new version
+//! come from shards that have passed the seal while others still send those of the old one.
 mod job;
+mod lanes;
 
 use crate::protocol::{
-    BatchCommit, Commit, Committed, GroupId, JobId, Logged, Now, OpenBatch, SourceId, Spooled,
+    BatchCommit, Commit, Committed, GroupId, JobId, JobsCommit, Logged, Now, OpenBatch, Scope, SourceId,
+    Spooled,
 };
 use edgepush_shard::segment::{Begun, FromShard, Marker, Segment};
 pub use job::BatchJob;
-use job::{EpochEnd, Lane};
+use job::EpochEnd;
+use lanes::Lanes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// At most one seal for full batches in this time; all full ones share it (RULINGS 2).
@@ -35,6 +45,26 @@ pub struct BatcherSettings {
     /// Stored bytes in memory, not yet committed, that stop the readers (PROTOCOL P8). Half of it forces a seal: while
     /// that half is written, the shards fill the other one.
     pub uncommitted_bytes_max: u64,
+    /// So many jobs that hold something are many: their timers share seals, and busy ones commit alone.
+    pub many: usize,
+}
+
+impl BatcherSettings {
+    /// What `many` is in the agent.
+    pub const MANY: usize = 16;
+}
+
+/// A change of the jobs, on its way to a seal.
+#[derive(Clone, Debug)]
+pub struct BatchChange {
+    /// Who asked, to be told when it is durable.
+    pub token: u64,
+    /// What the ledger does in the commit.
+    pub rows: Arc<JobsCommit>,
+    /// New jobs and new versions: what the version before has open is closed. The same version: it changes its group.
+    pub put: Vec<BatchJob>,
+    /// Jobs that take no records any more: what they have open is closed.
+    pub gone: Vec<JobId>,
 }
 
 /// What happens to the batcher.
@@ -46,6 +76,8 @@ pub enum BatcherEvent {
     SealNow,
     /// The ledger's answer to the outstanding commit.
     Committed(Committed),
+    /// Jobs change with the next seal.
+    Change(BatchChange),
     /// Time passed.
     Tick,
     /// No chunk will come any more, and all that came were processed: seal. With `close` every batch is closed.
@@ -60,10 +92,12 @@ pub enum BatcherEvent {
 pub enum BatcherAction {
     /// Every shard ends this epoch.
     Seal {
-        /// The group.
-        group: GroupId,
+        /// Which slabs are closed.
+        scope: Scope,
         /// The epoch that ends.
         epoch: u64,
+        /// Whose change rides on it ([`BatchChange::token`]): every shard goes on with the new jobs.
+        change: Option<u64>,
     },
     /// To the ledger.
     Commit(Commit),
@@ -76,6 +110,20 @@ pub enum BatcherAction {
         /// Whether they stop.
         stop: bool,
     },
+    /// Jobs that fill batches faster than others should commit alone, and those that do not any more should not.
+    Regroup {
+        /// They belong into the hot group.
+        hot: Vec<JobId>,
+        /// They belong into the main group.
+        cool: Vec<JobId>,
+    },
+    /// A change of jobs is durable.
+    Changed {
+        /// Whose.
+        token: u64,
+        /// Batches and records of deleted jobs that went.
+        deleted: (u64, u64),
+    },
     /// The commit that [`BatcherEvent::Finish`] asked for is durable.
     Finished,
 }
@@ -85,7 +133,7 @@ enum Seal {
     /// None is outstanding.
     None,
     /// Shards were asked; markers come in.
-    Asked { markers: usize, log: Vec<Logged>, due: Duration },
+    Asked { scope: Scope, markers: usize, logs: BTreeMap<GroupId, Vec<Logged>>, due: Duration },
     /// The commit is with the ledger.
     Committing,
 }
@@ -93,7 +141,7 @@ enum Seal {
 /// Joins segments into batches and commits.
 pub struct Batcher {
     settings: BatcherSettings,
-    lanes: BTreeMap<JobId, Lane>,
+    lanes: Lanes,
     /// The epoch that shards are in (those that have not passed an outstanding seal).
     epoch: u64,
     seal: Seal,
@@ -101,11 +149,16 @@ pub struct Batcher {
     begun: Vec<(u64, Duration)>,
     last_size_seal: Option<Duration>,
     wanted: bool,
+    /// A change that waits for a seal, and the one that rides on the outstanding one.
+    waiting: Option<BatchChange>,
+    riding: Option<(u64, Arc<JobsCommit>)>,
     /// The end of the run is asked for; `true`: every batch closes.
     finish: Option<bool>,
     /// The epoch whose commit ends the run.
     finishing: Option<u64>,
     uncommitted_bytes: u64,
+    /// Of these, the main group's.
+    main_bytes: u64,
     committing_bytes: u64,
     stopped: bool,
     next_key: u64,
@@ -115,28 +168,26 @@ pub struct Batcher {
 impl Batcher {
     /// A batcher for `jobs`; `open` are the batches that the last run left open.
     pub fn new(settings: BatcherSettings, now: Now, jobs: Vec<BatchJob>, open: Vec<OpenBatch>) -> Batcher {
-        let mut batcher = Batcher {
+        let mut next_key = 1;
+        Batcher {
             settings,
-            lanes: jobs.into_iter().map(|job| (job.id, Lane::new(job))).collect(),
+            lanes: Lanes::new(now, settings.many, jobs, &open, &mut next_key),
             epoch: 1,
             seal: Seal::None,
             begun: Vec::new(),
             last_size_seal: None,
             wanted: false,
+            waiting: None,
+            riding: None,
             finish: None,
             finishing: None,
             uncommitted_bytes: 0,
+            main_bytes: 0,
             committing_bytes: 0,
             stopped: false,
-            next_key: 1,
+            next_key,
             in_commit: Vec::new(),
-        };
-        for batch in open {
-            if let Some(lane) = batcher.lanes.get_mut(&batch.job) {
-                lane.resume(now, &batch, &mut batcher.next_key);
-            }
         }
-        batcher
     }
 
     /// Stored bytes that are in memory and not committed.
@@ -149,11 +200,10 @@ impl Batcher {
         if !matches!(self.seal, Seal::None) {
             return None;
         }
-        let lanes = self.lanes.values().filter_map(Lane::deadline);
-        let full = self.lanes.values().any(Lane::has_full);
+        let full = self.lanes.any_full();
         let size = full.then(|| self.last_size_seal.map_or(Duration::ZERO, |at| at + SIZE_SEAL_EVERY));
         let group = self.begun.iter().map(|&(_, at)| at + self.settings.commit_interval).min();
-        lanes.chain(size).chain(group).min()
+        [self.lanes.deadline(), size, group].into_iter().flatten().min()
     }
 
     /// One step.
@@ -164,6 +214,10 @@ impl Batcher {
             BatcherEvent::Shard(FromShard::Marker(marker)) => self.marker(now, marker, out),
             BatcherEvent::SealNow => self.wanted = true,
             BatcherEvent::Committed(committed) => self.committed(committed, out),
+            BatcherEvent::Change(change) => {
+                assert!(self.waiting.is_none(), "two changes wait for one seal");
+                self.waiting = Some(change);
+            }
             BatcherEvent::Tick => {}
             BatcherEvent::Finish { close } => self.finish = Some(close),
         }
@@ -172,47 +226,62 @@ impl Batcher {
     }
 
     fn begin(&mut self, now: Now, begun: Begun) {
-        if !self.begun.iter().any(|&(epoch, _)| epoch == begun.epoch) {
-            self.begun.push((begun.epoch, now.mono));
-        }
-        if let Some(lane) = begun.job.and_then(|job| self.lanes.get_mut(&job)) {
-            lane.begin(begun.epoch, now.mono);
+        match begun.job {
+            Some(job) => self.lanes.begin(job, begun.epoch, now.mono),
+            None if self.begun.iter().all(|&(epoch, _)| epoch != begun.epoch) => {
+                self.begun.push((begun.epoch, now.mono));
+            }
+            None => {}
         }
     }
 
     fn segment(&mut self, now: Now, segment: Segment) {
-        self.uncommitted_bytes += segment.body.len() as u64;
-        let lane = self.lanes.get_mut(&segment.job).expect("INVARIANT: shards know only jobs of the plan");
-        lane.take(now, segment, &mut self.next_key);
+        let bytes = segment.body.len() as u64;
+        self.uncommitted_bytes += bytes;
+        if self.lanes.take(now, segment, &mut self.next_key) != GroupId::HOT {
+            self.main_bytes += bytes;
+        }
     }
 
     fn marker(&mut self, now: Now, marker: Marker, out: &mut Vec<BatcherAction>) {
-        let Seal::Asked { markers, log, due } = &mut self.seal else {
+        let Seal::Asked { scope, markers, logs, due } = &mut self.seal else {
             panic!("a marker of epoch {} without a seal", marker.epoch)
         };
         assert_eq!(marker.epoch, self.epoch, "shard {} ended another epoch", marker.shard);
-        log.extend(marker.log);
+        for (group, log) in marker.logs {
+            logs.entry(group).or_default().extend(log);
+        }
         *markers += 1;
         if *markers == self.settings.shards {
-            let (log, due) = (std::mem::take(log), *due);
-            self.commit(now, due, log, out);
+            let (scope, logs, due) = (*scope, std::mem::take(logs), *due);
+            self.commit(now, (scope, due), logs, out);
         }
     }
 
     /// All markers are there: what came before them commits.
-    fn commit(&mut self, now: Now, due: Duration, log: Vec<Logged>, out: &mut Vec<BatcherAction>) {
+    fn commit(
+        &mut self,
+        now: Now,
+        (scope, due): (Scope, Duration),
+        logs: BTreeMap<GroupId, Vec<Logged>>,
+        out: &mut Vec<BatcherAction>,
+    ) {
         let epoch = self.epoch;
         let close_all = self.finishing == Some(epoch) && self.finish == Some(true);
-        let end = EpochEnd { epoch, due, close_all };
+        let end = EpochEnd { epoch, due, close_all, many: self.lanes.are_many() };
         let mut batches = Vec::new();
-        for lane in self.lanes.values_mut() {
-            self.committing_bytes += lane.commit(now, end, &mut self.next_key, &mut batches);
+        let bytes = self.lanes.commit(now, scope, end, &mut self.next_key, &mut batches);
+        self.committing_bytes += bytes;
+        if scope == Scope::All {
+            self.begun.retain(|&(of, _)| of > epoch);
+            self.main_bytes = self.lanes.main_bytes();
         }
-        self.begun.retain(|&(of, _)| of > epoch);
         self.epoch = epoch + 1;
         self.in_commit.clone_from(&batches);
         self.seal = Seal::Committing;
-        out.push(BatcherAction::Commit(Commit { group: GroupId::MAIN, epoch, batches, log }));
+        let jobs = self.riding.as_ref().map(|(_, rows)| rows.clone());
+        let logs = logs.into_iter().collect();
+        out.push(BatcherAction::Commit(Commit { epoch, batches, logs, jobs }));
     }
 
     fn committed(&mut self, committed: Committed, out: &mut Vec<BatcherAction>) {
@@ -222,15 +291,17 @@ impl Batcher {
         self.uncommitted_bytes -= std::mem::take(&mut self.committing_bytes);
         self.attach_bodies(&mut spooled);
         for (key, row) in committed.open {
-            for lane in self.lanes.values_mut() {
-                lane.row(key, row);
-            }
+            self.lanes.row(key, row);
         }
+        self.lanes.forget_closed();
         if !spooled.is_empty() {
             out.push(BatcherAction::Spooled(spooled));
         }
         if !committed.durable.is_empty() {
             out.push(BatcherAction::Durable(committed.durable));
+        }
+        if let Some((token, _)) = self.riding.take() {
+            out.push(BatcherAction::Changed { token, deleted: committed.deleted });
         }
         if self.finishing == Some(committed.epoch) {
             (self.finish, self.finishing) = (None, None);
@@ -263,24 +334,48 @@ impl Batcher {
         if !matches!(self.seal, Seal::None) {
             return;
         }
-        let full = self.lanes.values().any(Lane::has_full);
+        let full = self.lanes.any_full();
         let size = full && self.last_size_seal.is_none_or(|at| now.mono >= at + SIZE_SEAL_EVERY);
-        let due = self.deadline().is_some_and(|at| now.mono >= at);
         let much = self.uncommitted_bytes >= self.settings.uncommitted_bytes_max / 2;
-        if !(self.wanted || size || due || much || self.finish.is_some()) {
+        let time = self.lanes.deadline().into_iter().chain(self.group_deadline()).any(|at| now.mono >= at);
+        let asked = self.wanted || self.waiting.is_some() || self.finish.is_some();
+        if !(asked || size || time || much) {
             return;
         }
+        // A bound that is reached by what the main group holds is not met by a seal of the hot group.
+        let hot_will_do = !much || self.main_bytes < self.settings.uncommitted_bytes_max / 4;
+        let scope = match asked || time || !self.lanes.only_hot_full() || !hot_will_do {
+            true => Scope::All,
+            false => Scope::Hot,
+        };
         if full {
             self.last_size_seal = Some(now.mono);
         }
-        self.wanted = false;
-        for lane in self.lanes.values_mut() {
-            lane.sealing();
+        let (hot, cool) = self.lanes.regroup(scope);
+        if !hot.is_empty() || !cool.is_empty() {
+            out.push(BatcherAction::Regroup { hot, cool });
         }
-        if self.finish.is_some() {
-            self.finishing = Some(self.epoch);
+        self.seal(now, scope, out);
+    }
+
+    fn group_deadline(&self) -> Option<Duration> {
+        self.begun.iter().map(|&(_, at)| at + self.settings.commit_interval).min()
+    }
+
+    fn seal(&mut self, now: Now, scope: Scope, out: &mut Vec<BatcherAction>) {
+        self.lanes.sealing(scope);
+        if scope == Scope::All {
+            self.wanted = false;
+            if self.finish.is_some() {
+                self.finishing = Some(self.epoch);
+            }
+            self.riding = self.waiting.take().map(|change| {
+                self.lanes.change(&change);
+                (change.token, change.rows)
+            });
         }
-        self.seal = Seal::Asked { markers: 0, log: Vec::new(), due: now.mono };
-        out.push(BatcherAction::Seal { group: GroupId::MAIN, epoch: self.epoch });
+        let change = self.riding.as_ref().map(|(token, _)| *token);
+        self.seal = Seal::Asked { scope, markers: 0, logs: BTreeMap::new(), due: now.mono };
+        out.push(BatcherAction::Seal { scope, epoch: self.epoch, change });
     }
 }

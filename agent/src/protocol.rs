@@ -6,6 +6,7 @@ use bytes::Bytes;
 pub use edgepush_shard::batch::Container;
 pub use edgepush_shard::chunk::{Evidence, GroupId, JobId, Logged, SourceId};
 pub use edgepush_shard::codec::CodecKind;
+pub use edgepush_shard::segment::Scope;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,6 +80,8 @@ pub struct SourceRow {
     pub detached_at: i64,
     /// Progress of the main group. (One row a group in the ledger.)
     pub progress: Progress,
+    /// What the hot group has decided beyond that: ascending, not touching one another.
+    pub hot: Vec<Range<u64>>,
 }
 
 /// Whether a source row stands for a file that is there.
@@ -187,17 +190,49 @@ pub struct BatchCommit {
     pub close: bool,
 }
 
-/// One commit of one group (PROTOCOL P4).
+/// One commit (PROTOCOL P4).
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// The group.
-    pub group: GroupId,
     /// The epoch that all shards have ended.
     pub epoch: u64,
     /// What happens to batches.
     pub batches: Vec<BatchCommit>,
-    /// The whole chunks that were processed in this epoch, of all shards.
-    pub log: Vec<Logged>,
+    /// The whole chunks that were processed, of all shards, for each group that was sealed.
+    pub logs: Vec<(GroupId, Vec<Logged>)>,
+    /// The change of jobs that rode on the seal.
+    pub jobs: Option<Arc<JobsCommit>>,
+}
+
+/// A job as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRow {
+    /// The job.
+    pub id: JobId,
+    /// Its group.
+    pub group: GroupId,
+    /// Its version.
+    pub version: u32,
+    /// What it is, as a text that the ledger does not look into; empty for jobs that the settings make.
+    pub config: String,
+    /// End of the last time range that was delivered, ns since the epoch.
+    pub last_complete: Option<i64>,
+    /// When its last error happened, ns since the epoch.
+    pub last_error: Option<i64>,
+    /// What that error was.
+    pub error_message: Option<String>,
+}
+
+/// What one commit does to jobs and groups, in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobsCommit {
+    /// Parked groups that have decided all that the main group has: their rows go, their jobs are in `put`.
+    pub merged: Vec<GroupId>,
+    /// New parked groups: they get the main group's progress after this commit.
+    pub parked: Vec<GroupId>,
+    /// New jobs, new versions, and jobs that change their group; times and errors are not looked at.
+    pub put: Vec<JobRow>,
+    /// Jobs that go, with everything that is spooled or open of them: a loss with this reason.
+    pub deleted: Vec<JobId>,
 }
 
 /// Where a piece lies.
@@ -253,6 +288,8 @@ pub struct Spooled {
     pub first: i64,
     /// Processing time of the last record, ns since the epoch.
     pub last: i64,
+    /// How its objects are named and framed.
+    pub naming: Arc<Naming>,
     /// The pieces, in order.
     pub pieces: Vec<Piece>,
     /// The pieces' bytes, while they are still in memory from their commit.
@@ -280,21 +317,23 @@ pub struct OpenBatch {
     pub first: i64,
     /// Processing time of the last record, ns since the epoch.
     pub last: i64,
+    /// How its objects are named and framed.
+    pub naming: Arc<Naming>,
 }
 
 /// The answer to a [`Commit`]: it is durable.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The group.
-    pub group: GroupId,
     /// The epoch.
     pub epoch: u64,
     /// Rows of the batches that are still open.
     pub open: Vec<(OpenKey, BatchId)>,
     /// The batches that closed, named, in commit order.
     pub spooled: Vec<Spooled>,
-    /// For each source with new progress: everything below is durable.
+    /// For each source with new progress: everything below is durable for every live job.
     pub durable: Vec<(SourceId, u64)>,
+    /// Batches of deleted jobs that went: batches, records.
+    pub deleted: (u64, u64),
 }
 
 /// What became of a batch, for good.

@@ -4,36 +4,24 @@
 //! chunks, pushes segments first and the marker last (PROTOCOL P2, P3). Nothing is allocated per record.
 //! Must not know: the runtime, queues, files, the ledger.
 mod counts;
+mod plan;
+mod routes;
 
-use crate::protocol::{GroupId, JobId, Logged, Now};
+use crate::protocol::{GroupId, Logged, Now, Scope};
 use bytes::Bytes;
 pub use counts::Counts;
-use edgepush_shard::chunk::{Chunk, ChunkKind};
-use edgepush_shard::codec::{Codec, Encoded, Run};
+use edgepush_shard::chunk::{Audience, Chunk, ChunkKind};
+use edgepush_shard::codec::{Codec, CodecKind, Encoded, Level, Run, codec};
 use edgepush_shard::frame::Frame;
 use edgepush_shard::limits::SLAB_BYTES;
 use edgepush_shard::parse::{Fault, Parser, Reason};
-use edgepush_shard::plan::{Formatter, Output};
 use edgepush_shard::record::Record;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};
-use edgepush_shard::room::Room;
 use edgepush_shard::segment::{Begun, FromShard, Marker, Segment};
+pub use plan::{PlanJob, ShardPlan};
+use routes::Routes;
 use std::sync::Arc;
-
-/// One job as a shard sees it.
-pub struct ShardJob {
-    /// The job.
-    pub id: JobId,
-    /// Its version.
-    pub version: u32,
-    /// What it gets of a record.
-    pub output: Output,
-    /// What still fits into its open batch.
-    pub room: Arc<Room>,
-    /// How its segments are encoded.
-    pub codec: Box<dyn Codec + Send>,
-}
 
 /// What happens to a shard.
 pub enum ShardEvent {
@@ -41,10 +29,12 @@ pub enum ShardEvent {
     Chunk(Chunk),
     /// End the epoch before this one (the batcher asks).
     Seal {
-        /// The group.
-        group: GroupId,
+        /// Which slabs are closed.
+        scope: Scope,
         /// The epoch that ends.
         epoch: u64,
+        /// The jobs from the next chunk on; only with [`Scope::All`].
+        plan: Option<Arc<ShardPlan>>,
     },
 }
 
@@ -57,8 +47,7 @@ pub struct ShardLoop {
 /// Everything behind the parser.
 struct Rest {
     outlet: Outlet,
-    /// Formatters of the jobs, in the plan's order; the rejects have none.
-    formatters: Vec<Formatter>,
+    routes: Routes,
     reject_line: Vec<u8>,
     counts: Counts,
 }
@@ -67,47 +56,64 @@ struct Rest {
 struct Outlet {
     shard: usize,
     epoch: u64,
+    /// The first epoch since all slabs were closed.
+    all_from: u64,
     ring: Ring,
-    jobs: Vec<Lane>,
-    log: Vec<Logged>,
+    plan: Arc<ShardPlan>,
+    lanes: Vec<Lane>,
+    /// Codecs by kind and level: jobs take turns.
+    codecs: Vec<(CodecKind, Level, Box<dyn Codec + Send>)>,
+    /// Chunks since all slabs were closed, with whether the hot group gets them too.
+    log: Vec<(Logged, bool)>,
+    /// Of these, how many the hot group has committed.
+    hot_logged: usize,
+    parked_log: Vec<(GroupId, Logged)>,
     body: Vec<u8>,
     encoded: Encoded,
 }
 
+/// What a shard keeps of a job while a plan is in force.
+#[derive(Clone, Copy)]
 struct Lane {
-    job: ShardJob,
+    codec: usize,
     /// The last epoch in which a [`Begun`] was pushed.
     begun: u64,
+    /// Records of the chunk in work.
+    matched: u64,
 }
 
 /// The slab of the rejects; jobs of the plan follow.
 const REJECTS: SlabKey = SlabKey(0);
 
 impl ShardLoop {
-    /// A shard with the rejects job and the jobs of its plan.
-    pub fn new(shard: usize, ring_bytes: usize, rejects: ShardJob, jobs: Vec<ShardJob>) -> ShardLoop {
-        ShardLoop::with_slabs(shard, (ring_bytes, SLAB_BYTES), rejects, jobs)
+    /// A shard with the jobs of its plan.
+    pub fn new(shard: usize, ring_bytes: usize, plan: Arc<ShardPlan>) -> ShardLoop {
+        ShardLoop::with_slabs(shard, (ring_bytes, SLAB_BYTES), plan)
     }
 
     /// The same with slabs of another size than [`SLAB_BYTES`]: a simulation fills small ones within a chunk.
     pub fn with_slabs(
         shard: usize,
         (ring_bytes, slab_bytes): (usize, usize),
-        rejects: ShardJob,
-        jobs: Vec<ShardJob>,
+        plan: Arc<ShardPlan>,
     ) -> ShardLoop {
-        let formatters = jobs.iter().map(|job| Formatter::new(&job.output)).collect();
-        let lanes = std::iter::once(rejects).chain(jobs).map(|job| Lane { job, begun: 0 }).collect();
-        let outlet = Outlet {
+        let mut outlet = Outlet {
             shard,
             epoch: 1,
+            all_from: 1,
             ring: Ring::new(ring_bytes, slab_bytes),
-            jobs: lanes,
+            plan: plan.clone(),
+            lanes: Vec::new(),
+            codecs: Vec::new(),
             log: Vec::new(),
+            hot_logged: 0,
+            parked_log: Vec::new(),
             body: Vec::new(),
             encoded: Encoded::default(),
         };
-        let rest = Rest { outlet, formatters, reject_line: Vec::new(), counts: Counts::default() };
+        outlet.take_plan(plan.clone());
+        let rest =
+            Rest { outlet, routes: Routes::new(&plan), reject_line: Vec::new(), counts: Counts::default() };
         ShardLoop { parser: Parser::new(), rest }
     }
 
@@ -125,42 +131,67 @@ impl ShardLoop {
     pub fn step(&mut self, now: Now, event: ShardEvent, push: &mut Vec<FromShard>) {
         match event {
             ShardEvent::Chunk(chunk) => self.chunk(now, &chunk, push),
-            ShardEvent::Seal { group, epoch } => self.rest.outlet.seal_all(group, epoch, push),
+            ShardEvent::Seal { scope, epoch, plan } => {
+                self.rest.outlet.seal_scope(scope, epoch, push);
+                if let Some(plan) = plan {
+                    assert_eq!(scope, Scope::All, "a plan changes only when every slab is closed");
+                    self.rest.routes = Routes::new(&plan);
+                    self.rest.outlet.take_plan(plan);
+                }
+            }
         }
         self.rest.counts.encoded = self.rest.outlet.encoded;
     }
 
     fn chunk(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
-        self.rest.outlet.begin_epoch(push);
-        if !chunk.skip.contains(GroupId::MAIN) {
-            match chunk.kind {
-                ChunkKind::Lines => self.lines(now, chunk, push),
-                ChunkKind::TooLong { length } => self.rest.too_long(now, chunk, length, push),
-                ChunkKind::Nul => self.rest.counts.nul_bytes += chunk.end - chunk.start,
+        self.rest.outlet.begin(chunk.audience, push);
+        match chunk.kind {
+            ChunkKind::Lines => self.lines(now, chunk, push),
+            ChunkKind::TooLong { length } => self.rest.too_long(now, chunk, length, push),
+            ChunkKind::Nul => {}
+        }
+        if chunk.audience.contains(GroupId::MAIN) {
+            if chunk.kind == ChunkKind::Nul {
+                self.rest.counts.nul_bytes += chunk.end - chunk.start;
             }
             self.rest.counts.source(chunk.origin).bytes += chunk.end - chunk.start;
         }
-        self.rest.outlet.log.push(chunk.logged());
+        self.rest.routes.publish(&mut self.rest.outlet);
+        self.rest.outlet.note(chunk);
     }
 
     fn lines(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
         let ShardLoop { parser, rest } = self;
+        rest.routes.begin(chunk.audience);
+        let live = chunk.audience.contains(GroupId::MAIN);
         let lines = parser.lines(&chunk.bytes, chunk.start, |frame, parsed| match parsed {
-            Ok(record) => rest.record(now, record, push),
+            Ok(record) => {
+                let offset = chunk.start + frame.offset as u64;
+                rest.record(now, record, (chunk.seed, offset, live), push);
+            }
             Err(fault) => rest.fault(now, chunk, frame, fault, push),
         });
-        rest.counts.blank += lines.blank;
-        rest.counts.source(chunk.origin).lines += lines.all;
+        if live {
+            rest.counts.blank += lines.blank;
+            rest.counts.source(chunk.origin).lines += lines.all;
+        }
     }
 }
 
 impl Rest {
     #[inline]
-    fn record(&mut self, now: Now, record: Record<'_>, push: &mut Vec<FromShard>) {
-        self.counts.parsed(&record);
-        for (at, formatter) in self.formatters.iter_mut().enumerate() {
-            self.counts.matched[at.min(counts::JOBS_MAX - 1)] += 1;
-            self.outlet.append(now, SlabKey(at as u32 + 1), &mut Formatted { formatter, record }, push);
+    fn record(
+        &mut self,
+        now: Now,
+        record: Record<'_>,
+        (seed, offset, live): (u64, u64, bool),
+        push: &mut Vec<FromShard>,
+    ) {
+        let taken = self.routes.deliver(now, &record, (seed, offset), &mut self.outlet, push);
+        // What a parked job reads later was counted when the others read it.
+        if live {
+            self.counts.parsed(&record);
+            self.counts.filtered += u64::from(!taken);
         }
     }
 
@@ -182,7 +213,9 @@ impl Rest {
     }
 
     fn too_long(&mut self, now: Now, chunk: &Chunk, length: u64, push: &mut Vec<FromShard>) {
-        self.counts.source(chunk.origin).lines += 1;
+        if chunk.audience.contains(GroupId::MAIN) {
+            self.counts.source(chunk.origin).lines += 1;
+        }
         let fault = Fault { reason: Reason::TooLong, column: 1 };
         self.reject(now, chunk, chunk.start, length, fault, &chunk.bytes, push);
     }
@@ -198,6 +231,10 @@ impl Rest {
         line: &[u8],
         push: &mut Vec<FromShard>,
     ) {
+        // The rejects are no parked job: what cannot be parsed was kept when it was read first.
+        if !chunk.audience.contains(GroupId::MAIN) {
+            return;
+        }
         self.counts.rejected[fault.reason as usize] += 1;
         self.reject_line.clear();
         let reject = Reject { time: now.wall, source: &chunk.path, offset, length, fault, line };
@@ -207,19 +244,49 @@ impl Rest {
 }
 
 impl Outlet {
-    /// The first chunk of an epoch starts the clock of the group's commit.
-    fn begin_epoch(&mut self, push: &mut Vec<FromShard>) {
-        if self.log.is_empty() {
-            push.push(FromShard::Begun(Begun { group: GroupId::MAIN, epoch: self.epoch, job: None }));
+    /// The jobs from here on. Every slab is closed.
+    fn take_plan(&mut self, plan: Arc<ShardPlan>) {
+        self.codecs
+            .retain(|(kind, level, _)| plan.jobs.iter().any(|job| (job.codec, job.level) == (*kind, *level)));
+        self.lanes.clear();
+        for job in &plan.jobs {
+            let known =
+                self.codecs.iter().position(|(kind, level, _)| (*kind, *level) == (job.codec, job.level));
+            let codec = known.unwrap_or_else(|| {
+                self.codecs.push((job.codec, job.level, codec(job.codec, job.level)));
+                self.codecs.len() - 1
+            });
+            self.lanes.push(Lane { codec, begun: 0, matched: 0 });
+        }
+        self.plan = plan;
+    }
+
+    /// The first chunk since all slabs were closed starts the clock of the commit.
+    fn begin(&mut self, audience: Audience, push: &mut Vec<FromShard>) {
+        let first = match audience {
+            Audience::Live { .. } => self.log.is_empty(),
+            Audience::Parked(_) => self.parked_log.is_empty(),
+        };
+        if first {
+            push.push(FromShard::Begun(Begun { epoch: self.epoch, job: None }));
+        }
+    }
+
+    /// A chunk was processed whole.
+    fn note(&mut self, chunk: &Chunk) {
+        match chunk.audience {
+            Audience::Live { hot_done } => self.log.push((chunk.logged(), !hot_done)),
+            Audience::Parked(group) => self.parked_log.push((group, chunk.logged())),
         }
     }
 
     fn append(&mut self, now: Now, key: SlabKey, text: &mut impl Text, push: &mut Vec<FromShard>) {
-        let lane = &mut self.jobs[key.0 as usize];
-        if lane.begun != self.epoch {
+        let lane = &mut self.lanes[key.0 as usize];
+        let job = &self.plan.jobs[key.0 as usize];
+        let since = if job.group == GroupId::HOT { self.epoch } else { self.all_from };
+        if lane.begun < since {
             lane.begun = self.epoch;
-            let job = Some(lane.job.id);
-            push.push(FromShard::Begun(Begun { group: GroupId::MAIN, epoch: self.epoch, job }));
+            push.push(FromShard::Begun(Begun { epoch: self.epoch, job: Some((job.id, job.version)) }));
         }
         let (bytes_max, fields_max) = text.size_max();
         loop {
@@ -238,28 +305,67 @@ impl Outlet {
         let mut bytes = Vec::new();
         text.write(&mut Alone(&mut bytes));
         let ends = [bytes.len() as u32];
-        let run = Run::new(&bytes, &ends);
-        let Outlet { jobs, body, encoded, epoch, .. } = self;
-        let codec = Segments { job: &mut jobs[key.0 as usize].job, epoch: *epoch, body, encoded };
-        codec.encode(run, (now.wall, now.wall), push);
+        self.segments(key).encode(Run::new(&bytes, &ends), (now.wall, now.wall), push);
     }
 
     fn seal(&mut self, key: SlabKey, push: &mut Vec<FromShard>) {
-        let Outlet { ring, jobs, body, encoded, epoch, .. } = self;
+        let Outlet { ring, plan, lanes, codecs, body, encoded, epoch, .. } = self;
         let Some(slab) = ring.slab(key) else { return };
-        let codec = Segments { job: &mut jobs[key.0 as usize].job, epoch: *epoch, body, encoded };
-        codec.encode(slab.run, (slab.first, slab.last), push);
+        let at = key.0 as usize;
+        let codec = &mut *codecs[lanes[at].codec].2;
+        let segments = Segments { job: &plan.jobs[at], codec, epoch: *epoch, body, encoded };
+        segments.encode(slab.run, (slab.first, slab.last), push);
         ring.release(key);
     }
 
-    fn seal_all(&mut self, group: GroupId, epoch: u64, push: &mut Vec<FromShard>) {
+    fn segments(&mut self, key: SlabKey) -> Segments<'_> {
+        let at = key.0 as usize;
+        let codec = &mut *self.codecs[self.lanes[at].codec].2;
+        Segments {
+            job: &self.plan.jobs[at],
+            codec,
+            epoch: self.epoch,
+            body: &mut self.body,
+            encoded: &mut self.encoded,
+        }
+    }
+
+    fn seal_scope(&mut self, scope: Scope, epoch: u64, push: &mut Vec<FromShard>) {
         assert_eq!(epoch, self.epoch, "the batcher seals another epoch than shard {} is in", self.shard);
+        let logs = match scope {
+            Scope::All => self.seal_all(push),
+            Scope::Hot => self.seal_hot(push),
+        };
+        push.push(FromShard::Marker(Marker { shard: self.shard, epoch, logs }));
+        self.epoch += 1;
+        if scope == Scope::All {
+            self.all_from = self.epoch;
+        }
+    }
+
+    fn seal_all(&mut self, push: &mut Vec<FromShard>) -> Vec<(GroupId, Vec<Logged>)> {
         while let Some(key) = self.ring.oldest() {
             self.seal(key, push);
         }
-        let log = std::mem::take(&mut self.log);
-        push.push(FromShard::Marker(Marker { shard: self.shard, group, epoch, log }));
-        self.epoch += 1;
+        self.hot_logged = 0;
+        let live: Vec<Logged> = std::mem::take(&mut self.log).into_iter().map(|(logged, _)| logged).collect();
+        let mut logs = vec![(GroupId::MAIN, live)];
+        for (group, logged) in std::mem::take(&mut self.parked_log) {
+            match logs.iter_mut().find(|(of, _)| *of == group) {
+                Some((_, log)) => log.push(logged),
+                None => logs.push((group, vec![logged])),
+            }
+        }
+        logs
+    }
+
+    fn seal_hot(&mut self, push: &mut Vec<FromShard>) -> Vec<(GroupId, Vec<Logged>)> {
+        for at in 0..self.plan.hot.len() {
+            self.seal(SlabKey(self.plan.hot[at]), push);
+        }
+        let since = std::mem::replace(&mut self.hot_logged, self.log.len());
+        let hot = self.log[since..].iter().filter(|(_, hot)| *hot).map(|(logged, _)| *logged).collect();
+        vec![(GroupId::HOT, hot)]
     }
 }
 
@@ -269,20 +375,6 @@ trait Text {
     fn size_max(&mut self) -> (usize, usize);
     /// Writes it.
     fn write<S: RecordSink>(&mut self, sink: &mut S);
-}
-
-struct Formatted<'a> {
-    formatter: &'a mut Formatter,
-    record: Record<'a>,
-}
-
-impl Text for Formatted<'_> {
-    fn size_max(&mut self) -> (usize, usize) {
-        (self.formatter.bytes_max(&self.record), self.formatter.fields_max(&self.record))
-    }
-    fn write<S: RecordSink>(&mut self, sink: &mut S) {
-        self.formatter.write(&self.record, sink);
-    }
 }
 
 struct AsIs<'a>(&'a [u8]);
@@ -309,7 +401,8 @@ impl RecordSink for Alone<'_> {
 
 /// Makes segments of one job's runs.
 struct Segments<'a> {
-    job: &'a mut ShardJob,
+    job: &'a PlanJob,
+    codec: &'a mut dyn Codec,
     epoch: u64,
     body: &'a mut Vec<u8>,
     encoded: &'a mut Encoded,
@@ -318,21 +411,20 @@ struct Segments<'a> {
 impl Segments<'_> {
     /// Encodes a run as segments: one, or more where a batch's limit falls inside it.
     fn encode(self, mut run: Run<'_>, (first, last): (i64, i64), push: &mut Vec<FromShard>) {
-        let job = self.job;
-        let before = job.codec.encoded();
+        let Segments { job, codec, epoch, body, encoded } = self;
+        let before = codec.encoded();
         while !run.is_empty() {
             let taken = job.room.take(&run);
             let (head, rest) = run.split_at(taken.records);
-            self.body.clear();
-            job.codec.encode(&head, self.body);
+            body.clear();
+            codec.encode(&head, body);
             push.push(FromShard::Segment(Segment {
                 job: job.id,
                 version: job.version,
-                group: GroupId::MAIN,
-                epoch: self.epoch,
+                epoch,
                 batch: taken.batch,
-                codec: job.codec.kind(),
-                body: Bytes::copy_from_slice(self.body),
+                codec: job.codec,
+                body: Bytes::copy_from_slice(body),
                 crc32: crc32fast::hash(head.bytes),
                 raw_len: head.bytes.len() as u32,
                 records: taken.records as u32,
@@ -341,6 +433,6 @@ impl Segments<'_> {
             }));
             run = rest;
         }
-        self.encoded.add(job.codec.encoded(), before);
+        encoded.add(codec.encoded(), before);
     }
 }

@@ -31,7 +31,6 @@ impl Server {
             sources: vec!["/var/log/*.log".into()],
             repairs: &["bare_word"],
             reasons: &["too_long"],
-            jobs: vec!["env".into()],
         };
         let metrics = Metrics::new(labels, 2);
         let health = Health::new(metrics.shards());
@@ -268,7 +267,10 @@ const PROMISED: &[(&str, &[&str])] = &[
 #[test]
 fn metrics_are_open_metrics_and_whole() {
     let server = Server::open(None);
-    server.metrics.job(0).uploaded(UploadStatus::Code(200), Duration::from_millis(7));
+    server
+        .metrics
+        .job(edgepush::protocol::JobId::ENV, "env")
+        .uploaded(UploadStatus::Code(200), Duration::from_millis(7));
     let reply = server.get("/metrics");
     assert_eq!(reply.code, 200);
     assert!(reply.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"));

@@ -46,6 +46,7 @@ fn job(room: &Arc<Room>, interval: Duration) -> BatchJob {
     BatchJob {
         id: JobId::ENV,
         version: 1,
+        group: GroupId::MAIN,
         codec: CodecKind::None,
         container: Container::Members,
         naming: Arc::new(Naming::default()),
@@ -61,6 +62,7 @@ impl World {
             shards,
             commit_interval: Duration::from_secs(30),
             uncommitted_bytes_max: 1 << 20,
+            many: BatcherSettings::MANY,
         };
         let now = Now { mono: Duration::from_secs(1), wall: 1_000 };
         World {
@@ -91,7 +93,10 @@ impl World {
                 }
                 BatcherAction::Finished => self.finished = true,
                 BatcherAction::Readers { stop } => self.stopped = stop,
-                BatcherAction::Spooled(_) | BatcherAction::Durable(_) => {}
+                BatcherAction::Spooled(_)
+                | BatcherAction::Durable(_)
+                | BatcherAction::Regroup { .. }
+                | BatcherAction::Changed { .. } => {}
             }
         }
     }
@@ -99,7 +104,7 @@ impl World {
     fn write(&mut self, shard: usize, records: u32) {
         let s = &mut self.shards[shard];
         if s.slab == 0 {
-            let begun = Begun { group: GroupId::MAIN, epoch: s.epoch, job: Some(JobId::ENV) };
+            let begun = Begun { epoch: s.epoch, job: Some((JobId::ENV, 1)) };
             s.out.push_back(FromShard::Begun(begun));
         }
         s.slab += records;
@@ -117,7 +122,6 @@ impl World {
             s.out.push_back(FromShard::Segment(Segment {
                 job: JobId::ENV,
                 version: 1,
-                group: GroupId::MAIN,
                 epoch: s.epoch,
                 batch: taken.batch,
                 codec: CodecKind::None,
@@ -136,7 +140,7 @@ impl World {
         self.flush(shard);
         let s = &mut self.shards[shard];
         assert_eq!(s.epoch, epoch);
-        s.out.push_back(FromShard::Marker(Marker { shard, group: GroupId::MAIN, epoch, log: Vec::new() }));
+        s.out.push_back(FromShard::Marker(Marker { shard, epoch, logs: vec![(GroupId::MAIN, Vec::new())] }));
         s.epoch += 1;
     }
 
@@ -168,7 +172,7 @@ impl World {
             }
         }
         let committed =
-            Committed { group: commit.group, epoch: commit.epoch, open, spooled, durable: Vec::new() };
+            Committed { epoch: commit.epoch, open, spooled, durable: Vec::new(), deleted: (0, 0) };
         self.step(BatcherEvent::Committed(committed));
     }
 
@@ -204,6 +208,7 @@ fn as_spooled(change: &BatchCommit, id: BatchId) -> Spooled {
         raw: 0,
         first: change.first,
         last: change.last,
+        naming: Arc::default(),
         pieces: Vec::new(),
         body: None,
     }

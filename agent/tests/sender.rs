@@ -23,6 +23,7 @@ fn batch(id: u64, records: u64) -> Spooled {
         raw: records * 100,
         first: id as i64,
         last: id as i64,
+        naming: Default::default(),
         pieces: vec![Piece { at: PieceAt::Ledger { seq: 0 }, len: 10, crc: 0 }],
         body: Some(vec![Bytes::from_static(b"0123456789")]),
     }

@@ -26,25 +26,42 @@ impl JobId {
 pub struct GroupId(pub u32);
 
 impl GroupId {
-    /// The one group that exists until jobs are parked or split.
+    /// Every job that is neither hot nor parked.
     pub const MAIN: GroupId = GroupId(0);
+    /// Jobs that fill batches faster than the others' interval: they may commit alone, so that the others' slabs are
+    /// not cut each time. What this group has decided always contains what [`GroupId::MAIN`] has decided.
+    pub const HOT: GroupId = GroupId(1);
+    /// The first group of parked jobs; each one is used once.
+    pub const FIRST_PARKED: GroupId = GroupId(2);
+
+    /// Whether its jobs get what sources read now.
+    pub fn is_live(self) -> bool {
+        self < GroupId::FIRST_PARKED
+    }
 }
 
-/// The groups that must not see a chunk: they decided it before a restart (PROTOCOL P1). Empty on the hot path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GroupSet(u64);
+/// Whom a chunk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every job that is not parked.
+    Live {
+        /// The hot group decided it before a restart: only the main group sees it (PROTOCOL P1).
+        hot_done: bool,
+    },
+    /// The jobs of one parked group, which catches up (PROTOCOL P6).
+    Parked(GroupId),
+}
 
-impl GroupSet {
-    /// No group.
-    pub const EMPTY: GroupSet = GroupSet(0);
-    /// Adds a group. Panics on a group id ≥ 64 (a bug: ids are given by us).
-    pub fn insert(&mut self, group: GroupId) {
-        assert!(group.0 < 64, "group id {} does not fit a GroupSet", group.0);
-        self.0 |= 1 << group.0;
-    }
-    /// Whether a group is in the set.
+impl Audience {
+    /// Everybody: the hot path.
+    pub const ALL: Audience = Audience::Live { hot_done: false };
+
+    /// Whether a group's jobs get the chunk.
     pub fn contains(self, group: GroupId) -> bool {
-        self.0 >> group.0 & 1 == 1
+        match self {
+            Audience::Live { hot_done } => group == GroupId::MAIN || group == GroupId::HOT && !hot_done,
+            Audience::Parked(parked) => group == parked,
+        }
     }
 }
 
@@ -94,8 +111,8 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// What the bytes are.
     pub kind: ChunkKind,
-    /// Groups that must not see this chunk.
-    pub skip: GroupSet,
+    /// Whom it is for.
+    pub audience: Audience,
     /// The file as it was read.
     pub evidence: Evidence,
 }

@@ -15,9 +15,7 @@ pub struct Segment {
     pub job: JobId,
     /// The job's version.
     pub version: u32,
-    /// The job's commit group.
-    pub group: GroupId,
-    /// The shard's epoch in that group: segments of a later epoch wait for the next commit (PROTOCOL P4).
+    /// The shard's epoch: segments of a later one wait for the next commit (PROTOCOL P4).
     pub epoch: u64,
     /// Which of the job's batches these records took room in.
     pub batch: BatchNo,
@@ -37,28 +35,33 @@ pub struct Segment {
     pub last: i64,
 }
 
+/// Which slabs a seal closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of the hot group.
+    Hot,
+    /// All of them.
+    All,
+}
+
 /// What a shard pushes after its segments of an epoch (PROTOCOL P3): the chunks that those segments hold whole.
 #[derive(Clone, Debug)]
 pub struct Marker {
     /// The shard, 0-based.
     pub shard: usize,
-    /// The group that was sealed.
-    pub group: GroupId,
     /// The epoch that ends here.
     pub epoch: u64,
-    /// Every chunk that was processed whole in this epoch.
-    pub log: Vec<Logged>,
+    /// Every chunk that was processed whole since the group was sealed last, for each group that was sealed.
+    pub logs: Vec<(GroupId, Vec<Logged>)>,
 }
 
 /// A shard took something into memory that is not sealed: the clocks of intervals start (RULINGS 2).
 #[derive(Clone, Copy, Debug)]
 pub struct Begun {
-    /// The group.
-    pub group: GroupId,
     /// The shard's epoch.
     pub epoch: u64,
-    /// The job whose slab was begun; `None`: the first chunk of the epoch was logged.
-    pub job: Option<JobId>,
+    /// The job and version whose slab was begun; `None`: the first chunk since all slabs were closed was logged.
+    pub job: Option<(JobId, u32)>,
 }
 
 /// What travels from a shard to the batcher, in order.

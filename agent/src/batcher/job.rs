@@ -2,9 +2,11 @@
 //!
 //! Promises: segments of one batch stay in the order in which they came; a closed batch never gets another segment.
 //! Must not know: seals, markers, the ledger.
-use crate::protocol::{BatchCommit, BatchId, CodecKind, Container, JobId, Naming, Now, OpenBatch, OpenKey};
+use crate::protocol::{
+    BatchCommit, BatchId, CodecKind, Container, GroupId, JobId, Naming, Now, OpenBatch, OpenKey,
+};
 use edgepush_shard::batch::piece;
-use edgepush_shard::room::{BatchNo, Room};
+use edgepush_shard::room::{BatchLimits, BatchNo, Room};
 use edgepush_shard::segment::Segment;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ pub struct BatchJob {
     pub id: JobId,
     /// Its version.
     pub version: u32,
+    /// Its group.
+    pub group: GroupId,
     /// Codec of its segments.
     pub codec: CodecKind,
     /// How they are joined.
@@ -31,6 +35,10 @@ pub struct BatchJob {
 /// A batch may close this much before its interval's end, so that timers that began together share a seal.
 const INTERVAL_SLACK_MAX: Duration = Duration::from_millis(100);
 
+/// With many jobs every seal closes each batch that has had half of its interval: else each job's own timer would cut
+/// the slabs of all the others.
+const INTERVAL_PART_OF_MANY: u32 = 2;
+
 /// The end of an epoch, as the batcher sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EpochEnd {
@@ -40,6 +48,8 @@ pub(super) struct EpochEnd {
     pub due: Duration,
     /// Whether every batch closes.
     pub close_all: bool,
+    /// Whether so many jobs take turns that timers must share seals.
+    pub many: bool,
 }
 
 /// Which room a batch was filled from.
@@ -56,18 +66,27 @@ struct Open {
     key: OpenKey,
     row: Option<BatchId>,
     filled: Filled,
-    version: u32,
-    codec: CodecKind,
-    container: Container,
     born: Duration,
     first: i64,
     last: i64,
     segments: Vec<Segment>,
 }
 
-/// One job's batches.
+/// What becomes of a lane with the next commit of all slabs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It goes on.
+    None,
+    /// Another version takes over: its batches close.
+    Closes,
+    /// The job is deleted: what it has is dropped.
+    Dropped,
+}
+
+/// The batches of one version of one job.
 pub(super) struct Lane {
-    job: BatchJob,
+    pub(super) job: BatchJob,
+    pub(super) ending: Ending,
     open: Vec<Open>,
     /// When the first unsealed record of each epoch came.
     begun: Vec<(u64, Duration)>,
@@ -80,29 +99,58 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(job: BatchJob) -> Lane {
         let sealed_below = job.room.batch();
-        Lane { job, open: Vec::new(), begun: Vec::new(), sealed_below, closed: Vec::new() }
+        Lane {
+            job,
+            ending: Ending::None,
+            open: Vec::new(),
+            begun: Vec::new(),
+            sealed_below,
+            closed: Vec::new(),
+        }
     }
 
-    /// Goes on with a batch that the last run left open. The newest one of the job's present form is filled further.
+    /// The lane of a batch that the last run left open and whose form no job has any more: it closes.
+    pub(super) fn of_the_past(batch: &OpenBatch) -> Lane {
+        let mut lane = Lane::new(BatchJob {
+            id: batch.job,
+            version: batch.version,
+            group: GroupId::MAIN,
+            codec: batch.codec,
+            container: batch.container,
+            naming: batch.naming.clone(),
+            interval: Duration::ZERO,
+            room: Arc::new(Room::new(BatchLimits { records: 1, bytes: 1 }, 0, 0)),
+        });
+        lane.ending = Ending::Closes;
+        lane
+    }
+
+    /// Whether a batch that was left open has this lane's form.
+    pub(super) fn is_form_of(&self, batch: &OpenBatch) -> bool {
+        (batch.codec, batch.container) == (self.job.codec, self.job.container)
+    }
+
+    /// Goes on with a batch that the last run left open. The newest one is filled further.
     pub(super) fn resume(&mut self, now: Now, batch: &OpenBatch, next_key: &mut u64) {
-        let job = &self.job;
-        let same = (batch.version, batch.codec, batch.container) == (job.version, job.codec, job.container);
         for older in &mut self.open {
             older.filled = Filled::Over;
         }
         let age = Duration::from_nanos(now.wall.saturating_sub(batch.first).max(0) as u64);
+        let goes_on = self.ending == Ending::None;
         self.open.push(Open {
             key: new_key(next_key),
             row: Some(batch.id),
-            filled: if same { Filled::Room(self.job.room.batch()) } else { Filled::Over },
-            version: batch.version,
-            codec: batch.codec,
-            container: batch.container,
+            filled: if goes_on { Filled::Room(self.job.room.batch()) } else { Filled::Over },
             born: now.mono.saturating_sub(age),
             first: batch.first,
             last: batch.last,
             segments: Vec::new(),
         });
+    }
+
+    /// Whether it holds nothing: nothing waits for a commit, nothing is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.begun.is_empty()
     }
 
     pub(super) fn begin(&mut self, epoch: u64, at: Duration) {
@@ -132,9 +180,6 @@ impl Lane {
             key: new_key(next_key),
             row: None,
             filled,
-            version: segment.version,
-            codec: segment.codec,
-            container: self.job.container,
             born,
             first: segment.first,
             last: segment.last,
@@ -172,6 +217,9 @@ impl Lane {
         batches: &mut Vec<BatchCommit>,
     ) -> u64 {
         self.closed.clear();
+        if self.ending == Ending::Dropped {
+            return self.drop_all();
+        }
         let mut stored_bytes = 0;
         let mut late = Vec::new();
         let mut kept = Vec::new();
@@ -199,6 +247,18 @@ impl Lane {
         stored_bytes
     }
 
+    /// Stored bytes in memory.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.open.iter().flat_map(|batch| &batch.segments).map(|segment| segment.body.len() as u64).sum()
+    }
+
+    /// Forgets everything; answers with the stored bytes that were in memory.
+    fn drop_all(&mut self) -> u64 {
+        self.begun.clear();
+        let segments = std::mem::take(&mut self.open).into_iter().flat_map(|batch| batch.segments);
+        segments.map(|segment| segment.body.len() as u64).sum()
+    }
+
     /// Whether a batch closes with this commit; if by its interval or the end of the run, its room is left behind.
     fn closes(&mut self, batch: &Open, later: &[Segment], end: EpochEnd) -> bool {
         let no = match batch.filled {
@@ -209,8 +269,12 @@ impl Lane {
             assert!(later.is_empty(), "room was taken in a batch after it was full");
             return true;
         }
-        let slack = (self.job.interval / 20).min(INTERVAL_SLACK_MAX);
-        let close = end.close_all || batch.born + self.job.interval <= end.due + slack;
+        let slack = match end.many {
+            true => self.job.interval / INTERVAL_PART_OF_MANY,
+            false => (self.job.interval / 20).min(INTERVAL_SLACK_MAX),
+        };
+        let ends = end.close_all || self.ending != Ending::None;
+        let close = ends || batch.born + self.job.interval <= end.due + slack;
         if close {
             self.job.room.close(no);
             self.closed.push(no);
@@ -223,15 +287,15 @@ impl Lane {
             open: batch.key,
             row: batch.row,
             job: self.job.id,
-            version: batch.version,
-            codec: batch.codec,
-            container: batch.container,
+            version: self.job.version,
+            codec: self.job.codec,
+            container: self.job.container,
             naming: self.job.naming.clone(),
             records: segments.iter().map(|s| s.records).sum(),
             raw: segments.iter().map(|s| u64::from(s.raw_len)).sum(),
             first: batch.first,
             last: batch.last,
-            piece: piece(batch.container, segments),
+            piece: piece(self.job.container, segments),
             close,
         }
     }

@@ -4,6 +4,7 @@
 //! (e) one transaction; before (e) nothing names the bytes, after it everything is true at once.
 //! Must not know: why the group commits now.
 use super::error::Fault;
+use super::jobs::{self, Deleted};
 use super::pack::{Draft, Packs, point};
 use super::{Disk, Ledger, OpenRow, db, grp, job, naming, sources};
 use crate::protocol::{
@@ -49,6 +50,15 @@ struct Next {
     placed: Option<Placed>,
     /// Name and key, when it closes.
     named: Option<(String, String)>,
+}
+
+/// What a commit makes of sources.
+#[derive(Default)]
+struct NextSources {
+    progress: BTreeMap<(GroupId, SourceId), Progress>,
+    rows: BTreeMap<SourceId, SourceRow>,
+    /// Every slab was closed: the hot group needs no rows of its own.
+    all: bool,
 }
 
 /// Bytes of a piece.
@@ -167,6 +177,7 @@ impl OpenRow {
             raw: self.batch.raw,
             first: self.batch.first,
             last: self.batch.last,
+            naming: self.naming.clone(),
             pieces: self.pieces.clone(),
             body,
         }
@@ -176,13 +187,14 @@ impl OpenRow {
 impl<D: Disk> Ledger<D> {
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<Committed, Fault> {
         self.admit_pieces(commit.batches.iter().map(|batch| length(&batch.piece)))?;
+        self.admit_jobs(commit.jobs.as_deref())?;
         let mut draft = Draft::default();
         let mut next = self.next_batches(&commit.batches, &mut draft)?;
         self.packs.write(&mut self.disk, &draft)?;
-        self.sync_sources(&commit.log)?;
-        let (progress, rows) = self.next_sources(commit.group, &commit.log);
-        self.transact_commit(commit, &mut next, &draft, &progress, &rows)?;
-        let answer = self.apply_commit(commit, next, &draft, progress, rows)?;
+        self.sync_sources(&commit.logs)?;
+        let sources = self.next_sources(commit);
+        let gone = self.transact_commit(commit, &mut next, &mut draft, &sources)?;
+        let answer = self.apply_commit(commit, next, &draft, sources, gone)?;
         self.point("commit.after")?;
         Ok(answer)
     }
@@ -248,8 +260,9 @@ impl<D: Disk> Ledger<D> {
     }
 
     /// P4 (d): what was read of each source is durable before an offset in it is (I5).
-    fn sync_sources(&mut self, log: &[Logged]) -> Result<(), Fault> {
-        let mut sources: Vec<SourceId> = log.iter().map(|logged| logged.source).collect();
+    fn sync_sources(&mut self, logs: &[(GroupId, Vec<Logged>)]) -> Result<(), Fault> {
+        let mut sources: Vec<SourceId> =
+            logs.iter().flat_map(|(_, log)| log).map(|logged| logged.source).collect();
         sources.sort_unstable();
         sources.dedup();
         for id in sources {
@@ -264,35 +277,48 @@ impl<D: Disk> Ledger<D> {
         Ok(())
     }
 
-    /// Progress with the log added, and the source rows with what was seen of the files (S2: as read).
-    fn next_sources(
-        &self,
-        group: GroupId,
-        log: &[Logged],
-    ) -> (BTreeMap<SourceId, Progress>, BTreeMap<SourceId, SourceRow>) {
-        let mut progress: BTreeMap<SourceId, Progress> = BTreeMap::new();
-        let mut rows: BTreeMap<SourceId, SourceRow> = BTreeMap::new();
+    /// Progress with the logs added, and the source rows with what was seen of the files (S2: as read).
+    fn next_sources(&self, commit: &Commit) -> NextSources {
+        let mut next = NextSources::default();
         let mut ends: HashMap<SourceId, u64> = HashMap::new();
-        for logged in log {
-            let id = logged.source;
-            let ranges = progress.entry(id).or_insert_with(|| {
-                let known = self.progress.get(&(group, id));
-                known.unwrap_or_else(|| panic!("I3: source {id:?} has no progress in {group:?}")).clone()
-            });
-            debug_assert!(!ranges.touches(&(logged.start..logged.end)), "I1: {logged:?} is decided twice");
-            ranges.add(logged.start, logged.end, logged.evidence.tail_hash);
-            let row = rows.entry(id).or_insert_with(|| self.sources[&id].clone());
-            let seen = &logged.evidence;
-            if seen.head_len > row.head.len {
-                (row.head.len, row.head.hash) = (seen.head_len, seen.head_hash);
-            }
-            let end = ends.entry(id).or_insert(0);
-            if logged.end >= *end {
-                *end = logged.end;
-                row.size_seen = seen.size_seen.max(logged.end);
+        for (group, log) in &commit.logs {
+            for logged in log {
+                let id = logged.source;
+                // A source that is closed for good may still be in flight to a group that catches up.
+                let Some(known) = self.sources.get(&id) else { continue };
+                let ranges =
+                    next.progress.entry((*group, id)).or_insert_with(|| self.progress_of(*group, id));
+                debug_assert!(
+                    !ranges.touches(&(logged.start..logged.end)),
+                    "I1: {logged:?} is decided twice by {group:?}"
+                );
+                ranges.add(logged.start, logged.end, logged.evidence.tail_hash);
+                if !group.is_live() {
+                    continue;
+                }
+                let row = next.rows.entry(id).or_insert_with(|| known.clone());
+                let seen = &logged.evidence;
+                if seen.head_len > row.head.len {
+                    (row.head.len, row.head.hash) = (seen.head_len, seen.head_hash);
+                }
+                let end = ends.entry(id).or_insert(0);
+                if logged.end >= *end {
+                    *end = logged.end;
+                    row.size_seen = seen.size_seen.max(logged.end);
+                }
             }
         }
-        (progress, rows)
+        // When every slab was closed, both live groups have decided the same.
+        next.all = commit.logs.iter().any(|(group, _)| *group == GroupId::MAIN);
+        next
+    }
+
+    /// What a group has decided of a source. A hot group without a row has decided what the main group has.
+    pub(super) fn progress_of(&self, group: GroupId, id: SourceId) -> Progress {
+        let found = self.progress.get(&(group, id));
+        let found =
+            found.or_else(|| self.progress.get(&(GroupId::MAIN, id)).filter(|_| group == GroupId::HOT));
+        found.unwrap_or_else(|| panic!("I3: source {id:?} has no progress in {group:?}")).clone()
     }
 
     /// P4 (e).
@@ -300,10 +326,14 @@ impl<D: Disk> Ledger<D> {
         &mut self,
         commit: &Commit,
         next: &mut [Next],
-        draft: &Draft,
-        progress: &BTreeMap<SourceId, Progress>,
-        rows: &BTreeMap<SourceId, SourceRow>,
-    ) -> Result<(), Fault> {
+        draft: &mut Draft,
+        sources: &NextSources,
+    ) -> Result<Deleted, Fault> {
+        let NextSources { progress, rows, all } = sources;
+        debug_assert!(
+            progress.iter().all(|((group, id), ranges)| self.progress_of(*group, *id).low <= ranges.low),
+            "I4: progress went back"
+        );
         let tx = self.conn.transaction()?;
         for batch in next.iter_mut() {
             if batch.new {
@@ -316,11 +346,17 @@ impl<D: Disk> Ledger<D> {
                 put_piece(&tx, batch.row.batch.id, batch.row.pieces.len() as u32 - 1, placed)?;
             }
         }
-        put_packs(&tx, &self.packs, draft)?;
-        for (id, ranges) in progress {
-            debug_assert!(self.progress[&(commit.group, *id)].low <= ranges.low, "I4: progress went back");
-            sources::put_progress(&tx, grp(commit.group), *id, ranges)?;
+        for ((group, id), ranges) in progress {
+            sources::put_progress(&tx, grp(*group), *id, ranges)?;
         }
+        if *all && self.progress.keys().any(|(group, _)| *group == GroupId::HOT) {
+            tx.prepare_cached("DELETE FROM progress WHERE grp = ?1")?.execute([grp(GroupId::HOT)])?;
+        }
+        let mut deleted = Deleted::default();
+        if let Some(change) = &commit.jobs {
+            deleted = jobs::change(&tx, &self.packs, draft, change)?;
+        }
+        put_packs(&tx, &self.packs, draft)?;
         for row in rows.values() {
             tx.prepare_cached(
                 "UPDATE source SET head_len = ?2, head_hash = ?3, size_seen = ?4 WHERE id = ?1",
@@ -334,7 +370,8 @@ impl<D: Disk> Ledger<D> {
         }
         point(&mut self.disk, "commit.open")?;
         point(&mut self.disk, "commit.before")?;
-        Ok(tx.commit()?)
+        tx.commit()?;
+        Ok(deleted)
     }
 
     fn apply_commit(
@@ -342,8 +379,8 @@ impl<D: Disk> Ledger<D> {
         commit: &Commit,
         next: Vec<Next>,
         draft: &Draft,
-        progress: BTreeMap<SourceId, Progress>,
-        rows: BTreeMap<SourceId, SourceRow>,
+        sources: NextSources,
+        deleted: Deleted,
     ) -> Result<Committed, Fault> {
         let (mut open, mut spooled) = (Vec::new(), Vec::new());
         for (asked, Next { row, new, placed, named }) in commit.batches.iter().zip(next) {
@@ -365,12 +402,22 @@ impl<D: Disk> Ledger<D> {
             }
         }
         self.let_go(draft)?;
-        let durable = progress.iter().map(|(id, ranges)| (*id, ranges.low)).collect();
-        self.progress.extend(progress.into_iter().map(|(id, ranges)| ((commit.group, id), ranges)));
-        self.sources.extend(rows);
+        let main = |((group, id), ranges): (&(GroupId, SourceId), &Progress)| {
+            (*group == GroupId::MAIN).then_some((*id, ranges.low))
+        };
+        let durable = sources.progress.iter().filter_map(main).collect();
+        self.progress.extend(sources.progress);
+        if sources.all {
+            self.progress.retain(|(group, _), _| *group != GroupId::HOT);
+        }
+        self.sources.extend(sources.rows);
+        if let Some(change) = &commit.jobs {
+            self.apply_jobs(change);
+        }
         self.packs.trim(&mut self.disk)?;
         self.check_progress_rows();
-        Ok(Committed { group: commit.group, epoch: commit.epoch, open, spooled, durable })
+        let deleted = (deleted.batches, deleted.records);
+        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted })
     }
 }
 
@@ -387,6 +434,7 @@ fn fresh(id: BatchId, batch: &BatchCommit) -> OpenRow {
             raw: 0,
             first: batch.first,
             last: batch.last,
+            naming: Arc::clone(&batch.naming),
         },
         naming: Arc::clone(&batch.naming),
         naming_row: 0,
@@ -400,11 +448,11 @@ fn naming_row(conn: &Connection, known: &HashMap<Naming, i64>, naming: &Naming) 
     if let Some(row) = known.get(naming) {
         return Ok(*row);
     }
-    // The no-op update makes the row come back also when it was there.
     let mut statement = conn.prepare_cached(
-        "INSERT INTO naming(path, suffix, host, job, dataset) VALUES(?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO UPDATE SET path = ?1 RETURNING id",
+        "INSERT INTO naming(path, suffix, host, job, dataset, framing) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
+         RETURNING id",
     )?;
-    let values = params![naming.path, naming.suffix, naming.host, naming.job, naming.dataset];
+    let framing = naming::framing_text(naming);
+    let values = params![naming.path, naming.suffix, naming.host, naming.job, naming.dataset, framing];
     Ok(statement.query_row(values, |row| row.get(0))?)
 }

@@ -15,27 +15,29 @@ use rusqlite::{Connection, OptionalExtension, params};
 const REASON_BYTES: usize = 500;
 
 /// A batch row that was deleted.
-struct Gone {
-    job: i64,
+pub(super) struct Gone {
+    pub job: i64,
     version: u32,
-    records: u64,
-    bytes: u64,
-    first: i64,
-    last: i64,
+    pub records: u64,
+    pub bytes: u64,
+    pub first: i64,
+    pub last: i64,
 }
 
-/// Deletes a batch with its pieces; notes what packs lose. `None`: there is no such closed batch.
-fn delete_batch(
+/// Deletes a batch with its pieces; notes what packs lose. `None`: there is no such closed batch; nor, with `open`, an
+/// open one.
+pub(super) fn delete_batch(
     conn: &Connection,
     packs: &Packs,
     draft: &mut Draft,
     id: BatchId,
+    open: bool,
 ) -> Result<Option<Gone>, Fault> {
     let mut statement = conn.prepare_cached(
-        "DELETE FROM batch WHERE id = ?1 AND state <> 'open' RETURNING job, version, records, bytes, first, last",
+        "DELETE FROM batch WHERE id = ?1 AND (?2 OR state <> 'open') RETURNING job, version, records, bytes, first, last",
     )?;
     let gone = statement
-        .query_row([db(id.0)], |row| {
+        .query_row(params![db(id.0), open], |row| {
             Ok(Gone {
                 job: row.get(0)?,
                 version: row.get(1)?,
@@ -61,7 +63,8 @@ fn delete_batch(
 fn complete(conn: &Connection, gone: &Gone) -> Result<(), Fault> {
     conn.prepare_cached(
         "INSERT INTO job(id, grp, version, last_complete) VALUES(?1, 0, ?2, ?3)
-         ON CONFLICT(id) DO UPDATE SET last_complete = max(coalesce(last_complete, ?3), ?3)",
+         ON CONFLICT(id) DO UPDATE SET last_complete = max(coalesce(last_complete, ?3), ?3), last_error = NULL,
+           error_message = NULL",
     )?
     .execute(params![gone.job, gone.version, gone.last])?;
     Ok(())
@@ -70,16 +73,17 @@ fn complete(conn: &Connection, gone: &Gone) -> Result<(), Fault> {
 /// Holds a batch aside. Answers whether it was there.
 fn set_aside(conn: &Connection, id: BatchId, reason: &str) -> Result<bool, Fault> {
     let mut statement = conn.prepare_cached(
-        "UPDATE batch SET state = 'rejected', reason = ?2 WHERE id = ?1 AND state = 'spooled' RETURNING job, version",
+        "UPDATE batch SET state = 'rejected', reason = ?2 WHERE id = ?1 AND state = 'spooled' RETURNING job, version, last",
     )?;
-    let found: Option<(i64, u32)> =
-        statement.query_row(params![db(id.0), reason], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((job, version)) = found else { return Ok(false) };
+    let found: Option<(i64, u32, i64)> = statement
+        .query_row(params![db(id.0), reason], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((job, version, last)) = found else { return Ok(false) };
     conn.prepare_cached(
-        "INSERT INTO job(id, grp, version, last_error) VALUES(?1, 0, ?2, ?3)
-         ON CONFLICT(id) DO UPDATE SET last_error = ?3",
+        "INSERT INTO job(id, grp, version, error_message, last_error) VALUES(?1, 0, ?2, ?3, ?4)
+         ON CONFLICT(id) DO UPDATE SET error_message = ?3, last_error = ?4",
     )?
-    .execute(params![job, version, reason])?;
+    .execute(params![job, version, reason, last])?;
     Ok(true)
 }
 
@@ -97,7 +101,7 @@ fn bound_aside(conn: &Connection, packs: &Packs, draft: &mut Draft, bytes_max: u
         if at == 0 || kept <= bytes_max {
             continue;
         }
-        let Some(gone) = delete_batch(conn, packs, draft, BatchId(row.0 as u64))? else { continue };
+        let Some(gone) = delete_batch(conn, packs, draft, BatchId(row.0 as u64), false)? else { continue };
         let key = (gone.job, gone.first.div_euclid(HOUR), "rejected");
         add_loss(conn, key, (gone.records, gone.bytes), (gone.first, gone.last))?;
         tracing::warn!(
@@ -117,7 +121,7 @@ fn judge_one(conn: &Connection, packs: &Packs, draft: &mut Draft, verdict: &Judg
     if verdict.fate == Fate::Aside {
         return set_aside(conn, verdict.id, reason);
     }
-    let Some(gone) = delete_batch(conn, packs, draft, verdict.id)? else { return Ok(false) };
+    let Some(gone) = delete_batch(conn, packs, draft, verdict.id, false)? else { return Ok(false) };
     if verdict.fate == Fate::Dropped {
         let reason = if reason.is_empty() { "dropped" } else { reason };
         let key = (gone.job, gone.first.div_euclid(HOUR), reason);
@@ -182,7 +186,7 @@ impl<D: Disk> Ledger<D> {
         }
         self.packs.write(&mut self.disk, &draft)?;
         let tx = self.conn.transaction()?;
-        delete_batch(&tx, &self.packs, &mut draft, parent)?;
+        delete_batch(&tx, &self.packs, &mut draft, parent, false)?;
         for (row, placed, named) in &parts {
             put_batch(&tx, row, Some(named))?;
             for (seq, piece) in placed.iter().enumerate() {

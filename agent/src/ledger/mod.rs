@@ -10,6 +10,7 @@ mod commit;
 pub mod disk;
 mod error;
 pub mod failpoint;
+mod jobs;
 mod judge;
 pub mod naming;
 mod pack;
@@ -31,8 +32,8 @@ pub use space::Space;
 pub use state_dir::{StateDir, StateDirError};
 
 use crate::protocol::{
-    BatchId, Commit, Committed, GroupId, JobId, Judged, Naming, NewSource, Now, OpenBatch, Piece, Progress,
-    SourceChange, SourceId, SourceRow, Spooled,
+    BatchId, Commit, Committed, GroupId, JobId, JobRow, Judged, Naming, NewSource, Now, OpenBatch, Piece,
+    Progress, SourceChange, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use error::Fault;
@@ -100,6 +101,14 @@ pub struct Recovered {
     pub open: Vec<OpenBatch>,
     /// Batches to send, oldest first.
     pub spooled: Vec<Spooled>,
+    /// Jobs, by id: those of the settings too, once something of them was delivered.
+    pub jobs: Vec<JobRow>,
+    /// The largest job id that was ever given.
+    pub last_job: u64,
+    /// Parked groups, with what each has decided.
+    pub parked: Vec<(GroupId, Vec<(SourceId, Progress)>)>,
+    /// The largest group id that was ever given.
+    pub last_group: u32,
     /// Batches that are held aside.
     pub aside: u64,
     /// Nothing has ever been registered: `EDGEPUSH_START` says where files begin.

@@ -48,6 +48,11 @@ pub fn child(name: &str, key: &str, suffix: &str, nth: usize) -> (String, String
     (format!("{stem}-{nth}{suffix}"), format!("{key}-{nth}"))
 }
 
+/// The framing as the table keeps it.
+pub(super) fn framing_text(_naming: &Naming) -> String {
+    String::new()
+}
+
 /// `YYYYMMDDThhmmssZ`.
 fn stamp(wall: i64) -> String {
     let time = Timestamp::from_nanosecond(i128::from(wall)).unwrap_or(Timestamp::UNIX_EPOCH);

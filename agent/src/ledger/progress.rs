@@ -80,6 +80,25 @@ impl Progress {
             .filter(move |edge| *edge > offset)
     }
 
+    /// What this progress has decided beyond `other`, whose ranges it contains: ascending, not touching one another.
+    pub fn beyond(&self, other: &Progress) -> Vec<Range<u64>> {
+        let mut beyond: Vec<Range<u64>> = Vec::new();
+        for range in std::iter::once(&(0..self.low)).chain(&self.above) {
+            let mut at = range.start.max(other.low);
+            for known in other.above.iter().filter(|known| known.start < range.end && range.start < known.end)
+            {
+                if at < known.start {
+                    beyond.push(at..known.start);
+                }
+                at = at.max(known.end);
+            }
+            if at < range.end {
+                beyond.push(at..range.end);
+            }
+        }
+        beyond
+    }
+
     /// The end of the last decided range: nothing above it was ever decided.
     pub fn high(&self) -> u64 {
         self.above.last().map_or(self.low, |range| range.end)

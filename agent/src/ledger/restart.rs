@@ -6,7 +6,7 @@
 use super::error::{Fault, LedgerError};
 use super::pack::{Pack, Packs};
 use super::space::Gauge;
-use super::{Disk, Ledger, LedgerSettings, OpenRow, Recovered, Space, db, schema};
+use super::{Disk, Ledger, LedgerSettings, OpenRow, Recovered, Space, db, jobs, schema};
 use crate::protocol::{
     BatchId, CodecKind, Container, FileIdent, GroupId, Head, JobId, Naming, Now, OpenBatch, Piece, PieceAt,
     Progress, SourceId, SourceRow, SourceState, Spooled,
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 const BATCH: &str = "SELECT b.id, b.job, b.version, b.codec, b.container, b.records, b.raw, b.first, b.last, b.bytes, b.naming,
-  n.path, n.suffix, n.host, n.job, n.dataset, b.name, b.key FROM batch b JOIN naming n ON n.id = b.naming";
+  n.path, n.suffix, n.host, n.job, n.dataset, b.name, b.key, n.framing FROM batch b JOIN naming n ON n.id = b.naming";
 
 /// A batch with its name and key; both are empty while it is open.
 type Named = (OpenRow, String, String);
@@ -31,6 +31,14 @@ fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
         _ => CodecKind::None,
     };
     let single = row.get_ref(4)?.as_str()? == "single";
+    let naming = Naming {
+        path: row.get(11)?,
+        suffix: row.get(12)?,
+        host: row.get(13)?,
+        job: row.get(14)?,
+        dataset: row.get(15)?,
+    };
+    let naming = Arc::new(naming);
     let batch = OpenBatch {
         id: BatchId(row.get::<_, i64>(0)? as u64),
         job: JobId(row.get::<_, i64>(1)? as u64),
@@ -41,17 +49,11 @@ fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
         raw: row.get::<_, i64>(6)? as u64,
         first: row.get(7)?,
         last: row.get(8)?,
-    };
-    let naming = Naming {
-        path: row.get(11)?,
-        suffix: row.get(12)?,
-        host: row.get(13)?,
-        job: row.get(14)?,
-        dataset: row.get(15)?,
+        naming: naming.clone(),
     };
     let open = OpenRow {
         batch,
-        naming: Arc::new(naming),
+        naming,
         naming_row: row.get(10)?,
         bytes: row.get::<_, i64>(9)? as u64,
         pieces: Vec::new(),
@@ -108,6 +110,7 @@ fn source_rows(conn: &Connection) -> Result<BTreeMap<SourceId, SourceRow>, Fault
             state: if attached { SourceState::Attached } else { SourceState::Detached },
             detached_at: row.get(10)?,
             progress: Progress::default(),
+            hot: Vec::new(),
         })
     })?;
     let mut found = BTreeMap::new();
@@ -238,7 +241,7 @@ impl<D: Disk> Ledger<D> {
         let mut ledger = Ledger {
             packs: Packs::new(settings.limit_bytes, 0),
             next_batch: schema::last_id(&conn, "batch")? + 1,
-            groups: vec![GroupId::MAIN],
+            groups: std::iter::once(GroupId::MAIN).chain(jobs::groups(&conn)?).collect(),
             sources: source_rows(&conn)?,
             progress: progress_rows(&conn)?,
             open: BTreeMap::new(),
@@ -334,7 +337,9 @@ impl<D: Disk> Ledger<D> {
     ) -> Result<Recovered, Fault> {
         let with_progress = |row: &SourceRow| {
             let progress = self.progress[&(GroupId::MAIN, row.id)].clone();
-            SourceRow { progress, ..row.clone() }
+            let hot =
+                self.progress.get(&(GroupId::HOT, row.id)).map_or(Vec::new(), |hot| hot.beyond(&progress));
+            SourceRow { progress, hot, ..row.clone() }
         };
         let aside: i64 =
             self.conn
@@ -344,6 +349,10 @@ impl<D: Disk> Ledger<D> {
             sources: self.sources.values().map(with_progress).collect(),
             open: self.open.values().map(|row| row.batch.clone()).collect(),
             spooled,
+            jobs: jobs::rows(&self.conn)?,
+            last_job: Self::last_job(&self.conn)?,
+            parked: self.groups[1..].iter().map(|group| (*group, self.parked_progress(*group))).collect(),
+            last_group: schema::last_id(&self.conn, "grp")? as u32,
             aside: aside as u64,
             first_start: !identity.begun,
             rebooted: identity.rebooted,

@@ -6,7 +6,7 @@ use super::error::{Fault, LedgerError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 /// "EPSH" in the SQLite header: tells our ledger from another program's database.
 const APPLICATION_ID: i64 = 0x4550_5348;
 /// WAL pages before a checkpoint.
@@ -24,9 +24,9 @@ CREATE TABLE grp(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL);
 CREATE TABLE progress(grp INTEGER NOT NULL, source INTEGER NOT NULL, low INTEGER NOT NULL, above BLOB NOT NULL,
   tails BLOB NOT NULL, PRIMARY KEY(grp, source)) WITHOUT ROWID;
 CREATE TABLE job(id INTEGER PRIMARY KEY AUTOINCREMENT, grp INTEGER NOT NULL, version INTEGER NOT NULL,
-  last_complete INTEGER, last_error TEXT);
+  last_complete INTEGER, error_message TEXT, last_error INTEGER, config TEXT NOT NULL DEFAULT '');
 CREATE TABLE naming(id INTEGER PRIMARY KEY, path TEXT NOT NULL, suffix TEXT NOT NULL, host TEXT NOT NULL,
-  job TEXT NOT NULL, dataset TEXT NOT NULL, UNIQUE(path, suffix, host, job, dataset));
+  job TEXT NOT NULL, dataset TEXT NOT NULL, framing TEXT NOT NULL DEFAULT '');
 CREATE TABLE batch(id INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL, version INTEGER NOT NULL,
   state TEXT NOT NULL CHECK(state IN ('open', 'spooled', 'rejected')), name TEXT, key TEXT,
   codec TEXT NOT NULL, container TEXT NOT NULL, naming INTEGER NOT NULL, records INTEGER NOT NULL,
@@ -40,7 +40,22 @@ CREATE TABLE piece(batch INTEGER NOT NULL, seq INTEGER NOT NULL, pack INTEGER, o
 CREATE INDEX piece_pack ON piece(pack) WHERE pack IS NOT NULL;
 CREATE TABLE loss(job INTEGER NOT NULL, hour INTEGER NOT NULL, reason TEXT NOT NULL, records INTEGER NOT NULL,
   bytes INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY(job, hour, reason)) WITHOUT ROWID;
-INSERT INTO grp(id, kind) VALUES(0, 'main');
+CREATE INDEX batch_job ON batch(job);
+INSERT INTO grp(id, kind) VALUES(0, 'main'), (1, 'hot');
+";
+
+/// What makes schema 1 of it, which knew one job.
+const FROM_1: &str = "
+ALTER TABLE job RENAME COLUMN last_error TO error_message;
+ALTER TABLE job ADD COLUMN last_error INTEGER;
+ALTER TABLE job ADD COLUMN config TEXT NOT NULL DEFAULT '';
+ALTER TABLE naming RENAME TO naming_1;
+CREATE TABLE naming(id INTEGER PRIMARY KEY, path TEXT NOT NULL, suffix TEXT NOT NULL, host TEXT NOT NULL,
+  job TEXT NOT NULL, dataset TEXT NOT NULL, framing TEXT NOT NULL DEFAULT '');
+INSERT INTO naming SELECT *, '' FROM naming_1;
+DROP TABLE naming_1;
+CREATE INDEX batch_job ON batch(job);
+INSERT INTO grp(id, kind) VALUES(1, 'hot');
 ";
 
 /// Sets the connection up. Idempotent; needed at every open, because most of it is not kept in the file.
@@ -84,6 +99,12 @@ pub(super) fn establish(conn: &mut Connection, file: &str) -> Result<bool, Ledge
     }
     if version > SCHEMA_VERSION {
         return Err(LedgerError::Newer { file: file.to_owned(), found: version, known: SCHEMA_VERSION });
+    }
+    if version < SCHEMA_VERSION {
+        let tx = conn.transaction().map_err(fault)?;
+        tx.execute_batch(FROM_1).map_err(fault)?;
+        tx.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
+        tx.commit().map_err(fault)?;
     }
     Ok(false)
 }

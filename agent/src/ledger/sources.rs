@@ -4,7 +4,9 @@
 //! Must not know: globs, inotify.
 use super::error::Fault;
 use super::{Disk, Ledger, db, grp, schema};
-use crate::protocol::{FileIdent, NewSource, Now, Progress, SourceChange, SourceId, SourceRow, SourceState};
+use crate::protocol::{
+    FileIdent, GroupId, NewSource, Now, Progress, SourceChange, SourceId, SourceRow, SourceState,
+};
 use rusqlite::{Connection, params};
 use siphasher::sip::SipHasher13;
 use std::os::unix::ffi::OsStrExt;
@@ -125,6 +127,7 @@ impl<D: Disk> Ledger<D> {
                 state: SourceState::Attached,
                 detached_at: 0,
                 progress: Progress::starting_at(file.begin),
+                hot: Vec::new(),
             });
         }
         let tx = self.conn.transaction()?;
@@ -151,7 +154,8 @@ impl<D: Disk> Ledger<D> {
         Ok(answers)
     }
 
-    /// PROTOCOL I3: every (group, live source) has a row.
+    /// PROTOCOL I3: every (group, live source) has a row. The hot group's are there only when they say more than the
+    /// main group's.
     pub(super) fn check_progress_rows(&self) {
         debug_assert!(
             self.sources
@@ -160,7 +164,7 @@ impl<D: Disk> Ledger<D> {
             "I3: a source without a progress row"
         );
         debug_assert_eq!(
-            self.progress.len(),
+            self.progress.keys().filter(|(group, _)| *group != GroupId::HOT).count(),
             self.sources.len() * self.groups.len(),
             "I3: progress of no source"
         );
@@ -193,7 +197,10 @@ impl<D: Disk> Ledger<D> {
                     row.size_seen = *size;
                     tx.prepare_cached("UPDATE source SET size_seen = ?2 WHERE id = ?1")?
                         .execute([db(id.0), db(*size)])?;
-                    for group in &self.groups {
+                    for group in self.groups.iter().chain([&GroupId::HOT]) {
+                        if *group == GroupId::HOT && !self.progress.contains_key(&(*group, *id)) {
+                            continue;
+                        }
                         let earlier = ranges.iter().rev().find(|(key, _)| *key == (*group, *id));
                         let mut progress = earlier.map_or_else(
                             || self.progress[&(*group, *id)].clone(),

@@ -3,6 +3,7 @@
 //! Promises: any thread of the delivery plane may count; nothing here waits but [`JobCounters::uploaded`], for another
 //! count of the same job.
 //! Must not know: names, labels, how numbers are shown.
+use super::table::{Samples, Value};
 use crate::destination::{Status, Verdict};
 use crate::protocol::Fate;
 use std::collections::BTreeMap;
@@ -138,6 +139,8 @@ impl Observed {
 /// What is counted for one job.
 #[derive(Debug)]
 pub struct JobCounters {
+    label: Mutex<Box<str>>,
+    pub(super) matched: Arc<AtomicU64>,
     pub(super) delivered: AtomicU64,
     pub(super) batches: [AtomicU64; BatchVerdict::ALL.len()],
     pub(super) raw: AtomicU64,
@@ -149,8 +152,10 @@ pub struct JobCounters {
 }
 
 impl JobCounters {
-    pub(super) fn new() -> JobCounters {
+    pub(super) fn new(label: &str) -> JobCounters {
         JobCounters {
+            label: Mutex::new(label.into()),
+            matched: Arc::default(),
             delivered: AtomicU64::new(0),
             batches: Default::default(),
             raw: AtomicU64::new(0),
@@ -162,6 +167,40 @@ impl JobCounters {
         }
     }
 
+    /// From now on under this label.
+    pub(super) fn relabel(&self, label: &str) {
+        let mut own = self.label.lock().unwrap_or_else(PoisonError::into_inner);
+        if **own != *label {
+            *own = label.into();
+        }
+    }
+
+    pub(super) fn label(&self) -> String {
+        self.label.lock().unwrap_or_else(PoisonError::into_inner).to_string()
+    }
+
+    pub(super) fn uploads_by_status(&self) -> Samples {
+        let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.iter().map(|(status, n)| (vec![status.to_string()], Value::Number(*n))).collect()
+    }
+
+    /// Uploads that ended, by status.
+    pub fn uploads(&self) -> Vec<(Status, u64)> {
+        let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.iter().map(|(status, n)| (*status, *n)).collect()
+    }
+    /// Records that the job took: written by every shard.
+    pub fn matched(&self) -> Arc<AtomicU64> {
+        self.matched.clone()
+    }
+    /// Verdicts of one kind.
+    pub fn batches(&self, verdict: BatchVerdict) -> u64 {
+        self.batches[verdict as usize].load(Relaxed)
+    }
+    /// Bytes of closed batches, before and after the codec.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.raw.load(Relaxed), self.compressed.load(Relaxed))
+    }
     /// A batch with so many records is delivered, so long after its first record.
     pub fn delivered(&self, records: u64, lag: Duration) {
         self.delivered.fetch_add(records, Relaxed);

@@ -11,14 +11,15 @@ pub use delivery::{BatchVerdict, DeliveryCounters, Histogram, JobCounters};
 pub use shard::ShardCounters;
 pub use table::{Row, Shape, TABLE};
 
-use crate::protocol::REJECTS;
+use crate::protocol::JobId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
-use table::{Samples, Value};
+use std::sync::{Arc, PoisonError, RwLock};
+use table::Value;
 
 /// What [`Metrics::text`] is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -59,8 +60,6 @@ pub struct Labels {
     pub repairs: &'static [&'static str],
     /// Reasons of rejects, by number.
     pub reasons: &'static [&'static str],
-    /// Job names, by the job's number.
-    pub jobs: Vec<String>,
 }
 
 /// All numbers of the agent.
@@ -68,18 +67,18 @@ pub struct Labels {
 pub struct Metrics {
     labels: Labels,
     shards: Vec<Arc<ShardCounters>>,
-    jobs: Vec<JobCounters>,
+    jobs: RwLock<BTreeMap<JobId, Arc<JobCounters>>>,
     delivery: DeliveryCounters,
 }
 
 impl Metrics {
     /// All numbers at zero, for so many shards.
     pub fn new(labels: Labels, shards: usize) -> Arc<Metrics> {
-        let (l, jobs) = (&labels, labels.jobs.len());
-        let new = || Arc::new(ShardCounters::new(l.sources.len(), l.repairs.len(), l.reasons.len(), jobs));
+        let l = &labels;
+        let new = || Arc::new(ShardCounters::new(l.sources.len(), l.repairs.len(), l.reasons.len()));
         Arc::new(Metrics {
             shards: (0..shards).map(|_| new()).collect(),
-            jobs: (0..jobs).map(|_| JobCounters::new()).collect(),
+            jobs: RwLock::default(),
             delivery: DeliveryCounters::default(),
             labels,
         })
@@ -93,9 +92,16 @@ impl Metrics {
     pub fn shards(&self) -> &[Arc<ShardCounters>] {
         &self.shards
     }
-    /// The counters of a job's deliveries, by its number in [`Labels::jobs`].
-    pub fn job(&self, job: usize) -> &JobCounters {
-        &self.jobs[job]
+    /// The counters of a job, made when it has none; from now on under this label.
+    pub fn job(&self, job: JobId, label: &str) -> Arc<JobCounters> {
+        let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+        let counters = jobs.entry(job).or_insert_with(|| Arc::new(JobCounters::new(label)));
+        counters.relabel(label);
+        counters.clone()
+    }
+    /// A job is gone: so are its numbers.
+    pub fn forget_job(&self, job: JobId) {
+        self.jobs.write().unwrap_or_else(PoisonError::into_inner).remove(&job);
     }
     /// The counters of all deliveries together.
     pub fn delivery(&self) -> &DeliveryCounters {
@@ -111,13 +117,15 @@ impl Metrics {
         let sum = |read: &dyn Fn(&ShardCounters) -> u64| self.shards.iter().map(|s| read(s)).sum::<u64>();
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
         // Rejects have a number of their own: they are no deliveries.
-        let told = || self.jobs.iter().zip(&self.labels.jobs).filter(|(_, name)| *name != REJECTS);
-        let jobs = |read: &dyn Fn(&JobCounters) -> u64| told().map(|(job, _)| read(job)).sum::<u64>();
+        let told = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        let told = || told.iter().filter(|(id, _)| **id != JobId::REJECTS);
+        let jobs = |read: &dyn Fn(&JobCounters) -> u64| told().map(|(_, job)| read(job)).sum::<u64>();
         Totals {
             lines_read: sum(&|s| sources.clone().map(|i| s.read_lines(i)).sum()),
             bytes_read: sum(&|s| sources.clone().map(|i| s.read_bytes(i)).sum()),
             lag_bytes: sum(&|s| sources.clone().map(|i| s.read_lag(i)).sum()),
             repaired: sum(&|s| s.read_repaired_records()),
+            filtered: sum(&|s| s.read_filtered()),
             rejected: sum(&|s| (0..self.labels.reasons.len()).map(|i| s.read_rejected(i)).sum()),
             records_delivered: jobs(&|j| load(&j.delivered)),
             batches: jobs(&|j| load(&j.batches[BatchVerdict::Delivered as usize])),
@@ -138,21 +146,17 @@ impl Metrics {
         out
     }
 
-    fn matched(&self, job: usize) -> u64 {
-        self.shards.iter().map(|shard| shard.read_matched(job)).sum()
-    }
-
-    fn uploads(&self, job: usize) -> Samples {
-        let uploads = self.jobs[job].uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.iter().map(|(status, n)| (vec![status.to_string()], Value::Number(*n))).collect()
-    }
-
-    /// The label of each job.
-    fn job_labels(&self) -> Vec<String> {
-        let matched: Vec<u64> = (0..self.jobs.len()).map(|job| self.matched(job)).collect();
+    /// Every job with its label.
+    fn labelled_jobs(&self) -> Vec<(String, Arc<JobCounters>)> {
+        let jobs: Vec<Arc<JobCounters>> =
+            self.jobs.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let matched: Vec<u64> =
+            jobs.iter().map(|job| job.matched.load(std::sync::atomic::Ordering::Relaxed)).collect();
         let named = busiest(&matched, JOBS_NAMED_MAX);
-        let names = self.labels.jobs.iter().zip(named);
-        names.map(|(name, named)| if named { name.clone() } else { OTHER.to_string() }).collect()
+        let label = |(job, named): (Arc<JobCounters>, bool)| {
+            (if named { job.label() } else { OTHER.to_owned() }, job)
+        };
+        jobs.into_iter().zip(named).map(label).collect()
     }
 }
 
@@ -167,6 +171,8 @@ pub struct Totals {
     pub lag_bytes: u64,
     /// Records that were repaired.
     pub repaired: u64,
+    /// Records that no job wanted.
+    pub filtered: u64,
     /// Rejects.
     pub rejected: u64,
     /// Records that destinations have.
@@ -252,7 +258,7 @@ mod tests {
     use crate::protocol::Fate;
     use std::time::Duration;
 
-    fn labels(jobs: usize) -> Labels {
+    fn labels() -> Labels {
         Labels {
             version: "0.1.0",
             runtime: "uring",
@@ -260,7 +266,6 @@ mod tests {
             sources: vec!["/var/log/\"a\"\\*.log".into(), "EDGE".into()],
             repairs: &["bare_word", "hex_escape"],
             reasons: &["too_long", "not_object"],
-            jobs: (0..jobs).map(|i| format!("job{i}")).collect(),
         }
     }
 
@@ -276,19 +281,20 @@ mod tests {
 
     #[test]
     fn shards_are_added_up_and_shown() {
-        let metrics = Metrics::new(labels(1), 2);
+        let metrics = Metrics::new(labels(), 2);
         metrics.shard(0).lines_read(1, 5);
         metrics.shard(1).lines_read(1, 7);
         metrics.shard(0).source_lag(0, 100);
         metrics.shard(1).source_lag(0, 11);
         metrics.shard(1).repaired(1, 3);
-        metrics.shard(0).matched(0, 9);
+        let job = metrics.job(JobId(7), "job0");
+        job.matched().fetch_add(9, std::sync::atomic::Ordering::Relaxed);
         metrics.shard(1).ring_bytes(4096);
-        metrics.job(0).delivered(9, Duration::from_millis(1500));
-        metrics.job(0).verdict(Fate::Delivered);
-        metrics.job(0).batch_bytes(1000, 100);
-        metrics.job(0).uploaded(crate::destination::Status::Code(204), Duration::from_millis(30));
-        metrics.job(0).uploaded(crate::destination::Status::Word("timeout"), Duration::from_secs(61));
+        job.delivered(9, Duration::from_millis(1500));
+        job.verdict(Fate::Delivered);
+        job.batch_bytes(1000, 100);
+        job.uploaded(crate::destination::Status::Code(204), Duration::from_millis(30));
+        job.uploaded(crate::destination::Status::Word("timeout"), Duration::from_secs(61));
         metrics.delivery().spool(1 << 20, 1 << 30);
         let text = metrics.text();
         let lines: Vec<&str> = text.lines().collect();
@@ -321,9 +327,11 @@ mod tests {
 
     #[test]
     fn above_200_jobs_the_busiest_keep_their_label() {
-        let metrics = Metrics::new(labels(250), 1);
+        let metrics = Metrics::new(labels(), 1);
         for job in 0..250 {
-            metrics.shard(0).matched(job, if job < 40 { 1 } else { 1000 + job as u64 });
+            let counters = metrics.job(JobId(job), &format!("job{job}"));
+            let matched = if job < 40 { 1 } else { 1000 + job };
+            counters.matched().store(matched, std::sync::atomic::Ordering::Relaxed);
         }
         let text = metrics.text();
         let samples: Vec<&str> =

@@ -22,6 +22,7 @@ enum Fixed {
     Learned,
     General,
     RepairedRecords,
+    Filtered,
     Shrunk,
     Unread,
     RingBytes,
@@ -45,15 +46,14 @@ pub struct ShardCounters {
     sources: usize,
     repairs: usize,
     reasons: usize,
-    jobs: usize,
 }
 
 impl ShardCounters {
-    /// Counters for so many sources, kinds of repair, reasons of reject, and jobs.
-    pub(super) fn new(sources: usize, repairs: usize, reasons: usize, jobs: usize) -> ShardCounters {
-        let numbers = FIXED + sources * PER_SOURCE + repairs + reasons + jobs;
+    /// Counters for so many sources, kinds of repair and reasons of reject.
+    pub(super) fn new(sources: usize, repairs: usize, reasons: usize) -> ShardCounters {
+        let numbers = FIXED + sources * PER_SOURCE + repairs + reasons;
         let lines = (0..numbers.div_ceil(LINE)).map(|_| Line::default()).collect();
-        ShardCounters { lines, sources, repairs, reasons, jobs }
+        ShardCounters { lines, sources, repairs, reasons }
     }
 
     fn cell(&self, at: usize) -> &AtomicU64 {
@@ -74,10 +74,6 @@ impl ShardCounters {
     fn of_reason(&self, reason: usize) -> usize {
         assert!(reason < self.reasons, "reject reason {reason} of {}", self.reasons);
         FIXED + self.sources * PER_SOURCE + self.repairs + reason
-    }
-    fn of_job(&self, job: usize) -> usize {
-        assert!(job < self.jobs, "job {job} of {}", self.jobs);
-        FIXED + self.sources * PER_SOURCE + self.repairs + self.reasons + job
     }
 
     /// Lines of a source were read, blank ones included.
@@ -128,9 +124,9 @@ impl ShardCounters {
     pub fn rejected(&self, reason: usize, n: u64) {
         self.add(self.of_reason(reason), n);
     }
-    /// Records that a job takes, by its number in [`Labels::jobs`](super::Labels::jobs).
-    pub fn matched(&self, job: usize, n: u64) {
-        self.add(self.of_job(job), n);
+    /// Records that no job wanted.
+    pub fn filtered(&self, n: u64) {
+        self.add(Fixed::Filtered as usize, n);
     }
     /// gzip bodies were made by the schema-aware encoder, by the general one; were verified; were wrong.
     pub fn bodies(&self, numbers: [u64; 4]) {
@@ -188,8 +184,8 @@ impl ShardCounters {
     pub(super) fn read_rejected(&self, reason: usize) -> u64 {
         self.read(self.of_reason(reason))
     }
-    pub(super) fn read_matched(&self, job: usize) -> u64 {
-        self.read(self.of_job(job))
+    pub(super) fn read_filtered(&self) -> u64 {
+        self.read(Fixed::Filtered as usize)
     }
     /// The numbers of [`ShardCounters::bodies`].
     pub(super) fn read_bodies(&self, which: usize) -> u64 {
@@ -213,7 +209,7 @@ mod tests {
 
     #[test]
     fn no_two_numbers_share_a_cell() {
-        let c = ShardCounters::new(2, 3, 2, 2);
+        let c = ShardCounters::new(2, 3, 2);
         let writes: Vec<(Write<'_>, Read<'_>)> = vec![
             (Box::new(|n| c.lines_read(0, n)), Box::new(|| c.read_lines(0))),
             (Box::new(|n| c.lines_read(1, n)), Box::new(|| c.read_lines(1))),
@@ -228,8 +224,7 @@ mod tests {
             (Box::new(|n| c.repaired(2, n)), Box::new(|| c.read_repaired(2))),
             (Box::new(|n| c.rejected(0, n)), Box::new(|| c.read_rejected(0))),
             (Box::new(|n| c.rejected(1, n)), Box::new(|| c.read_rejected(1))),
-            (Box::new(|n| c.matched(0, n)), Box::new(|| c.read_matched(0))),
-            (Box::new(|n| c.matched(1, n)), Box::new(|| c.read_matched(1))),
+            (Box::new(|n| c.filtered(n)), Box::new(|| c.read_filtered())),
             (Box::new(|n| c.bodies([n, 0, 0, 0])), Box::new(|| c.read_bodies(0))),
             (Box::new(|n| c.bodies([0, 0, 0, n])), Box::new(|| c.read_bodies(3))),
             (Box::new(|n| c.ring_bytes(n)), Box::new(|| c.read_ring())),
@@ -245,7 +240,7 @@ mod tests {
 
     #[test]
     fn shards_share_no_cache_line() {
-        let shards: Vec<ShardCounters> = (0..3).map(|_| ShardCounters::new(1, 1, 1, 1)).collect();
+        let shards: Vec<ShardCounters> = (0..3).map(|_| ShardCounters::new(1, 1, 1)).collect();
         for shard in &shards {
             assert_eq!(std::ptr::from_ref(shard) as usize % 128, 0);
             assert_eq!(shard.lines.as_ptr() as usize % 128, 0);
@@ -256,6 +251,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "source 1 of 1")]
     fn a_source_that_does_not_exist_is_a_bug() {
-        ShardCounters::new(1, 1, 1, 1).lines_read(1, 1);
+        ShardCounters::new(1, 1, 1).lines_read(1, 1);
     }
 }

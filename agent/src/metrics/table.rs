@@ -3,7 +3,7 @@
 //! Promises: a metric is one row; its name is promised to dashboards and changes only with an ADR.
 //! Must not know: the text format.
 use super::delivery::{BatchVerdict, Observed};
-use super::{Metrics, shard::ShardCounters};
+use super::{JobCounters, Metrics, shard::ShardCounters};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering::Relaxed;
@@ -75,11 +75,11 @@ fn by_word(words: &[&'static str], read: impl Fn(usize) -> u64) -> Samples {
 
 /// Samples by job: `read` gives any number of them for each job, after the job's label. Jobs under one label are
 /// added up.
-fn by_job(m: &Metrics, read: impl Fn(usize) -> Samples) -> Samples {
+fn by_job(m: &Metrics, read: impl Fn(&JobCounters) -> Samples) -> Samples {
     let mut samples: Samples = Vec::new();
     let mut at: HashMap<Vec<String>, usize> = HashMap::new();
-    for (i, label) in m.job_labels().into_iter().enumerate() {
-        for (rest, value) in read(i) {
+    for (label, job) in m.labelled_jobs() {
+        for (rest, value) in read(&job) {
             let labels: Vec<String> = std::iter::once(label.clone()).chain(rest).collect();
             match at.entry(labels) {
                 Entry::Occupied(known) => samples[*known.get()].1.add(&value),
@@ -168,36 +168,36 @@ pub static TABLE: &[Row] = &[
         "Of these, wrong ones, encoded again by `general`: never seen, please report",
         |m| one(sum(m, |s| s.read_bodies(3))),
     ),
+    row("edgepush_records_filtered_total", Counter, &[], "Records that no job wanted", |m| {
+        one(sum(m, ShardCounters::read_filtered))
+    }),
     row("edgepush_records_matched_total", Counter, &["job"], "Records that a job takes", |m| {
-        by_job(m, |i| one(m.matched(i)))
+        by_job(m, |job| one(job.matched.load(Relaxed)))
     }),
     row("edgepush_records_delivered_total", Counter, &["job"], "Records that a destination has", |m| {
-        by_job(m, |i| one(m.jobs[i].delivered.load(Relaxed)))
+        by_job(m, |job| one(job.delivered.load(Relaxed)))
     }),
     row("edgepush_batches_total", Counter, &["job", "verdict"], "Verdicts on batches", |m| {
-        by_job(m, |i| {
+        by_job(m, |job| {
             let words = BatchVerdict::ALL.map(BatchVerdict::as_str);
-            by_word(&words, |v| m.jobs[i].batches[v].load(Relaxed))
+            by_word(&words, |v| job.batches[v].load(Relaxed))
         })
     }),
     row("edgepush_batch_bytes_total", Counter, &["job", "kind"], "Bytes of closed batches", |m| {
-        by_job(m, |i| {
-            let job = &m.jobs[i];
-            by_word(&["raw", "compressed"], |k| [&job.raw, &job.compressed][k].load(Relaxed))
-        })
+        by_job(m, |job| by_word(&["raw", "compressed"], |k| [&job.raw, &job.compressed][k].load(Relaxed)))
     }),
     row("edgepush_uploads_total", Counter, &["job", "status"], "Uploads that ended, by status", |m| {
-        by_job(m, |i| m.uploads(i))
+        by_job(m, JobCounters::uploads_by_status)
     }),
     row("edgepush_upload_seconds", Histogram, &["job"], "How long uploads took", |m| {
-        by_job(m, |i| vec![(Vec::new(), Value::Observed(m.jobs[i].upload_seconds.snapshot()))])
+        by_job(m, |job| vec![(Vec::new(), Value::Observed(job.upload_seconds.snapshot()))])
     }),
     row(
         "edgepush_delivery_lag_seconds",
         Histogram,
         &["job"],
         "From a batch's first record to its delivery",
-        |m| by_job(m, |i| vec![(Vec::new(), Value::Observed(m.jobs[i].lag_seconds.snapshot()))]),
+        |m| by_job(m, |job| vec![(Vec::new(), Value::Observed(job.lag_seconds.snapshot()))]),
     ),
     row("edgepush_spool_bytes", Gauge, &[], "Bytes that the spool holds", |m| {
         one(m.delivery.spool_bytes.load(Relaxed))
@@ -206,7 +206,7 @@ pub static TABLE: &[Row] = &[
         one(m.delivery.spool_limit.load(Relaxed))
     }),
     row("edgepush_spool_batches", Gauge, &["job"], "Batches that are durable and not delivered", |m| {
-        by_job(m, |i| one(m.jobs[i].spool_batches.load(Relaxed)))
+        by_job(m, |job| one(job.spool_batches.load(Relaxed)))
     }),
     row("edgepush_ring_bytes", Gauge, &["shard"], "Bytes that wait for the compressor", |m| {
         let number = |(i, s): (usize, &std::sync::Arc<ShardCounters>)| {

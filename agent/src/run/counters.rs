@@ -8,14 +8,13 @@ use std::sync::Arc;
 pub(super) struct Published {
     to: Arc<ShardCounters>,
     origins: usize,
-    jobs: usize,
     last: Counts,
 }
 
 impl Published {
-    /// Nothing is published yet; so many sources and jobs are configured.
-    pub(super) fn new(to: Arc<ShardCounters>, origins: usize, jobs: usize) -> Published {
-        Published { to, origins, jobs, last: Counts::default() }
+    /// Nothing is published yet; so many sources are configured.
+    pub(super) fn new(to: Arc<ShardCounters>, origins: usize) -> Published {
+        Published { to, origins, last: Counts::default() }
     }
 
     /// Publishes what was counted since the last call.
@@ -35,9 +34,7 @@ impl Published {
         for at in 0..now.rejected.len() {
             to.rejected(at, now.rejected[at] - last.rejected[at]);
         }
-        for at in 0..self.jobs {
-            to.matched(at, now.matched[at] - last.matched[at]);
-        }
+        to.filtered(now.filtered - last.filtered);
         let mut since = Encoded::default();
         since.add(now.encoded, last.encoded);
         to.bodies([since.schema, since.general, since.verified, since.wrong]);

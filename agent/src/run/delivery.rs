@@ -3,7 +3,7 @@
 //! Promises: shards' queues are always drained (PROTOCOL P8); nothing here waits for the ledger; a batch is uploaded
 //! only after its commit.
 use super::jobs::Jobs;
-use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
+use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
 use crate::ledger::{LedgerEvent, LedgerReply};
@@ -43,7 +43,7 @@ pub(super) struct Delivery {
     sender: Sender,
     uploads: Uploads,
     metrics: Arc<Metrics>,
-    jobs: Arc<Jobs>,
+    jobs: Jobs,
     ending: Ending,
     bodies_bytes_max: u64,
     finishing: bool,
@@ -87,7 +87,7 @@ impl Delivery {
         sender: Sender,
         uploads: Uploads,
         metrics: Arc<Metrics>,
-        jobs: Arc<Jobs>,
+        jobs: Jobs,
         ending: Ending,
         bodies_bytes_max: u64,
     ) -> Delivery {
@@ -194,7 +194,7 @@ impl Delivery {
     fn uploaded(&mut self, uploaded: Uploaded) {
         match uploaded {
             Uploaded::Outcome { batch, answer, took, .. } => {
-                let counters = self.metrics.job(self.jobs.number(batch.job));
+                let counters = self.jobs.of(batch.job).counters.clone();
                 counters.uploaded(answer.status, took);
                 if answer.verdict != Verdict::Delivered {
                     counters.verdict(&answer.verdict);
@@ -231,17 +231,21 @@ impl Delivery {
     fn batcher_action(&mut self, action: BatcherAction) {
         let words = &self.inbox.shared.words;
         match action {
-            BatcherAction::Seal { epoch, .. } => {
-                words.seal.store(epoch, Ordering::Release);
+            BatcherAction::Seal { scope, epoch, change } => {
+                if change.is_some() {
+                    self.inbox.shared.change_plan(epoch, self.jobs.plan());
+                }
+                words.ask_seal(SealWord { epoch, scope });
                 self.inbox.shared.ring_shards();
             }
+            BatcherAction::Regroup { .. } | BatcherAction::Changed { .. } => {}
             BatcherAction::Commit(commit) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
             }
             BatcherAction::Spooled(mut spooled) => {
                 for batch in &spooled {
                     let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
-                    self.metrics.job(self.jobs.number(batch.job)).batch_bytes(batch.raw, compressed);
+                    self.jobs.of(batch.job).counters.batch_bytes(batch.raw, compressed);
                 }
                 self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
@@ -270,14 +274,16 @@ impl Delivery {
 
     fn sender_action(&mut self, action: SendAction) {
         match action {
-            SendAction::Upload { batch, .. } => self.uploads.start(self.jobs.destination(batch.job), batch),
+            SendAction::Upload { batch, .. } => {
+                self.uploads.start(self.jobs.of(batch.job).destination.clone(), batch)
+            }
             SendAction::Judge(judged) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
             SendAction::Settled { batch, fate } => self.settled(&batch, fate),
             SendAction::Notice(notice) => {
-                let job = self.jobs.name(notice.job());
+                let job = &self.jobs.of(notice.job()).label;
                 match notice {
                     SendNotice::Well { .. } => tracing::info!(job, "{notice}"),
                     _ => tracing::warn!(job, "{notice}"),
@@ -288,7 +294,7 @@ impl Delivery {
 
     /// A verdict is durable.
     fn settled(&self, batch: &Spooled, fate: Fate) {
-        let counters = self.metrics.job(self.jobs.number(batch.job));
+        let counters = self.jobs.of(batch.job).counters.clone();
         counters.verdict(fate);
         if fate == Fate::Delivered {
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
@@ -301,7 +307,7 @@ impl Delivery {
         let now = self.inbox.shared.clock.now().wall;
         let lanes: Vec<LaneState> = self.sender.lanes().collect();
         for lane in &lanes {
-            self.metrics.job(self.jobs.number(lane.job)).spool_batches(lane.batches as u64);
+            self.jobs.of(lane.job).counters.spool_batches(lane.batches as u64);
         }
         self.metrics.delivery().backpressure(self.inbox.shared.words.readers_stopped());
         self.inbox.shared.shown.publish_jobs(|| {
@@ -311,14 +317,14 @@ impl Delivery {
     }
 
     fn job_status(&self, lane: &LaneState, now: i64) -> JobStatus {
-        let number = self.jobs.number(lane.job);
+        let job = self.jobs.of(lane.job);
         let age = |first: i64| u64::try_from(now.saturating_sub(first) / 1_000_000_000).unwrap_or(0);
         JobStatus {
-            name: self.jobs.name(lane.job).to_owned(),
-            destination: self.jobs.destination(lane.job).redacted().to_owned(),
+            name: job.label.clone(),
+            destination: job.destination.redacted().to_owned(),
             state: lane.mood.as_str().to_owned(),
             error: lane.error.clone(),
-            records_delivered: self.metrics.job(number).records_delivered(),
+            records_delivered: job.counters.records_delivered(),
             spool_batches: lane.batches as u64,
             oldest_seconds: lane.oldest.map(age),
         }

@@ -1,47 +1,81 @@
-//! jobs: what the settings make of the environment job and of the rejects, as every machine needs them.
+//! jobs: all jobs of the running agent, as every machine needs them: those of the settings, and the customers'.
 //!
-//! Promises: job number 0 is `_rejects`, then the jobs in the order of their ids; the same order in the shards' plan and
-//! in the metrics' labels.
+//! Promises: a job's version changes with everything that its batches must not mix; the shards' plan is made of the jobs
+//! that take records at present.
+//! Must not know: how a change becomes durable.
 use crate::batcher::BatchJob;
 use crate::config::{self, Config};
 use crate::destination::client::Clients;
 use crate::destination::file::FileDestination;
 use crate::destination::{Destination, DestinationUrl, Opening};
 use crate::ledger::{Recovered, StateDir};
-use crate::metrics::Labels;
-use crate::protocol::{CodecKind, Container, JobId, Naming, OpenBatch, REJECTS};
+use crate::metrics::{JobCounters, Labels, Metrics};
+use crate::protocol::{CodecKind, Container, GroupId, JobId, Naming, OpenBatch, REJECTS};
 use crate::rt::Backend;
 use crate::sender::SendJob;
-use crate::shard_loop::{ShardJob, ShardLoop};
-use edgepush_shard::codec::{Level, codec};
+use crate::shard_loop::{PlanJob, ShardPlan};
+use edgepush_shard::codec::Level;
 use edgepush_shard::parse::Reason;
 use edgepush_shard::plan::Output;
 use edgepush_shard::record::RepairKind;
 use edgepush_shard::room::{BatchLimits, Room};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// A core's ring (limit of RULINGS 7: 16 MB per shard in all).
-const RING_BYTES: usize = 8 << 20;
+/// One job as the machines need it.
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) id: JobId,
+    pub(super) version: u32,
+    pub(super) group: GroupId,
+    /// What logs and metrics call it.
+    pub(super) label: String,
+    /// Whether it takes records.
+    pub(super) takes: bool,
+    pub(super) output: Output,
+    pub(super) codec: CodecKind,
+    pub(super) level: Level,
+    pub(super) container: Container,
+    pub(super) naming: Arc<Naming>,
+    pub(super) interval: Duration,
+    pub(super) room: Arc<Room>,
+    pub(super) uploads: usize,
+    pub(super) destination: Arc<dyn Destination>,
+    pub(super) counters: Arc<JobCounters>,
+}
 
-struct Job {
-    id: JobId,
-    name: &'static str,
-    version: u32,
-    output: Output,
-    codec: CodecKind,
-    level: Level,
-    container: Container,
-    naming: Arc<Naming>,
-    interval: Duration,
-    room: Arc<Room>,
-    uploads: usize,
-    destination: Arc<dyn Destination>,
+impl Job {
+    fn plan_job(&self, output: usize) -> PlanJob {
+        PlanJob {
+            id: self.id,
+            version: self.version,
+            group: self.group,
+            output,
+            codec: self.codec,
+            level: self.level,
+            room: self.room.clone(),
+            matched: self.counters.matched(),
+        }
+    }
+
+    /// What the batcher must know.
+    pub(super) fn batch_job(&self) -> BatchJob {
+        BatchJob {
+            id: self.id,
+            version: self.version,
+            group: self.group,
+            codec: self.codec,
+            container: self.container,
+            naming: self.naming.clone(),
+            interval: self.interval,
+            room: self.room.clone(),
+        }
+    }
 }
 
 /// All jobs of this agent.
-pub(super) struct Jobs(Vec<Job>);
+pub(super) struct Jobs(BTreeMap<JobId, Job>);
 
 impl Jobs {
     /// The rejects and the environment job.
@@ -52,75 +86,57 @@ impl Jobs {
         config: &Config,
         state: &StateDir,
         recovered: &Recovered,
-        rejects_dropped: Arc<AtomicU64>,
+        metrics: &Metrics,
     ) -> Result<Jobs, String> {
         let clients = Clients::default();
-        let rejects = rejects(config, state, recovered, rejects_dropped);
-        Ok(Jobs(vec![rejects, environment(config, state, recovered, &clients)?]))
+        let rejects = rejects(config, state, recovered, metrics);
+        let environment = environment(config, state, recovered, &clients, metrics)?;
+        Ok(Jobs([rejects, environment].into_iter().map(|job| (job.id, job)).collect()))
     }
 
-    /// Prepares every destination.
-    pub(super) async fn prepare(&self) {
-        for job in &self.0 {
-            job.destination.prepare().await;
+    /// Every destination, to be prepared.
+    pub(super) fn destinations(&self) -> Vec<Arc<dyn Destination>> {
+        self.0.values().map(|job| job.destination.clone()).collect()
+    }
+
+    /// A job. Panics on one that nobody knows: batches belong to jobs.
+    pub(super) fn of(&self, job: JobId) -> &Job {
+        self.0.get(&job).unwrap_or_else(|| panic!("job {} has batches and is none", job.0))
+    }
+
+    /// The shards' plan.
+    pub(super) fn plan(&self) -> Arc<ShardPlan> {
+        let mut outputs: Vec<Output> = Vec::new();
+        let mut jobs = Vec::new();
+        let mut rejects = None;
+        for job in self.0.values().filter(|job| job.takes) {
+            let known = outputs.iter().position(|output| *output == job.output);
+            let output = known.unwrap_or_else(|| {
+                outputs.push(job.output.clone());
+                outputs.len() - 1
+            });
+            match job.id {
+                JobId::REJECTS => rejects = Some(job.plan_job(output)),
+                _ => jobs.push(job.plan_job(output)),
+            }
         }
-    }
-
-    /// How many.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// A job's number in the metrics.
-    pub(super) fn number(&self, job: JobId) -> usize {
-        self.0.iter().position(|j| j.id == job).expect("INVARIANT: batches belong to jobs of the plan")
-    }
-
-    /// A job's name.
-    pub(super) fn name(&self, job: JobId) -> &'static str {
-        self.0[self.number(job)].name
-    }
-
-    /// Where a job's batches go.
-    pub(super) fn destination(&self, job: JobId) -> Arc<dyn Destination> {
-        self.0[self.number(job)].destination.clone()
-    }
-
-    /// The machine of one shard.
-    pub(super) fn shard_loop(&self, shard: usize) -> ShardLoop {
-        let mut jobs = self.0.iter().map(|job| ShardJob {
-            id: job.id,
-            version: job.version,
-            output: job.output.clone(),
-            room: job.room.clone(),
-            codec: codec(job.codec, job.level),
-        });
-        let rejects = jobs.next().expect("INVARIANT: the rejects are job number 0");
-        ShardLoop::new(shard, RING_BYTES, rejects, jobs.collect())
+        let rejects = rejects.expect("INVARIANT: the rejects are always a job");
+        Arc::new(ShardPlan::new(rejects, jobs, outputs))
     }
 
     /// What the batcher must know.
     pub(super) fn batch_jobs(&self) -> Vec<BatchJob> {
-        let job = |job: &Job| BatchJob {
-            id: job.id,
-            version: job.version,
-            codec: job.codec,
-            container: job.container,
-            naming: job.naming.clone(),
-            interval: job.interval,
-            room: job.room.clone(),
-        };
-        self.0.iter().map(job).collect()
+        self.0.values().filter(|job| job.takes).map(Job::batch_job).collect()
     }
 
     /// What the sender must know.
     pub(super) fn send_jobs(&self) -> Vec<SendJob> {
-        self.0.iter().map(|job| SendJob { job: job.id, uploads: job.uploads }).collect()
+        self.0.values().map(|job| SendJob { job: job.id, uploads: job.uploads }).collect()
     }
 }
 
-/// The jobs' names, by their numbers.
-const NAMES: [&str; 2] = [REJECTS, "env"];
+/// The environment job's name.
+const ENVIRONMENT: &str = "env";
 
 /// What the metrics call things.
 pub(super) fn labels(config: &Config, backend: Backend) -> Labels {
@@ -133,7 +149,6 @@ pub(super) fn labels(config: &Config, backend: Backend) -> Labels {
         sources: config.sources.iter().map(|source| source.name.clone()).collect(),
         repairs: &REPAIRS,
         reasons: &REASONS,
-        jobs: NAMES.map(str::to_owned).into(),
     }
 }
 
@@ -159,25 +174,28 @@ const fn reason_names() -> [&'static str; Reason::ALL.len()] {
 
 const REJECTS_LIMITS: BatchLimits = BatchLimits { records: 100_000, bytes: 50_000_000 };
 
-fn rejects(config: &Config, state: &StateDir, recovered: &Recovered, dropped: Arc<AtomicU64>) -> Job {
+fn rejects(config: &Config, state: &StateDir, recovered: &Recovered, metrics: &Metrics) -> Job {
     let form = (JobId::REJECTS, 1, CodecKind::Gzip, Container::Members);
     Job {
         id: JobId::REJECTS,
-        name: NAMES[0],
         version: 1,
+        group: GroupId::MAIN,
+        label: REJECTS.to_owned(),
+        takes: true,
         output: Output::PassThrough,
         codec: CodecKind::Gzip,
         level: Level::Fast,
         container: Container::Members,
-        naming: naming(config, NAMES[0], "", ".log.gz"),
+        naming: naming(config, REJECTS, "", ".log.gz"),
         interval: config.batch_interval,
         room: Arc::new(room(REJECTS_LIMITS, form, recovered)),
         uploads: 1,
         destination: Arc::new(
             FileDestination::new(state.path().join("rejects"))
-                .bounded(config.rejects_max.0, dropped)
+                .bounded(config.rejects_max.0, metrics.delivery().rejects_dropped())
                 .keeping_free(config.disk_reserve),
         ),
+        counters: metrics.job(JobId::REJECTS, REJECTS),
     }
 }
 
@@ -186,6 +204,7 @@ fn environment(
     state: &StateDir,
     recovered: &Recovered,
     clients: &Clients,
+    metrics: &Metrics,
 ) -> Result<Job, String> {
     let url = DestinationUrl::parse(config.destination.expose())?;
     let container = url.container(config.gzip);
@@ -195,12 +214,15 @@ fn environment(
     let (codec, level) = (config.codec, config.level);
     let limits = BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
     let output = config.fields.clone().map_or(Output::PassThrough, Output::Fields);
-    let naming = naming(config, NAMES[1], url.naming_path(), &suffix(url.suffix(), codec));
+    let naming = naming(config, ENVIRONMENT, url.naming_path(), &suffix(url.suffix(), codec));
     let version = version(&output, &naming);
+    let row = recovered.jobs.iter().find(|row| row.id == JobId::ENV);
     Ok(Job {
         id: JobId::ENV,
-        name: NAMES[1],
         version,
+        group: row.map_or(GroupId::MAIN, |row| row.group),
+        label: ENVIRONMENT.to_owned(),
+        takes: true,
         output,
         codec,
         level,
@@ -210,6 +232,7 @@ fn environment(
         room: Arc::new(room(limits, (JobId::ENV, version, codec, container), recovered)),
         uploads: config.uploads as usize,
         destination: url.open(&Opening { state: state.path(), clients, keep_free: config.disk_reserve })?,
+        counters: metrics.job(JobId::ENV, ENVIRONMENT),
     })
 }
 

@@ -86,7 +86,7 @@ fn once_line(totals: &crate::metrics::Totals, ended: &Ended) -> String {
     let line = serde_json::json!({
         "lines_read": totals.lines_read,
         "records_delivered": totals.records_delivered,
-        "records_filtered": 0,
+        "records_filtered": totals.filtered,
         "rejected": totals.rejected,
         "repaired": totals.repaired,
         "batches": totals.batches,

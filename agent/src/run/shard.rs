@@ -4,9 +4,8 @@
 //! task of its core waits longer than one chunk takes (≤ 2 ms).
 use super::clock::Clock;
 use super::counters::Published;
-use super::shared::Shared;
+use super::shared::{SealWord, Shared};
 use crate::metrics::ShardCounters;
-use crate::protocol::GroupId;
 use crate::queue::{LocalBell, Seat};
 use crate::rt::Rt;
 use crate::shard_loop::{ShardEvent, ShardLoop};
@@ -17,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 enum Next {
-    Seal(u64),
+    Seal(SealWord),
     Chunk(Chunk),
     End,
 }
@@ -46,8 +45,10 @@ pub async fn drive(
     loop {
         match bell.until(|| next(&shared, sealed)).await {
             Next::End => return,
-            Next::Seal(epoch) => {
-                machine.step(shared.clock.now(), ShardEvent::Seal { group: GroupId::MAIN, epoch }, &mut push);
+            Next::Seal(seal) => {
+                let SealWord { scope, epoch } = seal;
+                let event = ShardEvent::Seal { scope, epoch, plan: shared.plan_of(seal) };
+                machine.step(shared.clock.now(), event, &mut push);
                 sealed = epoch;
                 send(&up, &bell, &mut push).await;
             }
@@ -67,9 +68,9 @@ pub async fn drive(
 }
 
 fn next(shared: &Shared, sealed: u64) -> Option<Next> {
-    let epoch = shared.words.seal.load(Ordering::Acquire);
-    if epoch > sealed {
-        return Some(Next::Seal(epoch));
+    let seal = shared.words.asked_seal();
+    if seal.epoch > sealed {
+        return Some(Next::Seal(seal));
     }
     if let Some(chunk) = shared.chunks.try_pop() {
         return Some(Next::Chunk(chunk));

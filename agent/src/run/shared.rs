@@ -5,13 +5,14 @@
 use super::clock::Clock;
 use super::shown::Shown;
 use crate::ledger::{LedgerEvent, LedgerReply};
-use crate::protocol::SourceId;
+use crate::protocol::{Scope, SourceId};
 use crate::queue::{Bell, Queue};
+use crate::shard_loop::ShardPlan;
 use edgepush_shard::chunk::Chunk;
 use edgepush_shard::segment::FromShard;
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the ledger thread is asked for.
 pub enum ToLedger {
@@ -45,7 +46,7 @@ pub enum FromSource {
 /// Words that one thread writes and others read.
 #[derive(Debug, Default)]
 pub struct Words {
-    /// The epoch that shards are asked to end; 0 = none yet.
+    /// What [`SealWord`] reads: the epoch that shards are asked to end; 0 = none yet.
     pub seal: AtomicU64,
     /// The agent is to stop: readers stop, what was read becomes durable, no upload begins.
     pub stop: AtomicBool,
@@ -63,7 +64,27 @@ pub struct Words {
     pub shards_end: AtomicBool,
 }
 
+/// A seal that shards are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealWord {
+    /// The epoch that ends.
+    pub epoch: u64,
+    /// Which slabs are closed.
+    pub scope: Scope,
+}
+
 impl Words {
+    /// Asks the shards for a seal.
+    pub fn ask_seal(&self, seal: SealWord) {
+        self.seal.store(seal.epoch << 1 | u64::from(seal.scope == Scope::All), Ordering::Release);
+    }
+
+    /// The seal that was asked for last.
+    pub fn asked_seal(&self) -> SealWord {
+        let word = self.seal.load(Ordering::Acquire);
+        SealWord { epoch: word >> 1, scope: if word & 1 == 1 { Scope::All } else { Scope::Hot } }
+    }
+
     /// Whether the readers must stand still (metric `edgepush_backpressure`).
     pub fn readers_stopped(&self) -> bool {
         self.uncommitted_full.load(Ordering::Relaxed) || self.spool_full.load(Ordering::Relaxed)
@@ -89,6 +110,8 @@ pub struct Shared {
     pub words: Arc<Words>,
     /// What `/status` tells.
     pub(super) shown: Arc<Shown>,
+    /// The jobs from a seal on: the epoch that it ends, and the plan. Written before the seal is asked for.
+    plan: Arc<Mutex<Option<(u64, Arc<ShardPlan>)>>>,
     /// Chunks, for whichever shard is free.
     pub chunks: Queue<Chunk>,
     /// From each shard to the batcher.
@@ -125,6 +148,7 @@ impl Shared {
             clock,
             words: Arc::default(),
             shown: Arc::default(),
+            plan: Arc::default(),
             chunks: Queue::new(shard_bells.len() + CHUNKS_BESIDE, &shard_bells, source),
             up: up.collect(),
             to_ledger: Queue::new(
@@ -138,6 +162,17 @@ impl Shared {
             delivery_bell: delivery.clone(),
             shard_bells: shard_bells.into(),
         }
+    }
+
+    /// From the seal of this epoch on, shards go by this plan.
+    pub fn change_plan(&self, epoch: u64, plan: Arc<ShardPlan>) {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, plan));
+    }
+
+    /// The plan that a seal brings.
+    pub fn plan_of(&self, seal: SealWord) -> Option<Arc<ShardPlan>> {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.as_ref().filter(|(epoch, _)| *epoch == seal.epoch).map(|(_, plan)| plan.clone())
     }
 
     /// Wakes every shard after a word was written.

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, Uploads};
+use crate::shard_loop::{ShardLoop, ShardPlan};
 use edgepush_shard::scan::Simd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,8 +52,8 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
     let (ledger, recovered) = open_ledger(config, &state, &clock)?;
     let metrics = Metrics::new(jobs::labels(config, chosen.backend), config.cpus.len());
-    let jobs = Jobs::new(config, &state, &recovered, metrics.delivery().rejects_dropped());
-    let jobs = Arc::new(jobs.map_err(|e| StartError::new(Exit::Operator, e))?);
+    let jobs = Jobs::new(config, &state, &recovered, &metrics);
+    let jobs = jobs.map_err(|e| StartError::new(Exit::Operator, e))?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
     let api = super::admin::bind(config, once, state.path())?;
@@ -66,7 +67,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let health = Health::new(metrics.shards());
     health.ledger_open();
     let tail = tail::Plan::new(config, once, &recovered, (health.clone(), metrics.shard(0)));
-    let shards = start_shards(config, &shared, &metrics, &jobs, parts.shards, chosen.backend, tail)?;
+    let shards = start_shards(config, &shared, &metrics, jobs.plan(), parts.shards, chosen.backend, tail)?;
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health));
     let delivery = spawn("delivery", {
         let (shared, metrics) = (shared.clone(), metrics.clone());
@@ -82,8 +83,10 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             };
             let local = tokio::task::LocalSet::new();
             let ended = local.block_on(&runtime, async move {
-                let delivery = assemble(&config, shared, metrics, jobs.clone(), &recovered, reader, ending);
-                jobs.prepare().await;
+                for destination in jobs.destinations() {
+                    destination.prepare().await;
+                }
+                let delivery = assemble(&config, shared, metrics, jobs, &recovered, reader, ending);
                 serve(api, admin);
                 delivery.drive(bell, recovered.spooled).await
             });
@@ -174,7 +177,7 @@ fn start_shards(
     config: &Config,
     shared: &Shared,
     metrics: &Arc<Metrics>,
-    jobs: &Jobs,
+    jobs: Arc<ShardPlan>,
     bells: Vec<queue::BellFd>,
     backend: rt::Backend,
     tail: tail::Plan,
@@ -183,8 +186,8 @@ fn start_shards(
     let mut threads = Vec::new();
     for (index, bell) in bells.into_iter().enumerate() {
         let spec = ShardSpec { index, cpu: Some(config.cpus[index]), backend };
-        let machine = jobs.shard_loop(index);
-        let published = Published::new(metrics.shard(index), config.sources.len(), jobs.len());
+        let machine = ShardLoop::new(index, ring_bytes(config), jobs.clone());
+        let published = Published::new(metrics.shard(index), config.sources.len());
         let (shared, counters, tail) = (shared.clone(), metrics.shard(index), tail.take());
         let thread = rt::spawn_shard(spec, move |rt| async move {
             let bell = bell.attach(&rt);
@@ -198,6 +201,19 @@ fn start_shards(
     }
     Ok(threads)
 }
+
+/// A core's ring. Memory of it that is never written is never resident: a few busy jobs write 8 MB over and over,
+/// thousands of small ones spread over all of it.
+fn ring_bytes(config: &Config) -> usize {
+    let shards = config.cpus.len() as u64;
+    let least = Config::memory_least(config.cpus.len());
+    let spare = config.memory_max.0.saturating_sub(least.0) / shards / 2;
+    RING_BYTES_MIN + spare.min(RING_BYTES_MORE) as usize
+}
+
+/// What a ring has at least (16 MB per shard in all: RULINGS 7), and how much more where there is memory.
+const RING_BYTES_MIN: usize = 8 << 20;
+const RING_BYTES_MORE: u64 = 120 << 20;
 
 pub(super) fn choice(said: RuntimeChoice) -> rt::Choice {
     match said {
@@ -225,7 +241,7 @@ fn assemble(
     config: &Config,
     shared: Shared,
     metrics: Arc<Metrics>,
-    jobs: Arc<Jobs>,
+    jobs: Jobs,
     recovered: &Recovered,
     reader: crate::ledger::SpoolReader,
     ending: Ending,
@@ -235,6 +251,7 @@ fn assemble(
         shards: config.cpus.len(),
         commit_interval: config.commit_interval,
         uncommitted_bytes_max: uncommitted_bytes_max(config),
+        many: BatcherSettings::MANY,
     };
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
     let sender = Sender::new(jobs.send_jobs(), now.wall as u64);

@@ -6,9 +6,6 @@ use edgepush_shard::limits::SOURCES_MAX;
 use edgepush_shard::parse::Reason;
 use edgepush_shard::record::{Record, RepairKind, Way};
 
-/// Jobs that are counted one by one.
-pub const JOBS_MAX: usize = 200;
-
 /// Lines and bytes of one configured source.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Read {
@@ -37,8 +34,8 @@ pub struct Counts {
     pub repaired: [u64; RepairKind::ALL.len()],
     /// Rejects by reason.
     pub rejected: [u64; Reason::ALL.len()],
-    /// Records by job, in the plan's order.
-    pub matched: [u64; JOBS_MAX],
+    /// Records that no job wanted.
+    pub filtered: u64,
     /// How gzip bodies were made.
     pub encoded: Encoded,
 }
@@ -54,7 +51,7 @@ impl Default for Counts {
             repaired_records: 0,
             repaired: [0; RepairKind::ALL.len()],
             rejected: [0; Reason::ALL.len()],
-            matched: [0; JOBS_MAX],
+            filtered: 0,
             encoded: Encoded::default(),
         }
     }

@@ -174,6 +174,7 @@ impl World {
                 state: SourceState::Attached,
                 detached_at: 0,
                 progress: Progress::starting_at(file.begin),
+                hot: Vec::new(),
             };
             self.rows.insert(id, row);
             answers.push((file.token, id, id.0 * 7));

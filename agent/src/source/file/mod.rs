@@ -233,6 +233,7 @@ impl FileSource {
         stream.pos = size;
         stream.durable = size;
         stream.above.clear();
+        stream.hot.clear();
         stream.tails.clear();
         stream.tail = Tail::default();
         stream.line = stream::Line::Usual { ask: 0 };

@@ -139,6 +139,8 @@ pub(super) struct Stream {
     pub(super) durable: u64,
     /// Decided ranges above the position, from before the restart.
     pub(super) above: VecDeque<Range<u64>>,
+    /// What the hot group alone had decided before the restart.
+    pub(super) hot: VecDeque<Range<u64>>,
     /// What the row knows of the bytes before certain offsets.
     pub(super) tails: Vec<(u64, u64)>,
     pub(super) tail: Tail,
@@ -190,6 +192,7 @@ impl Stream {
             pos: 0,
             durable: 0,
             above: VecDeque::new(),
+            hot: VecDeque::new(),
             tails: Vec::new(),
             tail: Tail::default(),
             stage: Stage::Resting,
@@ -244,6 +247,7 @@ impl Stream {
         stream.pos = row.progress.low;
         stream.durable = row.progress.low;
         stream.above = row.progress.above.into();
+        stream.hot = row.hot.into();
         stream.tails = row.progress.tails;
         stream.detached_at = row.detached_at;
         stream.unseen = true;
@@ -268,9 +272,19 @@ impl Stream {
         }
     }
 
-    /// A chunk must not cross this: the next decided range.
+    /// A chunk must not cross this: the next offset where something decided begins or ends (PROTOCOL P1).
     pub(super) fn edge(&self) -> u64 {
-        self.above.front().map_or(u64::MAX, |range| range.start)
+        let above = self.above.front().map(|range| range.start);
+        let hot = self.hot.iter().flat_map(|range| [range.start, range.end]).find(|edge| *edge > self.pos);
+        above.into_iter().chain(hot).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether the hot group has decided what stands at the position. What lies behind is forgotten.
+    pub(super) fn hot_done(&mut self) -> bool {
+        while self.hot.front().is_some_and(|range| range.end <= self.pos) {
+            self.hot.pop_front();
+        }
+        self.hot.front().is_some_and(|range| range.contains(&self.pos))
     }
 
     /// Nothing is read from here on.

@@ -10,7 +10,7 @@ use crate::protocol::Now;
 use crate::source::evidence::{Tail, has_head, head_of, tail_hash};
 use crate::source::{FileKey, Notice, ReadBack, SourceAction};
 use bytes::Bytes;
-use edgepush_shard::chunk::{Chunk, ChunkKind, GroupSet};
+use edgepush_shard::chunk::{Audience, Chunk, ChunkKind};
 use edgepush_shard::limits::{HEAD_BYTES_MAX, TOO_LONG_KEPT_BYTES};
 use memchr::{memchr, memrchr};
 
@@ -359,6 +359,7 @@ impl FileSource {
         let stream = self.stream(token);
         debug_assert_eq!(stream.stage, Stage::Following, "a chunk of a stream that is not followed");
         let source = stream.id.expect("INVARIANT: a stream that is followed has its row");
+        let hot_done = stream.hot_done();
         let start = std::mem::replace(&mut stream.pos, end);
         stream.line = Line::Usual { ask: 0 };
         out.push(SourceAction::Emit(Chunk {
@@ -370,7 +371,7 @@ impl FileSource {
             end,
             bytes,
             kind,
-            skip: GroupSet::EMPTY,
+            audience: Audience::Live { hot_done },
             evidence: stream.evidence(),
         }));
     }

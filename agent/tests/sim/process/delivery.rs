@@ -31,7 +31,8 @@ impl Life {
         self.batcher.step(around.now, event, &mut out);
         for action in out {
             match action {
-                BatcherAction::Seal { epoch, .. } => {
+                BatcherAction::Seal { scope, epoch, .. } => {
+                    self.scope = scope;
                     assert_eq!(epoch, self.seal + 1, "P4: one seal outstanding, in order");
                     self.seal = epoch;
                 }
@@ -41,6 +42,7 @@ impl Life {
                 BatcherAction::Spooled(spooled) => self.send(SendEvent::Spooled(spooled), around),
                 BatcherAction::Durable(durable) => self.to_source.push_back(SourceEvent::Durable(durable)),
                 BatcherAction::Readers { stop } => self.uncommitted_full = stop,
+                BatcherAction::Regroup { .. } | BatcherAction::Changed { .. } => {}
                 BatcherAction::Finished => self.finished = true,
             }
         }

@@ -17,10 +17,10 @@ use edgepush::destination::Verdict;
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, Recovered};
 use edgepush::protocol::*;
 use edgepush::sender::{SendEvent, SendJob, Sender};
-use edgepush::shard_loop::{ShardEvent, ShardJob, ShardLoop};
+use edgepush::shard_loop::{PlanJob, ShardEvent, ShardLoop, ShardPlan};
 use edgepush::source::*;
 use edgepush_shard::chunk::Chunk;
-use edgepush_shard::codec::{Level, codec};
+use edgepush_shard::codec::Level;
 use edgepush_shard::plan::Output;
 use edgepush_shard::ring::Ring;
 use edgepush_shard::room::{BatchLimits, Room};
@@ -167,6 +167,7 @@ pub struct Life {
     hands: Vec<Hand>,
     sealed: Vec<u64>,
     seal: u64,
+    scope: Scope,
     up: Vec<VecDeque<FromShard>>,
     from_source: VecDeque<FromSource>,
     to_ledger: VecDeque<ToLedger>,
@@ -218,17 +219,25 @@ fn room(job: &SimJob, recovered: &Recovered) -> Arc<Room> {
     })
 }
 
-fn shard_loop(shard: usize, jobs: &[SimJob], rooms: &[Arc<Room>]) -> ShardLoop {
-    let mut jobs = jobs.iter().zip(rooms).map(|(job, room)| ShardJob {
+fn plan(jobs: &[SimJob], rooms: &[Arc<Room>]) -> Arc<ShardPlan> {
+    let outputs = jobs.iter().map(|job| job.output.clone()).collect();
+    let mut jobs = jobs.iter().zip(rooms).enumerate().map(|(output, (job, room))| PlanJob {
         id: job.id,
         version: 1,
-        output: job.output.clone(),
+        group: GroupId::MAIN,
+        output,
+        codec: job.codec,
+        level: Level::Fast,
         room: room.clone(),
-        codec: codec(job.codec, Level::Fast),
+        matched: Arc::default(),
     });
     let rejects = jobs.next().expect("the rejects are the first job");
+    Arc::new(ShardPlan::new(rejects, jobs.collect(), outputs))
+}
+
+fn shard_loop(shard: usize, plan: &Arc<ShardPlan>) -> ShardLoop {
     let ring = Ring::bytes_min(SLAB_BYTES) + 3 * SLAB_BYTES;
-    ShardLoop::with_slabs(shard, (ring, SLAB_BYTES), rejects, jobs.collect())
+    ShardLoop::with_slabs(shard, (ring, SLAB_BYTES), plan.clone())
 }
 
 impl Life {
@@ -242,6 +251,7 @@ impl Life {
         let batch_jobs = settings.jobs.iter().zip(&rooms).map(|(job, room)| BatchJob {
             id: job.id,
             version: 1,
+            group: GroupId::MAIN,
             codec: job.codec,
             container: job.container,
             naming: naming(job),
@@ -252,6 +262,7 @@ impl Life {
             shards: settings.shards,
             commit_interval: settings.commit_interval,
             uncommitted_bytes_max: settings.uncommitted_bytes_max,
+            many: BatcherSettings::MANY,
         };
         let send_jobs = settings.jobs.iter().map(|job| SendJob { job: job.id, uploads: job.uploads });
         let file_settings = FileSettings {
@@ -261,6 +272,7 @@ impl Life {
             line_max: 1 << 20,
         };
         let shards = settings.shards;
+        let plan = plan(&settings.jobs, &rooms);
         let mut life = Life {
             source: FileSource::new(file_settings),
             files: BTreeMap::new(),
@@ -273,10 +285,11 @@ impl Life {
             chunks: VecDeque::new(),
             emitted: 0,
             processed: 0,
-            shards: (0..shards).map(|at| shard_loop(at, &settings.jobs, &rooms)).collect(),
+            shards: (0..shards).map(|at| shard_loop(at, &plan)).collect(),
             hands: (0..shards).map(|_| Hand::Free).collect(),
             sealed: vec![0; shards],
             seal: 0,
+            scope: Scope::All,
             up: (0..shards).map(|_| VecDeque::new()).collect(),
             from_source: VecDeque::new(),
             to_ledger: VecDeque::new(),
@@ -429,7 +442,7 @@ impl Life {
             Hand::Free if self.seal > self.sealed[at] => {
                 self.sealed[at] = self.seal;
                 around.say(|| format!("shard {at} seals {}", self.seal));
-                let event = ShardEvent::Seal { group: GroupId::MAIN, epoch: self.seal };
+                let event = ShardEvent::Seal { scope: self.scope, epoch: self.seal, plan: None };
                 self.shards[at].step(around.now, event, &mut push);
                 Hand::Free
             }

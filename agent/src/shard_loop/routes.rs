@@ -1,0 +1,197 @@
+//! Routes: brings a record to the jobs that want it.
+//!
+//! Promises: what several jobs get in the same form is formatted once and copied; nothing is allocated per record once
+//! the buffers have grown to their working size.
+//! Must not know: chunks' logs, epochs, codecs.
+use super::plan::ShardPlan;
+use super::{Outlet, Text};
+use crate::protocol::{GroupId, Now};
+use edgepush_shard::chunk::Audience;
+use edgepush_shard::codec::Span;
+use edgepush_shard::plan::Formatter;
+use edgepush_shard::record::Record;
+use edgepush_shard::ring::{RecordSink, SlabKey};
+use edgepush_shard::segment::FromShard;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Where records go under one plan.
+pub(super) struct Routes {
+    plan: Arc<ShardPlan>,
+    formatters: Vec<Formatter>,
+    live: Route,
+    parked: Vec<(GroupId, Route)>,
+    /// Whom the chunk in work is for.
+    audience: Audience,
+    wants: Vec<u32>,
+    copied: Copied,
+    /// Jobs that took a record of the chunk in work.
+    touched: Vec<u32>,
+}
+
+/// The jobs of one audience.
+struct Route {
+    /// Their numbers in the plan, ascending.
+    numbers: Vec<u32>,
+}
+
+impl Route {
+    fn new(plan: &ShardPlan, of: impl Fn(GroupId) -> bool) -> Route {
+        let numbers = plan.jobs.iter().enumerate().skip(1).filter(|(_, job)| of(job.group));
+        Route { numbers: numbers.map(|(number, _)| number as u32).collect() }
+    }
+
+    /// The numbers of the jobs that want a record.
+    #[inline]
+    fn wants(&mut self, _record: &Record<'_>, _line: (u64, u64), wants: &mut Vec<u32>) {
+        wants.clear();
+        wants.extend_from_slice(&self.numbers);
+    }
+}
+
+impl Routes {
+    pub(super) fn new(plan: &Arc<ShardPlan>) -> Routes {
+        let mut groups: Vec<GroupId> =
+            plan.jobs.iter().map(|job| job.group).filter(|g| !g.is_live()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        Routes {
+            formatters: plan.outputs.iter().map(Formatter::new).collect(),
+            live: Route::new(plan, GroupId::is_live),
+            parked: groups.into_iter().map(|group| (group, Route::new(plan, |of| of == group))).collect(),
+            audience: Audience::ALL,
+            wants: Vec::new(),
+            copied: Copied::default(),
+            touched: Vec::new(),
+            plan: plan.clone(),
+        }
+    }
+
+    /// A chunk for these jobs begins.
+    pub(super) fn begin(&mut self, audience: Audience) {
+        self.audience = audience;
+    }
+
+    /// Writes a record, which stands at `line` (the source's seed, the offset), into the slabs of the jobs that want it.
+    /// Answers whether there was one.
+    #[inline]
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        record: &Record<'_>,
+        line: (u64, u64),
+        outlet: &mut Outlet,
+        push: &mut Vec<FromShard>,
+    ) -> bool {
+        match self.audience {
+            Audience::Live { hot_done } => {
+                self.live.wants(record, line, &mut self.wants);
+                if hot_done {
+                    let plan = &self.plan;
+                    self.wants.retain(|number| plan.jobs[*number as usize].group != GroupId::HOT);
+                }
+            }
+            Audience::Parked(group) => match self.parked.iter_mut().find(|(of, _)| *of == group) {
+                Some((_, route)) => route.wants(record, line, &mut self.wants),
+                None => self.wants.clear(),
+            },
+        }
+        let mut at = 0;
+        while let Some(&number) = self.wants.get(at) {
+            let output = self.plan.jobs[number as usize].output;
+            let same = |other: &&u32| self.plan.jobs[**other as usize].output == output;
+            let alike = self.wants[at..].iter().take_while(same).count();
+            self.write(now, record, at..at + alike, output, outlet, push);
+            at += alike;
+        }
+        !self.wants.is_empty()
+    }
+
+    /// Writes a record for jobs that get it in the same form.
+    #[inline]
+    fn write(
+        &mut self,
+        now: Now,
+        record: &Record<'_>,
+        jobs: std::ops::Range<usize>,
+        output: usize,
+        outlet: &mut Outlet,
+        push: &mut Vec<FromShard>,
+    ) {
+        let formatter = &mut self.formatters[output];
+        let alone = jobs.len() == 1;
+        if !alone {
+            self.copied.clear();
+            formatter.write(record, &mut self.copied);
+        }
+        for &number in &self.wants[jobs] {
+            let lane = &mut outlet.lanes[number as usize];
+            if lane.matched == 0 {
+                self.touched.push(number);
+            }
+            lane.matched += 1;
+            if alone {
+                outlet.append(now, SlabKey(number), &mut Formatted { formatter, record }, push);
+            } else {
+                outlet.append(now, SlabKey(number), &mut self.copied, push);
+            }
+        }
+    }
+
+    /// Counts what jobs took of the chunk in work.
+    pub(super) fn publish(&mut self, outlet: &mut Outlet) {
+        for number in self.touched.drain(..) {
+            let taken = std::mem::take(&mut outlet.lanes[number as usize].matched);
+            self.plan.jobs[number as usize].matched.fetch_add(taken, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A record on its way into one slab.
+struct Formatted<'a, 'r> {
+    formatter: &'a mut Formatter,
+    record: &'a Record<'r>,
+}
+
+impl Text for Formatted<'_, '_> {
+    fn size_max(&mut self) -> (usize, usize) {
+        (self.formatter.bytes_max(self.record), self.formatter.fields_max(self.record))
+    }
+    fn write<S: RecordSink>(&mut self, sink: &mut S) {
+        self.formatter.write(self.record, sink);
+    }
+}
+
+/// A formatted record on its way into several slabs.
+#[derive(Default)]
+struct Copied {
+    bytes: Vec<u8>,
+    values: Vec<Span>,
+}
+
+impl Copied {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.values.clear();
+    }
+}
+
+impl RecordSink for Copied {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+    fn value(&mut self, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.values.push(Span::new(start, self.bytes.len()));
+    }
+}
+
+impl Text for Copied {
+    fn size_max(&mut self) -> (usize, usize) {
+        (self.bytes.len(), self.values.len())
+    }
+    fn write<S: RecordSink>(&mut self, sink: &mut S) {
+        sink.text(&self.bytes, self.values.iter().copied());
+    }
+}
