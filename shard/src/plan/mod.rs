@@ -4,5 +4,7 @@
 //! Must not know: where the bytes go.
 mod format;
 mod path;
+mod sample;
 
 pub use format::{Formatter, Output};
+pub use sample::Sample;
