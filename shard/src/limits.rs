@@ -46,6 +46,14 @@ pub const PARSE_BYTES_KEPT: usize = MIB;
 pub const SOURCES_MAX: usize = 64;
 /// Largest `EDGEPUSH_BATCH_RECORDS`.
 pub const BATCH_RECORDS_MAX: u32 = 10_000_000;
+/// Bytes of a filter's text: Logpush's bound.
+pub const FILTER_BYTES_MAX: usize = 1000;
+/// Operators (leaves) of a filter: Logpush's bound.
+pub const FILTER_OPERATORS_MAX: usize = 30;
+/// Levels of nodes of a filter: its evaluation recurses.
+pub const FILTER_DEPTH_MAX: usize = 16;
+/// A longer host is no host: RFC 1035 has 253 bytes. Walking its labels is bounded by it.
+pub const HOST_BYTES_MAX: usize = 255;
 /// Largest `EDGEPUSH_BATCH_BYTES`.
 pub const BATCH_BYTES_MAX: u32 = 1_000_000_000;
 

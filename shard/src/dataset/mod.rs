@@ -4,6 +4,7 @@
 //! Promises: a field's name and type are those of the product that the data set comes from.
 //! Must not know: how a source fills a field.
 mod http_requests;
+mod medianova;
 
 /// What a field's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +40,10 @@ pub struct Field {
     pub help: &'static str,
 }
 
+const fn field(name: &'static str, field_type: FieldType, help: &'static str) -> Field {
+    Field { name, field_type, help }
+}
+
 /// The fields that a job can ask for.
 #[derive(Debug)]
 pub struct Dataset {
@@ -55,9 +60,11 @@ pub static RAW: Dataset = Dataset { name: "raw", fields: &[], open: true };
 /// Cloudflare's `http_requests`.
 pub static HTTP_REQUESTS: Dataset =
     Dataset { name: "http_requests", fields: http_requests::FIELDS, open: false };
+/// Medianova's Real-Time Logpush. Open: its list of fields is not known to its end.
+pub static MEDIANOVA: Dataset = Dataset { name: "medianova", fields: medianova::FIELDS, open: true };
 
 /// Every data set of this agent.
-pub static DATASETS: [&Dataset; 2] = [&RAW, &HTTP_REQUESTS];
+pub static DATASETS: [&Dataset; 3] = [&RAW, &HTTP_REQUESTS, &MEDIANOVA];
 
 impl Dataset {
     /// The data set of a name, as it stands in a job.
@@ -80,9 +87,14 @@ mod tests {
     fn fields_are_sorted_and_unique() {
         for dataset in DATASETS {
             assert!(dataset.fields.is_sorted_by(|a, b| a.name < b.name), "{}", dataset.name);
-            assert!(dataset.fields.iter().all(|field| !field.help.is_empty()), "{}", dataset.name);
+            for field in dataset.fields {
+                assert!(field.help.ends_with('.') && field.help.len() > 10, "{}", field.name);
+            }
         }
         assert_eq!(HTTP_REQUESTS.field_type("EdgeStartTimestamp"), Some(FieldType::Time));
         assert_eq!(HTTP_REQUESTS.field_type("nothing"), None);
+        assert_eq!(MEDIANOVA.field_type("status"), Some(FieldType::Int));
+        assert_eq!(Dataset::by_name("medianova").map(|dataset| dataset.open), Some(true));
+        assert!(Dataset::by_name("Raw").is_none());
     }
 }

@@ -210,7 +210,7 @@ fn key_end(text: &[u8], at: usize) -> Result<(Span, usize), Fault> {
 }
 
 /// Scans a whole line, which is UTF-8: one object. Its members are left in `members`.
-pub(super) fn scan(text: &[u8], members: &mut Vec<Member>) -> Result<(), Fault> {
+pub(crate) fn scan(text: &[u8], members: &mut Vec<Member>) -> Result<(), Fault> {
     members.clear();
     let mut at = skip_space(text, 0);
     if text.get(at) != Some(&b'{') {

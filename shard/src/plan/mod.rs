@@ -2,7 +2,16 @@
 //!
 //! Promises: value bytes are the input's, never re-spelled; nothing is allocated per record after warm-up.
 //! Must not know: where the bytes go.
+mod fields;
+pub mod filter;
 mod format;
+mod host;
 mod path;
+mod route;
+mod sample;
 
+pub use fields::{FieldSlot, FieldTable, Resolved};
+pub use filter::{Compiled, Filter, FilterError};
 pub use format::{Formatter, Output};
+pub use route::{RouteJob, Router};
+pub use sample::Sample;

@@ -96,7 +96,7 @@ fn code_point(raw: &[u8]) -> Option<(char, usize)> {
 }
 
 /// The value of the `\uNNNN` that `raw` starts with.
-fn unit(raw: &[u8]) -> Option<u32> {
+pub(super) fn unit(raw: &[u8]) -> Option<u32> {
     let digits = raw.strip_prefix(b"\\u")?.get(..4)?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }

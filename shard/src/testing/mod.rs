@@ -3,5 +3,6 @@
 //! Promises: everything is a function of its arguments; a seed gives the same bytes on every machine.
 //! Must not know: test frameworks. A property panics when it does not hold.
 pub mod corpus;
+pub mod filter;
 pub mod oracle;
 pub mod property;
