@@ -96,7 +96,7 @@ impl ShardLoop {
         rejects: ShardJob,
         jobs: Vec<ShardJob>,
     ) -> ShardLoop {
-        let formatters = jobs.iter().map(|job| Formatter::new(&job.output)).collect();
+        let formatters = jobs.iter().map(|job| Formatter::from(&job.output)).collect();
         let lanes = std::iter::once(rejects).chain(jobs).map(|job| Lane { job, begun: 0 }).collect();
         let outlet = Outlet {
             shard,

@@ -48,6 +48,10 @@ pub const SOURCES_MAX: usize = 64;
 pub const BATCH_RECORDS_MAX: u32 = 10_000_000;
 /// Largest `EDGEPUSH_BATCH_BYTES`.
 pub const BATCH_BYTES_MAX: u32 = 1_000_000_000;
+/// Longest text that a job may put around records, or name a field by: it stands in every record.
+pub const OUTPUT_TEXT_BYTES_MAX: usize = 16 * KIB;
+/// Most fields that a job may name: more than any data set has.
+pub const OUTPUT_FIELDS_MAX: usize = 1000;
 
 const _: () = {
     assert!(READ_BYTES_COLD <= CHUNK_BYTES_MAX);
