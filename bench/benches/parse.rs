@@ -68,13 +68,13 @@ fn benches(c: &mut Criterion) {
     group.bench_function("learned", |b| b.iter(|| parse_all(&mut parser, &lines, false)));
 
     let mut sink = Sink(Vec::new());
-    let mut formatter = Formatter::new(&Output::PassThrough);
+    let mut formatter = Formatter::from(&Output::PassThrough);
     format_all(&mut parser, &mut formatter, &lines, &mut sink);
     assert_eq!(sink.0, lines);
     group.bench_function("learned, pass-through", |b| {
         b.iter(|| format_all(&mut parser, &mut formatter, &lines, &mut sink))
     });
-    let mut formatter = Formatter::new(&Output::Fields(FIELDS.map(String::from).to_vec()));
+    let mut formatter = Formatter::from(&Output::Fields(FIELDS.map(String::from).to_vec()));
     format_all(&mut parser, &mut formatter, &lines, &mut sink);
     let mut projected = Parser::new();
     assert_eq!(parse_all(&mut projected, &sink.0, true), (FIELDS.len() * count, 0));

@@ -78,7 +78,7 @@ impl Filler {
     /// A filler of slabs of `slab` bytes.
     pub fn new(output: &Output, slab: usize) -> Filler {
         let bytes = Ring::bytes_min(slab) + 2 * slab;
-        Filler { parser: Parser::new(), formatter: Formatter::new(output), ring: Ring::new(bytes, slab) }
+        Filler { parser: Parser::new(), formatter: Formatter::from(output), ring: Ring::new(bytes, slab) }
     }
 
     /// Every line becomes a record in the ring; `sealed` gets each slab when it is full, and the last one.

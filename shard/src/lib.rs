@@ -23,3 +23,4 @@ pub mod scan;
 pub mod segment;
 pub mod testing;
 pub mod testing_out;
+pub mod time;

@@ -56,6 +56,10 @@ pub const FILTER_DEPTH_MAX: usize = 16;
 pub const HOST_BYTES_MAX: usize = 255;
 /// Largest `EDGEPUSH_BATCH_BYTES`.
 pub const BATCH_BYTES_MAX: u32 = 1_000_000_000;
+/// Longest text that a job may put around records, or name a field by: it stands in every record.
+pub const OUTPUT_TEXT_BYTES_MAX: usize = 16 * KIB;
+/// Most fields that a job may name: more than any data set has.
+pub const OUTPUT_FIELDS_MAX: usize = 1000;
 
 const _: () = {
     assert!(READ_BYTES_COLD <= CHUNK_BYTES_MAX);

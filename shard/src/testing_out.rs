@@ -2,7 +2,7 @@
 //!
 //! Promises: each property takes arbitrary bytes, builds its case from them, and panics where the case breaks it.
 //! Must not know: who drives it.
-use crate::batch::{Container, Part, decode, join, piece_of, split};
+use crate::batch::{Container, Framing, Part, decode, join, piece_of, split};
 use crate::codec::{CodecKind, Level, Run, codec};
 use crate::ring::{Full, PAGE_BYTES, RecordSink, Ring, SlabKey};
 use bytes::Bytes;
@@ -89,14 +89,18 @@ pub fn segments(bytes: &[u8]) {
         one_member(&body.concat(), &input);
     }
     if lines > 1 {
-        let halves = split(&mut *codec, container, &body).expect("more than one record");
+        let halves = split(&mut *codec, container, &Framing::default(), lines as u64, &body)
+            .expect("more than one record");
         let decoded = halves.each_ref().map(|half| decode(kind, &half.piece.concat()[..]).expect("a half"));
         assert_eq!(decoded.concat(), input, "the halves");
         assert_eq!(halves.iter().map(|half| half.records as usize).sum::<usize>(), lines);
         assert_eq!(halves.each_ref().map(|half| half.raw as usize), decoded.each_ref().map(Vec::len));
         assert!(halves.iter().all(|half| half.records > 0));
     } else {
-        assert!(split(&mut *codec, container, &body).is_err(), "one record was split");
+        assert!(
+            split(&mut *codec, container, &Framing::default(), lines as u64, &body).is_err(),
+            "one record was split"
+        );
     }
 }
 
@@ -127,7 +131,7 @@ pub fn rotten_pieces(bytes: &[u8]) {
     if let Ok(body) = join(container, kind, vec![good, bad]) {
         // Whatever it is, reading it ends, and halving it does too.
         let _ = decode(kind, &body.concat()[..]);
-        let _ = split(&mut *codec(kind, Level::Fast), container, &body);
+        let _ = split(&mut *codec(kind, Level::Fast), container, &Framing::default(), 3, &body);
     }
 }
 

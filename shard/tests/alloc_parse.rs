@@ -62,7 +62,7 @@ struct Chain {
 impl Chain {
     fn new() -> Chain {
         let names = ["uri", "nested.list.1.k", "none", "status", "h\u{f6}st"].map(String::from).to_vec();
-        let formatters = [Output::PassThrough, Output::Fields(names)].map(|output| Formatter::new(&output));
+        let formatters = [Output::PassThrough, Output::Fields(names)].map(|output| Formatter::from(&output));
         Chain { parser: Parser::new(), formatters, sink: Sink(Vec::new()) }
     }
 

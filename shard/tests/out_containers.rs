@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use bytes::Bytes;
 use edgepush_shard::batch::{
-    Container, Malformed, Part, SplitError, const_segment, decode, join, piece_of, split,
+    Container, Framing, Malformed, Part, SplitError, const_segment, decode, join, piece_of, split,
 };
 use edgepush_shard::codec::{CodecKind, Level, Run, codec};
 
@@ -76,9 +76,13 @@ fn a_single_record_is_not_split() {
     for kind in KINDS {
         let mut codec = codec(kind, Level::Fast);
         let one = piece_of(Container::Single, kind, &[Part::encode(&mut *codec, &Run::new(b"one\n", &[4]))]);
-        assert!(matches!(split(&mut *codec, Container::Single, &one), Err(SplitError::OneRecord)));
+        assert!(matches!(
+            split(&mut *codec, Container::Single, &Framing::default(), 1, &one),
+            Err(SplitError::OneRecord)
+        ));
     }
     let rot = [Bytes::from_static(b"no gzip at all, but long enough")];
-    let refused = split(&mut *codec(CodecKind::Gzip, Level::Fast), Container::Single, &rot);
+    let refused =
+        split(&mut *codec(CodecKind::Gzip, Level::Fast), Container::Single, &Framing::default(), 2, &rot);
     assert!(matches!(refused, Err(SplitError::Unreadable(_))));
 }

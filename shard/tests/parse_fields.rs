@@ -21,7 +21,7 @@ impl RecordSink for Sink {
 
 #[track_caller]
 fn check_with(output: &Output, lines: &[&str], expected: &[&str]) {
-    let (mut parser, mut formatter) = (Parser::new(), Formatter::new(output));
+    let (mut parser, mut formatter) = (Parser::new(), Formatter::from(output));
     // Twice: the second time by shapes that are known.
     for _ in 0..2 {
         for (line, expected) in lines.iter().zip(expected) {
@@ -61,7 +61,7 @@ fn values_are_marked_without_their_quotes() {
     for output in [Output::PassThrough, Output::Fields(names)] {
         let (mut parser, mut sink) = (Parser::new(), Sink::default());
         let record = parser.parse(line).unwrap();
-        Formatter::new(&output).write(&record, &mut sink);
+        Formatter::from(&output).write(&record, &mut sink);
         assert_eq!(sink.values, [&b"x"[..], b"12", br#"["y"]"#, b""]);
         assert_eq!(sink.bytes, [&line[..], b"\n"].concat());
     }

@@ -7,7 +7,7 @@ use crate::destination::{Answer, Destination, Outgoing, Status, Verdict};
 use crate::ledger::{ReadError, SplitChild, SpoolReader};
 use crate::protocol::{BatchId, Spooled};
 use bytes::Bytes;
-use edgepush_shard::batch::{self, SplitError};
+use edgepush_shard::batch::{self, Framing, SplitError};
 use edgepush_shard::codec::{Level, codec};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -187,16 +187,11 @@ impl Wire {
         };
         let halves = blocking(move || {
             let mut codec = codec(batch.codec, Level::Fast);
-            batch::split(&mut *codec, batch.container, &body)
+            batch::split(&mut *codec, batch.container, &Framing::default(), records, &body)
         })
         .await;
         match halves {
             Ok(halves) => {
-                let lines: u64 = halves.iter().map(|half| u64::from(half.records)).sum();
-                if lines != records {
-                    let why = format!("too large, and cannot be cut: {lines} lines for {records} records");
-                    return Uploaded::Unreadable { id, why };
-                }
                 let child = |half: batch::Half| SplitChild {
                     pieces: vec![half.piece.concat().into()],
                     records: u64::from(half.records),
@@ -205,6 +200,10 @@ impl Wire {
                 Uploaded::Split { parent: id, children: halves.into_iter().map(child).collect() }
             }
             Err(SplitError::OneRecord) => Uploaded::Unreadable { id, why: "one record is too large".into() },
+            Err(error @ SplitError::Unclear) => {
+                let why = format!("too large, and cannot be cut into {records} records: {error}");
+                Uploaded::Unreadable { id, why }
+            }
             Err(SplitError::Unreadable(error)) => Uploaded::Unreadable { id, why: error.to_string() },
         }
     }

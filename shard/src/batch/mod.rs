@@ -6,10 +6,12 @@
 //! there is no empty member, no padding, and nothing after the end (DESIGN 4).
 //! Must not know: where pieces are kept.
 mod decode;
+mod framing;
 mod join;
 mod split;
 
 pub use decode::{decode, reader};
+pub use framing::{Frame, Framing};
 pub use join::{Malformed, join};
 pub use split::{Half, SplitError, split};
 

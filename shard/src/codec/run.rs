@@ -85,6 +85,15 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The run without the first `bytes` bytes of its first record, where no value stands. Panics when that record is
+    /// not longer.
+    pub fn without_head(&self, bytes: usize) -> Run<'a> {
+        assert!(bytes < self.bytes_of(1), "a head of {bytes} bytes is the whole record");
+        let base = self.base + bytes as u32;
+        debug_assert!(self.fields.first().is_none_or(|value| value.start >= base), "a value in the head");
+        Run { bytes: &self.bytes[bytes..], base, ..*self }
+    }
+
     /// The first `records` records, and the rest. Panics when there are fewer.
     pub fn split_at(&self, records: usize) -> (Run<'a>, Run<'a>) {
         let cut = self.bytes_of(records);
@@ -139,6 +148,29 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_first_record_loses_its_head() {
+        let span = |start, end| Span { start, end };
+        let fields = [span(2, 3), span(6, 7), span(10, 11)];
+        let run = Run::with_fields(b",<a>,<b>,<c>", &[4, 8, 12], &fields, &[1, 2, 3]);
+        for first in 0..3 {
+            let part = run.split_at(first).1.without_head(1);
+            let all: [&[u8]; 3] = [b"a", b"b", b"c"];
+            assert_eq!(part.bytes, &run.bytes[4 * first + 1..]);
+            assert_eq!(values(&part).concat(), all[first..]);
+            assert_eq!((part.bytes_of(1), part.bytes_of(part.records())), (3, part.bytes.len()));
+            let (head, rest) = part.split_at(1);
+            assert_eq!((head.bytes, rest.bytes), part.bytes.split_at(3));
+            assert_eq!(values(&rest).concat(), all[first + 1..]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the whole record")]
+    fn a_record_is_not_only_its_head() {
+        Run::new(b"ab\n", &[2, 3]).without_head(2);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Formatter: writes a record as one job wants it.
 //!
-//! Promises: pass-through output is the record's text, byte for byte. With fields, the output is the requested ones
-//! in their order, `{"a":<raw>,"b":<raw>}` without added space, `{}` when none is there. Values go through
-//! [`RecordSink::value`], strings without their quotes (a schema-aware encoder wants the constant parts whole);
-//! everything else goes through [`RecordSink::put`].
+//! Promises: pass-through output is the record's text, byte for byte. Values go through [`RecordSink::value`], strings
+//! without their quotes (a schema-aware encoder wants the constant parts whole); everything else goes through
+//! [`RecordSink::put`]. The record delimiter stands before every record, also the first.
 //! Must not know: the sink, the job.
-use super::path::{Found, find, walk};
-use crate::limits::SHAPES_MAX;
-use crate::record::{Member, Record, ShapeId, Span, ValueKind};
-use crate::ring::{COPY_BYTES, RecordSink};
+use super::output::members::Members;
+use super::output::pattern::Pattern;
+use super::output::projection::{Fields, bare};
+use super::output::scratch::Scratch;
+use super::output::{HashKey, OutputOptions, OutputType};
+use crate::dataset::{Dataset, RAW};
+use crate::record::Record;
+use crate::ring::RecordSink;
 
 /// What a job's records look like (`EDGEPUSH_FIELDS`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,169 +22,102 @@ pub enum Output {
     Fields(Vec<String>),
 }
 
+impl From<&Output> for OutputOptions {
+    fn from(output: &Output) -> OutputOptions {
+        match output {
+            Output::PassThrough => OutputOptions::all(&RAW),
+            Output::Fields(names) => OutputOptions::fields(&RAW, names.iter().map(String::as_str)),
+        }
+    }
+}
+
 /// Writes records as one job wants them; one per job and shard.
 pub struct Formatter {
-    fields: Option<Fields>,
+    form: Form,
+    /// Where records are defused, if the job asks for it.
+    scratch: Option<Scratch>,
 }
 
-struct Field {
-    name: String,
-    /// `","name":"`: cut by one byte on either side where a neighbouring value is no string.
-    piece: Vec<u8>,
-    /// The first bytes of the piece, and of the piece without its first byte.
-    blocks: [[u8; COPY_BYTES]; 2],
+#[allow(clippy::large_enum_variant, reason = "one per job and shard, and the way to it costs every record")]
+enum Form {
+    /// As it was read, behind a delimiter.
+    Text(Vec<u8>),
+    Fields(Fields),
+    Members(Members),
+    Pattern(Pattern),
 }
 
-struct Fields {
-    fields: Vec<Field>,
-    /// What each field means, by shape; overwritten in turn.
-    known: Vec<Known>,
-    next: usize,
-}
-
-struct Known {
-    shape: ShapeId,
-    found: Vec<Found>,
+impl From<&Output> for Formatter {
+    /// A formatter of records of [`RAW`].
+    fn from(output: &Output) -> Formatter {
+        Formatter::new(&output.into(), &RAW, &HashKey::new(&[0; 32]))
+    }
 }
 
 impl Formatter {
-    /// A formatter for one job on one shard.
-    pub fn new(output: &Output) -> Formatter {
-        let names = match output {
-            Output::PassThrough => return Formatter { fields: None },
-            Output::Fields(names) => names,
-        };
-        let mut fields: Vec<Field> = Vec::new();
-        for name in names.iter().map(|name| name.trim()) {
-            if !name.is_empty() && fields.iter().all(|field| field.name != name) {
-                let piece = piece(name);
-                let blocks = [block(&piece), block(&piece[1..])];
-                fields.push(Field { name: name.to_owned(), piece, blocks });
+    /// A formatter for one job on one shard; `key` is for hashed fields.
+    pub fn new(options: &OutputOptions, dataset: &Dataset, key: &HashKey) -> Formatter {
+        let csv = options.output_type() == OutputType::Csv;
+        let form = match (options.template(), options.field_names()) {
+            (Some(template), names) => {
+                Form::Pattern(Pattern::template(options, template, names, dataset, key))
             }
-        }
-        let known = |_| Known { shape: ShapeId::UNKNOWN, found: Vec::with_capacity(fields.len()) };
-        let known = (0..SHAPES_MAX + 1).map(known).collect();
-        Formatter { fields: Some(Fields { fields, known, next: 0 }) }
+            (None, Some(names)) if csv => Form::Pattern(Pattern::csv(options, names, dataset, key)),
+            (None, Some(names)) => Form::Fields(Fields::new(options, names, dataset, key)),
+            (None, None) if options.is_text() && dataset.open => {
+                Form::Text(options.record_delimiter().as_bytes().to_vec())
+            }
+            (None, None) => Form::Members(Members::new(options, dataset, key)),
+        };
+        Formatter { form, scratch: options.defuses().then(Scratch::default) }
     }
 
     /// At least as many bytes as [`Formatter::write`] writes.
     pub fn bytes_max(&mut self, record: &Record<'_>) -> usize {
-        let Some(fields) = &mut self.fields else { return record.text.len() + 1 };
-        let (fields, found) = fields.resolve(record);
-        let field_bytes = |(field, found): (&Field, &Found)| match *found {
-            Found::Nothing => 0,
-            Found::Member(index) | Found::Below(index) => {
-                field.piece.len() + record.members[index as usize].value.len()
-            }
-        };
-        // The last pieces are copied by blocks too.
-        3 + COPY_BYTES + fields.iter().zip(found).map(field_bytes).sum::<usize>()
+        match &mut self.form {
+            Form::Text(head) => head.len() + record.text.len() + 1,
+            Form::Fields(fields) => fields.bytes_max(record),
+            Form::Members(members) => members.bytes_max(record),
+            Form::Pattern(pattern) => pattern.bytes_max(record),
+        }
     }
 
     /// At least as many values as [`Formatter::write`] writes.
     pub fn fields_max(&mut self, record: &Record<'_>) -> usize {
-        match &self.fields {
-            None => record.members.len(),
-            Some(fields) => fields.fields.len(),
+        match &self.form {
+            Form::Text(_) | Form::Members(_) => record.members.len(),
+            Form::Fields(fields) => fields.fields_max(),
+            Form::Pattern(pattern) => pattern.fields_max(),
         }
     }
 
-    /// Writes the record and a line end.
+    /// Writes the record and what ends it.
     pub fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
-        match &mut self.fields {
-            None => pass_through(record, sink),
-            Some(fields) => fields.write(record, sink),
+        match &mut self.scratch {
+            None => self.form.write(record, sink),
+            Some(scratch) => {
+                scratch.clear();
+                self.form.write(record, scratch);
+                scratch.defuse();
+                scratch.write(sink);
+            }
         }
     }
 }
 
-/// Where a value's bytes stand, without a string's quotes.
-fn bare(member: &Member) -> Span {
-    let quote = u32::from(member.kind == ValueKind::String);
-    Span { start: member.value.start + quote, end: member.value.end - quote }
-}
-
-fn pass_through<S: RecordSink>(record: &Record<'_>, sink: &mut S) {
-    sink.text(record.text, record.members.iter().map(bare));
-    sink.put(b"\n");
-}
-
-/// The first bytes, filled up.
-fn block(bytes: &[u8]) -> [u8; COPY_BYTES] {
-    let mut block = [0; COPY_BYTES];
-    let len = bytes.len().min(COPY_BYTES);
-    block[..len].copy_from_slice(&bytes[..len]);
-    block
-}
-
-impl Fields {
-    /// The fields, and what each means in this record.
-    fn resolve(&mut self, record: &Record<'_>) -> (&[Field], &[Found]) {
-        let known = self.known.iter().position(|known| known.shape == record.shape);
-        let index = match known {
-            Some(index) if record.shape != ShapeId::UNKNOWN => index,
-            _ => {
-                let index = self.next;
-                self.next = (self.next + 1) % self.known.len();
-                let known = &mut self.known[index];
-                known.shape = record.shape;
-                known.found.clear();
-                known.found.extend(self.fields.iter().map(|field| find(record, &field.name)));
-                index
-            }
-        };
-        (&self.fields, &self.known[index].found)
-    }
-
+impl Form {
     fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
-        let (fields, found) = self.resolve(record);
-        let mut before: Option<ValueKind> = None;
-        for (field, found) in fields.iter().zip(found) {
-            let member = match *found {
-                Found::Nothing => continue,
-                Found::Member(index) => record.members[index as usize],
-                Found::Below(index) => match walk(record.text, record.members[index as usize], &field.name) {
-                    Some(member) => member,
-                    None => continue,
-                },
-            };
-            let end = field.piece.len() - usize::from(member.kind != ValueKind::String);
-            match before {
-                None => {
-                    sink.put(b"{");
-                    sink.put(&field.piece[2..end]);
+        match self {
+            Form::Text(head) => {
+                if !head.is_empty() {
+                    sink.put(head);
                 }
-                Some(kind) => {
-                    let first = usize::from(kind != ValueKind::String);
-                    match &field.piece[first..end] {
-                        piece if piece.len() <= COPY_BYTES => {
-                            sink.put_block(&field.blocks[first], piece.len())
-                        }
-                        piece => sink.put(piece),
-                    }
-                }
+                sink.text(record.text, record.members.iter().map(bare));
+                sink.put(b"\n");
             }
-            sink.value_of(record.text, bare(&member));
-            before = Some(member.kind);
-        }
-        sink.put(match before {
-            None => b"{}\n",
-            Some(ValueKind::String) => b"\"}\n",
-            Some(_) => b"}\n",
-        });
-    }
-}
-
-/// `","name":"`, the name written as a JSON string.
-fn piece(name: &str) -> Vec<u8> {
-    let mut piece = b"\",\"".to_vec();
-    for c in name.chars() {
-        match c {
-            '"' | '\\' => piece.extend([b'\\', c as u8]),
-            '\0'..' ' => piece.extend(format!("\\u{:04x}", c as u32).bytes()),
-            _ => piece.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            Form::Fields(fields) => fields.write(record, sink),
+            Form::Members(members) => members.write(record, sink),
+            Form::Pattern(pattern) => pattern.write(record, sink),
         }
     }
-    piece.extend(b"\":\"");
-    piece
 }

@@ -1,11 +1,13 @@
 //! Plan: all jobs compiled; the exact bytes that each gets of a record.
 //!
-//! Promises: value bytes are the input's, never re-spelled; nothing is allocated per record after warm-up.
+//! Promises: value bytes are the input's, never re-spelled where a job does not ask for it; nothing is allocated per
+//! record after warm-up.
 //! Must not know: where the bytes go.
 mod fields;
 pub mod filter;
 mod format;
 mod host;
+mod output;
 mod path;
 mod route;
 mod sample;
@@ -13,5 +15,6 @@ mod sample;
 pub use fields::{FieldSlot, FieldTable, Resolved};
 pub use filter::{Compiled, Filter, FilterError};
 pub use format::{Formatter, Output};
+pub use output::{HashKey, OptionError, OutputOptions, OutputType, Privacy};
 pub use route::{RouteJob, Router};
 pub use sample::Sample;

@@ -52,7 +52,7 @@ fn index(part: &str) -> Option<usize> {
 }
 
 /// Whether a key's raw bytes decode to `wanted`.
-fn key_is(raw: &[u8], wanted: &str) -> bool {
+pub(super) fn key_is(raw: &[u8], wanted: &str) -> bool {
     if memchr::memchr(b'\\', raw).is_none() {
         return raw == wanted.as_bytes();
     }
@@ -61,7 +61,7 @@ fn key_is(raw: &[u8], wanted: &str) -> bool {
 }
 
 /// Takes the next character off a valid string's body. A lone surrogate is no character: it equals nothing.
-fn next_char(rest: &mut &[u8]) -> Option<char> {
+pub(super) fn next_char(rest: &mut &[u8]) -> Option<char> {
     let raw = *rest;
     let (c, len) = match *raw.first()? {
         b'\\' => match *raw.get(1)? {

@@ -78,7 +78,7 @@ pub fn records_are_valid(line: &[u8]) {
         assert_eq!(member.kind, kind_of(text[value.start]), "{}", shown());
     }
     let mut sink = Sink { bytes: Vec::new(), values: 0 };
-    let mut formatter = Formatter::new(&Output::PassThrough);
+    let mut formatter = Formatter::from(&Output::PassThrough);
     let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
     formatter.write(&record, &mut sink);
     assert!(sink.bytes.len() <= bytes_max && sink.values <= fields_max, "bounds of {}", shown());

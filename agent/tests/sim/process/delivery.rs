@@ -8,7 +8,7 @@ use edgepush::ledger::{LedgerEvent, LedgerReply, SplitChild};
 use edgepush::protocol::*;
 use edgepush::sender::{SendAction, SendEvent};
 use edgepush::source::SourceEvent;
-use edgepush_shard::batch::join;
+use edgepush_shard::batch::{Framing, join, split};
 use edgepush_shard::codec::{Level, codec};
 use std::sync::Arc;
 
@@ -113,7 +113,8 @@ impl Life {
         around.say(|| format!("split {:?}", batch.id));
         let body = self.body(batch, around.disk);
         let mut codec = codec(batch.codec, Level::Fast);
-        let halves = edgepush_shard::batch::split(&mut *codec, batch.container, &body).expect("two records");
+        let halves = split(&mut *codec, batch.container, &Framing::default(), batch.records, &body)
+            .expect("two records");
         let child = |half: edgepush_shard::batch::Half| SplitChild {
             pieces: vec![Bytes::from(half.piece.concat())],
             records: u64::from(half.records),
