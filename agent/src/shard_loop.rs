@@ -9,7 +9,7 @@ use crate::protocol::{GroupId, JobId, Logged, Now};
 use bytes::Bytes;
 pub use counts::Counts;
 use edgepush_shard::chunk::{Chunk, ChunkKind};
-use edgepush_shard::codec::{Codec, Encoded, Run};
+use edgepush_shard::codec::{Codec, Encoded, Form, Run};
 use edgepush_shard::frame::Frame;
 use edgepush_shard::limits::SLAB_BYTES;
 use edgepush_shard::parse::{Fault, Parser, Reason};
@@ -324,7 +324,7 @@ impl Segments<'_> {
             let taken = job.room.take(&run);
             let (head, rest) = run.split_at(taken.records);
             self.body.clear();
-            job.codec.encode(&head, self.body);
+            job.codec.encode(Form::ONLY, &head, self.body);
             push.push(FromShard::Segment(Segment {
                 job: job.id,
                 version: job.version,

@@ -1,5 +1,5 @@
 //! The schema-aware encoder: its hazards one by one, and anything at all by property. Every body is decoded by zlib-rs.
-use edgepush_shard::codec::{Codec, CodecKind, Deflate, Level, Run, Span, codec};
+use edgepush_shard::codec::{Codec, CodecKind, Deflate, Form, Level, Run, Span, codec};
 use edgepush_shard::deflate::{Effort, SchemaDeflate, SchemaEncoder};
 use edgepush_shard::scan::Simd;
 use edgepush_shard::testing::corpus::Rng;
@@ -183,12 +183,12 @@ fn what_repeats_inside_of_values_goes_to_the_general_encoder() {
     );
     let mut encoder = SchemaDeflate::new(Effort::Least, Box::new(Deflate::new(1)));
     let mut body = Vec::new();
-    encoder.encode(&records.run(), &mut body);
+    encoder.encode(Form::ONLY, &records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (1, 0));
     let records = Records::of(|_, r| two(r, "some host", &rng.below(100_000).to_string()), 4000);
     let mut encoder = SchemaDeflate::new(Effort::Least, Box::new(Deflate::new(1)));
-    encoder.encode(&records.run(), &mut body);
-    encoder.encode(&records.run(), &mut body);
+    encoder.encode(Form::ONLY, &records.run(), &mut body);
+    encoder.encode(Form::ONLY, &records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (0, 2));
     assert!(encoder.encoded().verified >= 1 && encoder.encoded().wrong == 0);
 }
@@ -204,7 +204,7 @@ fn levels_trade_speed_for_bytes() {
     );
     let size = |level: Level| {
         let mut body = Vec::new();
-        codec(CodecKind::Gzip, level).encode(&records.run(), &mut body);
+        codec(CodecKind::Gzip, level).encode(Form::ONLY, &records.run(), &mut body);
         body.len()
     };
     let [fast, balanced, small] = Level::ALL.map(size);
