@@ -159,10 +159,23 @@ impl SegmentEncoder {
                 tail = fields;
                 fields = tail.split(|value| value.end as usize <= safe_end);
             }
-            // SAFETY: the margins are kept; there is room for all lanes and one token more.
-            used = unsafe {
-                self.tokenizer.record::<C, MORE>(compare, run.bytes, fields, run.base, &mut self.tokens, used)
-            };
+            while !fields.values.is_empty() {
+                // How far back a lane looks is found out once a call. It matters where the run begins: the second record
+                // lies no farther from the first one than that is long.
+                let now =
+                    if record < 2 { fields.take_one() } else { std::mem::replace(&mut fields, Lanes::NONE) };
+                // SAFETY: the margins are kept; there is room for all lanes and one token more.
+                used = unsafe {
+                    self.tokenizer.record::<C, MORE>(
+                        compare,
+                        run.bytes,
+                        now,
+                        run.base,
+                        &mut self.tokens,
+                        used,
+                    )
+                };
+            }
             if !tail.values.is_empty() {
                 used = self.without_margin(run, tail, used);
             }

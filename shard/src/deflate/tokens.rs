@@ -48,6 +48,14 @@ impl<'a> Lanes<'a> {
         Lanes { values, first: 0, all: values.len() }
     }
 
+    /// Takes away the first one, of one at least.
+    pub(super) fn take_one(&mut self) -> Lanes<'a> {
+        let (one, rest) = self.values.split_at(1);
+        let head = Lanes { values: one, ..*self };
+        (self.values, self.first) = (rest, self.first + 1);
+        head
+    }
+
     /// Takes away the first ones, for which `is_before` holds.
     pub(super) fn split(&mut self, is_before: impl Fn(&Span) -> bool) -> Lanes<'a> {
         let (before, rest) = self.values.split_at(self.values.partition_point(is_before));
