@@ -4,7 +4,7 @@
 //! The table that is printed first counts CPU time, so a busy machine does not falsify it; criterion counts wall time.
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use edgepush_shard::batch::{Container, Part, decode, join, piece_of};
-use edgepush_shard::codec::{CodecKind, Level, Run, codec};
+use edgepush_shard::codec::{CodecKind, Form, Level, Run, codec};
 use edgepush_shard::ring::{RecordSink, Ring, SlabKey};
 use std::hint::black_box;
 
@@ -138,7 +138,7 @@ fn table(run: &Run<'_>) {
         let mut out = Vec::new();
         let ns = least(|| {
             out.clear();
-            codec.encode(run, &mut out);
+            codec.encode(Form::ONLY, run, &mut out);
         });
         let (speed, ratio) =
             (run.bytes.len() as f64 * 1e3 / ns as f64, run.bytes.len() as f64 / out.len() as f64);
@@ -166,7 +166,7 @@ fn benches(c: &mut Criterion) {
         group.bench_function(format!("{kind:?}/{}", level.as_str()), |bench| {
             bench.iter(|| {
                 out.clear();
-                codec.encode(&run, &mut out);
+                codec.encode(Form::ONLY, &run, &mut out);
                 black_box(out.len())
             });
         });

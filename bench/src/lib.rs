@@ -11,6 +11,13 @@ pub mod runs;
 pub mod stages;
 
 use edgepush_shard::scan::{Simd, set_level};
+use rustix::time::{ClockId, clock_gettime};
+
+/// CPU time of this thread, ns.
+pub fn cpu_ns() -> u64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
 
 /// Obeys `EDGEPUSH_SIMD`: at most these instructions. An error names what is not known.
 pub fn choose_simd(name: &str) -> Result<(), String> {

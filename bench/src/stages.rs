@@ -5,7 +5,7 @@
 //! Must not know: who times or counts it.
 use crate::runs::{FIELDS, Filler, Records, SLAB, projection, records};
 use edgepush_shard::batch::{Container, Part, decode, join, piece_of};
-use edgepush_shard::codec::{CodecKind, Level, codec};
+use edgepush_shard::codec::{CodecKind, Form, Level, codec};
 use edgepush_shard::frame::frames;
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::Output;
@@ -129,7 +129,7 @@ fn encode(lines: &[u8], output: &Output, kind: CodecKind, level: Level) -> Ready
         pass: Box::new(move || {
             for slab in &slabs {
                 out.clear();
-                codec.encode(&slab.run(), &mut out);
+                codec.encode(Form::ONLY, &slab.run(), &mut out);
                 black_box(out.len());
             }
         }),

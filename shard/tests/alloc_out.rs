@@ -1,7 +1,7 @@
 //! After warm-up the output half allocates nothing per record: a counting allocator stands under this test.
 #![allow(unsafe_code, clippy::unwrap_used)]
 use edgepush_shard::batch::{Container, Part, piece_of};
-use edgepush_shard::codec::{Codec, CodecKind, Level, Plain, Run, codec};
+use edgepush_shard::codec::{Codec, CodecKind, Form, Level, Plain, Run, codec};
 use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -83,7 +83,7 @@ fn fill(ring: &mut Ring, records: u64, out: &mut Vec<u8>) -> (usize, usize) {
             assert_eq!(Some(seal), ring.keys().find(|&held| held == seal));
             let slab = ring.slab(seal).unwrap();
             out.clear();
-            Plain.encode(&slab.run, out);
+            Plain.encode(Form::ONLY, &slab.run, out);
             ring.release(seal);
         }
     }
@@ -129,11 +129,11 @@ fn codecs_allocate_nothing_after_warm_up() {
         for level in Level::ALL {
             let mut codec = codec(kind, level);
             let mut out = Vec::new();
-            codec.encode(&run, &mut out);
+            codec.encode(Form::ONLY, &run, &mut out);
             let cost = allocated(|| {
                 for _ in 0..5 {
                     out.clear();
-                    codec.encode(&run, &mut out);
+                    codec.encode(Form::ONLY, &run, &mut out);
                 }
             });
             assert_eq!(cost, (0, 0), "{kind:?} {level:?}: allocations, bytes");

@@ -1,5 +1,5 @@
 //! The schema-aware encoder: its hazards one by one, and anything at all by property. Every body is decoded by zlib-rs.
-use edgepush_shard::codec::{Codec, CodecKind, Deflate, Level, Run, Span, codec};
+use edgepush_shard::codec::{Codec, CodecKind, Deflate, Form, Level, Run, Span, codec};
 use edgepush_shard::deflate::{Effort, SchemaDeflate, SchemaEncoder};
 use edgepush_shard::scan::Simd;
 use edgepush_shard::testing::corpus::Rng;
@@ -183,12 +183,12 @@ fn what_repeats_inside_of_values_goes_to_the_general_encoder() {
     );
     let mut encoder = SchemaDeflate::new(Effort::Least, Box::new(Deflate::new(1)));
     let mut body = Vec::new();
-    encoder.encode(&records.run(), &mut body);
+    encoder.encode(Form::ONLY, &records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (1, 0));
     let records = Records::of(|_, r| two(r, "some host", &rng.below(100_000).to_string()), 4000);
     let mut encoder = SchemaDeflate::new(Effort::Least, Box::new(Deflate::new(1)));
-    encoder.encode(&records.run(), &mut body);
-    encoder.encode(&records.run(), &mut body);
+    encoder.encode(Form::ONLY, &records.run(), &mut body);
+    encoder.encode(Form::ONLY, &records.run(), &mut body);
     assert_eq!((encoder.encoded().general, encoder.encoded().schema), (0, 2));
     assert!(encoder.encoded().verified >= 1 && encoder.encoded().wrong == 0);
 }
@@ -204,7 +204,7 @@ fn levels_trade_speed_for_bytes() {
     );
     let size = |level: Level| {
         let mut body = Vec::new();
-        codec(CodecKind::Gzip, level).encode(&records.run(), &mut body);
+        codec(CodecKind::Gzip, level).encode(Form::ONLY, &records.run(), &mut body);
         body.len()
     };
     let [fast, balanced, small] = Level::ALL.map(size);
@@ -244,4 +244,111 @@ fn codes_that_do_not_suit_take_no_more_room_than_there_is() {
         40_000,
     );
     records.check();
+}
+
+/// A value of `len` letters of an alphabet, then one of a few.
+fn letters(rng: &mut Rng, len: usize, alphabet: &[u8], records: &mut Records) {
+    let value: Vec<u8> = (0..len).map(|_| alphabet[rng.below(alphabet.len() as u64) as usize]).collect();
+    let few = [b"HIT", b"GET", b"200"][rng.below(3) as usize];
+    records.push(&[(b"{\"first\":\"", &value), (b"\",\"second\":\"", few)], b"\"}\n");
+}
+
+fn fast() -> SchemaDeflate {
+    SchemaDeflate::new(Effort::Least, Box::new(Deflate::new(1)))
+}
+
+/// Bytes of the bodies of runs of so many records, in turn, each under its own form.
+fn bodies(encoder: &mut SchemaDeflate, all: &[(Form, &Records)], records: usize) -> usize {
+    let (mut bytes, mut body) = (0, Vec::new());
+    let mut rests: Vec<(Form, Run<'_>)> = all.iter().map(|(form, records)| (*form, records.run())).collect();
+    while rests.iter().any(|(_, rest)| !rest.is_empty()) {
+        for (form, rest) in &mut rests {
+            let (head, tail) = rest.split_at(records.min(rest.records()));
+            *rest = tail;
+            if head.is_empty() {
+                continue;
+            }
+            body.clear();
+            // Debug builds decode and compare each.
+            encoder.encode(*form, &head, &mut body);
+            bytes += body.len();
+        }
+    }
+    assert_eq!((encoder.encoded().wrong, encoder.encoded().general), (0, 0));
+    bytes
+}
+
+#[test]
+fn what_is_learnt_of_one_form_says_nothing_of_another() {
+    let mut rng = Rng::new(31);
+    let of = |rng: &mut Rng, alphabet: &[u8]| Records::of(|_, r| letters(rng, 40, alphabet, r), 4000);
+    let (one, other) = (of(&mut rng, b"abcdefgh"), of(&mut rng, b"STUVWXYZ"));
+    let alone = bodies(&mut fast(), &[(Form(1), &one)], 20) + bodies(&mut fast(), &[(Form(1), &other)], 20);
+    let apart = bodies(&mut fast(), &[(Form(1), &one), (Form(2), &other)], 20);
+    let mixed = bodies(&mut fast(), &[(Form(1), &one), (Form(1), &other)], 20);
+    // What is left in the tables of values is of either: chance matches.
+    assert!(apart.abs_diff(alone) * 500 < alone, "{apart} in turn, {alone} alone");
+    assert!(mixed * 100 > apart * 104, "{mixed} with one form, {apart} with two");
+}
+
+#[test]
+fn more_forms_than_are_kept_are_encoded() {
+    let mut rng = Rng::new(37);
+    let records = Records::of(|_, r| letters(&mut rng, 40, b"abcdefgh", r), 60);
+    let all: Vec<(Form, &Records)> = (0..200).map(|form| (Form(form * 77), &records)).collect();
+    bodies(&mut fast(), &all, 20);
+}
+
+#[test]
+fn one_record_takes_the_codes_of_those_before() {
+    let mut rng = Rng::new(41);
+    let records = Records::of(|_, r| letters(&mut rng, 300, b"abcdefgh", r), 3000);
+    let each = bodies(&mut fast(), &[(Form::ONLY, &records)], 1) / 3000;
+    let record = records.bytes.len() / 3000;
+    // Three bits a letter, and a header. With codes of nothing it would be stored.
+    assert!(each < record * 7 / 10, "{each} of {record} bytes");
+}
+
+/// The distance to the first record is longer than what lies before the second one's first value.
+#[test]
+fn the_second_record_repeats_the_first() {
+    let mut rng = Rng::new(43);
+    let keys: Vec<String> = (0..20).map(|n| format!("\",\"the_key_of_the_value_{n}\":\"")).collect();
+    let mut record = |records: &mut Records| {
+        let values: Vec<String> = keys.iter().map(|_| format!("{:05x}", rng.below(1 << 20))).collect();
+        let parts: Vec<_> =
+            keys.iter().zip(&values).map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
+        records.push(&parts, b"\"}\n");
+    };
+    let mut one = Records::default();
+    record(&mut one);
+    let mut two = Records::default();
+    (0..2).for_each(|_| record(&mut two));
+    let (one, two) = (one.check(), two.check());
+    // Twenty values of five random digits, and a match between any two.
+    assert!(two - one < 150, "{one} bytes, {two} for two records");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    /// What an encoder remembers of other texts is never taken for its own text.
+    #[test]
+    fn short_runs_of_anything_after_one_another(
+        texts in prop::collection::vec((0..3_u32, 1..30_usize, 1..60_usize, any::<u64>()), 1..30),
+    ) {
+        let mut encoder = fast();
+        for (form, records, len, seed) in texts {
+            let mut rng = Rng::new(seed);
+            let records = Records::of(
+                |n, r| {
+                    let value: Vec<u8> = (0..len).map(|_| b'a' + rng.below(3 + n as u64 % 3) as u8).collect();
+                    r.push(&[(b"{\"k\":", &value), (b",", &value[..len / 2]), (b",\"m\":", b"1")], b"}\n");
+                },
+                records,
+            );
+            let mut body = Vec::new();
+            encoder.encode(Form(form), &records.run(), &mut body);
+            prop_assert_eq!(encoder.encoded().wrong, 0);
+        }
+    }
 }

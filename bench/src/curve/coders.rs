@@ -3,7 +3,7 @@
 //! Promises: raw DEFLATE without header and CRC-32; ours as the agent uses them; each reuses its working memory.
 //! Must not know: how they are timed.
 use super::{Decode, Point};
-use edgepush_shard::codec::{CodecKind, Level, Run, codec};
+use edgepush_shard::codec::{CodecKind, Form, Level, Run, codec};
 use flate2::{Compress, Compression, FlushCompress};
 use libdeflater::{CompressionLvl, Compressor};
 use std::io::{Cursor, Read};
@@ -27,7 +27,7 @@ fn ours(kind: CodecKind, level: Level) -> Point {
         CodecKind::Zstd => ("edgepush zstd", unzstd),
         _ => ("edgepush gzip", inflate),
     };
-    let encode = Box::new(move |run: &Run<'_>, out: &mut Vec<u8>| codec.encode(run, out));
+    let encode = Box::new(move |run: &Run<'_>, out: &mut Vec<u8>| codec.encode(Form::ONLY, run, out));
     Point { family, name: level.as_str().to_owned(), encode, decode }
 }
 

@@ -11,9 +11,9 @@ pub mod plot;
 #[cfg(feature = "zlib-ng")]
 mod zlib_ng;
 
+use crate::cpu_ns;
 use crate::runs::Records;
 use edgepush_shard::codec::Run;
-use rustix::time::{ClockId, clock_gettime};
 
 /// Appends what an encoder makes of a run.
 pub type Encode = Box<dyn FnMut(&Run<'_>, &mut Vec<u8>)>;
@@ -45,12 +45,6 @@ pub struct Figure {
     pub ratio: f64,
 }
 
-/// CPU time of this thread, ns.
-fn cpu_ns() -> i64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec * 1_000_000_000 + now.tv_nsec
-}
-
 /// Encodes all slabs one by one; the bytes that came out.
 fn pass(point: &mut Point, slabs: &[Records], out: &mut Vec<u8>) -> usize {
     let mut bytes = 0;
@@ -74,7 +68,7 @@ fn verify(point: &mut Point, slabs: &[Records]) {
 pub fn measure(points: &mut [Point], slabs: &[Records], rounds: usize) -> Vec<Figure> {
     points.iter_mut().for_each(|point| verify(point, slabs));
     let bytes_in: usize = slabs.iter().map(|slab| slab.bytes.len()).sum();
-    let mut best = vec![(i64::MAX, 0); points.len()];
+    let mut best = vec![(u64::MAX, 0); points.len()];
     let mut out = Vec::with_capacity(4 << 20);
     for _ in 0..rounds {
         for (point, best) in points.iter_mut().zip(&mut best) {
@@ -83,7 +77,7 @@ pub fn measure(points: &mut [Point], slabs: &[Records], rounds: usize) -> Vec<Fi
             *best = (best.0.min(cpu_ns() - before), bytes);
         }
     }
-    let figure = |(point, (ns, bytes_out)): (&Point, (i64, usize))| Figure {
+    let figure = |(point, (ns, bytes_out)): (&Point, (u64, usize))| Figure {
         family: point.family,
         name: point.name.clone(),
         speed: bytes_in as f64 * 1e3 / ns as f64,

@@ -15,7 +15,7 @@ pub use framing::{Frame, Framing};
 pub use join::{Malformed, join};
 pub use split::{Half, SplitError, split};
 
-use crate::codec::{Codec, CodecKind, Level, Run, codec};
+use crate::codec::{Codec, CodecKind, Form, Level, Run, codec};
 use crate::segment::Segment;
 use bytes::Bytes;
 use crc32fast::Hasher;
@@ -51,7 +51,7 @@ impl Part {
     /// Encodes a run.
     pub fn encode(codec: &mut dyn Codec, run: &Run<'_>) -> Part {
         let mut body = Vec::new();
-        codec.encode(run, &mut body);
+        codec.encode(Form::ONLY, run, &mut body);
         Part { body: body.into(), crc32: crc32fast::hash(run.bytes), raw_len: run.bytes.len() as u32 }
     }
 }

@@ -3,7 +3,7 @@
 //! Promises: a body ends with exactly one empty stored block (BFINAL=0), on a byte boundary, so bodies are joined by
 //! concatenation; it refers to nothing before its own first byte.
 //! Must not know: gzip's headers.
-use super::{Codec, CodecKind, Run, assert_not_empty};
+use super::{Codec, CodecKind, Form, Run, assert_not_empty};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// How every body ends: the length and its complement of an empty stored block.
@@ -41,7 +41,7 @@ impl Codec for Deflate {
         CodecKind::Gzip
     }
 
-    fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>) {
+    fn encode(&mut self, _form: Form, run: &Run<'_>, out: &mut Vec<u8>) {
         assert_not_empty(run);
         let start = out.len();
         let mut room = Deflate::bound(run.bytes.len());
@@ -103,7 +103,7 @@ pub(super) mod contract {
         for len in [1, 2, 63, 1000, 65_535, 65_536, 300_000, 1 << 20] {
             for bytes in [noise(len), vec![b'a'; len], b"{\"a\":1}\n".repeat(len.div_ceil(8))] {
                 let mut body = b"before".to_vec();
-                codec.encode(&Run::new(&bytes, &[bytes.len() as u32]), &mut body);
+                codec.encode(Form::ONLY, &Run::new(&bytes, &[bytes.len() as u32]), &mut body);
                 let body = &body[6..];
                 assert!(inflate(body) == bytes, "{len} bytes");
                 assert!(body.ends_with(&BODY_END));
@@ -120,8 +120,8 @@ pub(super) mod contract {
         let ends = [bytes.len() as u32];
         let run = Run::new(&bytes, &ends);
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        codec.encode(&run, &mut first);
-        codec.encode(&run, &mut second);
+        codec.encode(Form::ONLY, &run, &mut first);
+        codec.encode(Form::ONLY, &run, &mut second);
         assert_eq!(first, second);
     }
 }
@@ -147,7 +147,7 @@ mod tests {
         let bytes = contract::noise(10_000);
         let mut codec = Deflate::new(1);
         let mut whole = Vec::new();
-        codec.encode(&Run::new(&bytes, &[10_000]), &mut whole);
+        codec.encode(Form::ONLY, &Run::new(&bytes, &[10_000]), &mut whole);
         for room in [0, 1, whole.len() - 6, whole.len() - 1, whole.len()] {
             let mut out = Vec::with_capacity(room);
             if out.capacity() == room {

@@ -3,7 +3,7 @@
 //! Promises: what `deflate` promises of a body.
 //! Must not know: gzip's headers; the library's calls.
 use super::igzip::Igzip;
-use super::{BODY_END, Codec, CodecKind, Run, assert_not_empty};
+use super::{BODY_END, Codec, CodecKind, Form, Run, assert_not_empty};
 
 /// A general DEFLATE encoder, faster and denser than zlib's level 1.
 pub struct Isal {
@@ -28,7 +28,7 @@ impl Codec for Isal {
         CodecKind::Gzip
     }
 
-    fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>) {
+    fn encode(&mut self, _form: Form, run: &Run<'_>, out: &mut Vec<u8>) {
         assert_not_empty(run);
         let mut room = Isal::bound(run.bytes.len());
         loop {

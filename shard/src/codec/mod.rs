@@ -85,12 +85,22 @@ impl Encoded {
     }
 }
 
-/// Makes bodies of segments.
+/// What the records of a run look like: the number of an output in the plan. Runs of jobs with equal outputs have one
+/// form, so a codec serves them all with what it learnt of any. A wrong form costs speed and ratio, never content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Form(pub u32);
+
+impl Form {
+    /// For whoever has only one, or does not know.
+    pub const ONLY: Form = Form(0);
+}
+
+/// Makes bodies of segments: one a kind and level for all jobs of a shard, in turn.
 pub trait Codec {
     /// What the bodies are.
     fn kind(&self) -> CodecKind;
     /// Appends the body of one run to `out`. Panics on an empty run: an empty body is no segment (DESIGN 4).
-    fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>);
+    fn encode(&mut self, form: Form, run: &Run<'_>, out: &mut Vec<u8>);
     /// How the bodies so far were made.
     fn encoded(&self) -> Encoded {
         Encoded::default()
@@ -144,7 +154,7 @@ impl Codec for Plain {
         CodecKind::None
     }
 
-    fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>) {
+    fn encode(&mut self, _form: Form, run: &Run<'_>, out: &mut Vec<u8>) {
         assert_not_empty(run);
         out.extend_from_slice(run.bytes);
     }
@@ -171,7 +181,7 @@ mod tests {
             let mut codec = codec(kind, Level::Fast);
             assert_eq!(codec.kind(), kind);
             let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                codec.encode(&Run::new(b"", &[]), &mut Vec::new());
+                codec.encode(Form::ONLY, &Run::new(b"", &[]), &mut Vec::new());
             }));
             assert!(taken.is_err(), "{kind:?}");
         }

@@ -2,7 +2,7 @@
 //!
 //! Promises: a frame names its content's size and carries its checksum, and is read without any other frame.
 //! Must not know: how frames are joined.
-use super::{Codec, CodecKind, Level, Run, assert_not_empty};
+use super::{Codec, CodecKind, Form, Level, Run, assert_not_empty};
 use std::io::Cursor;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, Strategy, compress_bound};
@@ -92,7 +92,7 @@ impl Codec for Zstd {
         CodecKind::Zstd
     }
 
-    fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>) {
+    fn encode(&mut self, _form: Form, run: &Run<'_>, out: &mut Vec<u8>) {
         assert_not_empty(run);
         out.reserve(compress_bound(run.bytes.len()));
         let mut tail = Cursor::new(&mut *out);
@@ -118,9 +118,9 @@ mod tests {
         let ends = [bytes.len() as u32];
         let run = Run::new(bytes, &ends);
         let mut out = b"before".to_vec();
-        codec.encode(&run, &mut out);
+        codec.encode(Form::ONLY, &run, &mut out);
         let one = out.len();
-        codec.encode(&run, &mut out);
+        codec.encode(Form::ONLY, &run, &mut out);
         assert_eq!(&out[..6], b"before");
         for frame in [&out[6..one], &out[one..]] {
             assert!(frame.starts_with(&FRAME_START));

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 /// Bytes beyond the last one written that a push may touch.
-const SLACK: usize = 8;
+pub(super) const SLACK: usize = 8;
 
 /// Writes bits into the free capacity of a buffer.
 pub(super) struct BitWriter<'a> {
@@ -110,6 +110,30 @@ impl<'a> BitWriter<'a> {
     pub(super) fn position(&self) -> u64 {
         let bytes = self.pen.at as usize - self.out.as_ptr() as usize;
         bytes as u64 * 8 + u64::from(self.pen.count)
+    }
+
+    /// Pushes the first `bits` bits of `bytes`.
+    pub(super) fn paste(&mut self, bytes: &[u8], bits: u64) {
+        self.reserve(bytes.len() + 8);
+        let mut pen = self.pen();
+        let mut left = bits as u32;
+        for seven in bytes.chunks(7) {
+            let mut word = [0; 8];
+            word[..seven.len()].copy_from_slice(seven);
+            let count = left.min(56);
+            // SAFETY: there is room for all of them.
+            unsafe { pen.push(u64::from_le_bytes(word) & !(u64::MAX << count), count) };
+            left -= count;
+        }
+        self.put_back(pen);
+    }
+
+    /// Pads to a whole byte; how many bits were pushed before.
+    pub(super) fn end(mut self) -> u64 {
+        let bits = self.position();
+        self.push(0, (8 - self.pen.count) % 8);
+        self.settle();
+        bits
     }
 
     /// An empty stored block, BFINAL=0: what follows begins on a byte.

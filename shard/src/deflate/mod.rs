@@ -8,37 +8,43 @@
 mod bits;
 mod compare;
 mod emit;
+mod forms;
 mod huffman;
+mod learned;
 mod segment;
 mod tables;
 mod tokens;
 
-use crate::codec::{Codec, CodecKind, Encoded, Run};
+use crate::codec::{Codec, CodecKind, Encoded, Form, Run};
 use crate::scan::{self, Simd};
+use forms::{Forms, Known, Trial};
+use learned::Learned;
 pub use segment::Effort;
 use segment::SegmentEncoder;
 
-/// A run shorter than this is not worth a table of codes.
-const SCHEMA_BYTES_MIN: usize = 4096;
-/// What both encoders are tried on.
+/// A run shorter than this is not worth trying on both encoders: too little to judge by.
+const TRIAL_BYTES_MIN: usize = 4096;
+/// A run of so many bytes goes to the general encoder when that makes it a tenth shorter. A shorter one must become a
+/// third shorter: to begin a run costs the general encoder as much as 30 KiB of it.
+const LONG_BYTES: usize = 32 * 1024;
+/// What both encoders are tried on, at most.
 const TRIAL_BYTES: usize = 64 * 1024;
-/// Runs between two trials.
-const TRIAL_EVERY: u32 = 64;
-/// One run in so many is decoded and compared; in debug builds every one.
+/// Bytes of a form between two trials, for each byte of the first: trials are a three-hundredth of the work.
+const TRIAL_EVERY: usize = 1024;
+/// One run of a form in so many is decoded and compared; in debug builds every one.
 const VERIFY_EVERY: u32 = if cfg!(debug_assertions) { 1 } else { 256 };
 
-/// The schema-aware encoder, and the general one for what has no schema.
+/// The schema-aware encoder, and the general one for what has no schema. One serves any number of jobs in turn: what it
+/// learns is kept by [`Form`].
 pub struct SchemaDeflate {
+    forms: Forms,
+    encoders: Encoders,
+    encoded: Encoded,
+}
+
+struct Encoders {
     schema: SegmentEncoder,
     general: Box<dyn Codec + Send>,
-    /// Runs until both are tried again.
-    until_trial: u32,
-    until_verify: u32,
-    /// Which one the last trial preferred.
-    prefer_general: bool,
-    /// The schema-aware encoder was wrong once: it is not asked again.
-    broken: bool,
-    encoded: Encoded,
     scratch: Vec<u8>,
 }
 
@@ -50,50 +56,48 @@ impl SchemaDeflate {
 
     /// The same with these vector instructions, which the machine has.
     pub fn with_level(level: Simd, effort: Effort, general: Box<dyn Codec + Send>) -> SchemaDeflate {
+        let schema = SegmentEncoder::new(level, effort);
         SchemaDeflate {
-            schema: SegmentEncoder::new(level, effort),
-            general,
-            until_trial: 0,
-            until_verify: 0,
-            prefer_general: false,
-            broken: false,
+            forms: Forms::new(),
+            encoders: Encoders { schema, general, scratch: Vec::new() },
             encoded: Encoded::default(),
-            scratch: Vec::new(),
         }
     }
+}
 
-    /// Encodes the head of a run both ways and prefers what is a tenth shorter.
-    fn try_both(&mut self, run: &Run<'_>) {
+impl Encoders {
+    /// Whether the schema-aware encoder is the one for a run of a form.
+    fn suits(&mut self, known: &mut Known, run: &Run<'_>) -> bool {
+        if known.broken || run.fields.is_empty() {
+            return false;
+        }
+        let bytes = run.bytes.len();
+        let long = usize::from(bytes >= LONG_BYTES);
+        if known.trials[long].until == 0 && bytes >= TRIAL_BYTES_MIN {
+            known.trials[long] = self.try_both(&mut known.learned, run);
+        }
+        let trial = &mut known.trials[long];
+        trial.until = trial.until.saturating_sub(bytes);
+        !trial.prefer_general
+    }
+
+    /// Encodes the head of a run both ways.
+    fn try_both(&mut self, learned: &mut Learned, run: &Run<'_>) -> Trial {
         let records = run.ends.partition_point(|&end| (end - run.base) as usize <= TRIAL_BYTES).max(1);
         let (head, _) = run.split_at(records);
         self.scratch.clear();
-        self.schema.encode(&head, &mut self.scratch);
+        self.schema.encode(learned, &head, &mut self.scratch);
         let schema = self.scratch.len();
         self.scratch.clear();
-        self.general.encode(&head, &mut self.scratch);
-        self.prefer_general = self.scratch.len() * 10 < schema * 9;
+        self.general.encode(Form::ONLY, &head, &mut self.scratch);
+        let general = self.scratch.len();
+        let prefer_general =
+            if run.bytes.len() >= LONG_BYTES { general * 10 < schema * 9 } else { general * 3 < schema * 2 };
+        Trial { until: TRIAL_EVERY * head.bytes.len().min(TRIAL_BYTES), prefer_general }
     }
 
-    fn suits(&mut self, run: &Run<'_>) -> bool {
-        if self.broken || run.fields.is_empty() || run.bytes.len() < SCHEMA_BYTES_MIN {
-            return false;
-        }
-        if self.until_trial == 0 {
-            self.until_trial = TRIAL_EVERY;
-            self.try_both(run);
-        }
-        self.until_trial -= 1;
-        !self.prefer_general
-    }
-
-    /// Whether a body decodes to the run; asked now and then.
+    /// Whether a body decodes to the run.
     fn is_right(&mut self, run: &Run<'_>, body: &[u8]) -> bool {
-        if self.until_verify > 0 {
-            self.until_verify -= 1;
-            return true;
-        }
-        self.until_verify = VERIFY_EVERY - 1;
-        self.encoded.verified += 1;
         crate::codec::decodes_to(body, run.bytes, &mut self.scratch)
     }
 }
@@ -102,18 +106,19 @@ impl SchemaDeflate {
 pub struct SchemaEncoder {
     level: Simd,
     encoder: SegmentEncoder,
+    learned: Learned,
 }
 
 impl SchemaEncoder {
     /// With these vector instructions, which the machine has.
     pub fn new(level: Simd, effort: Effort) -> SchemaEncoder {
-        SchemaEncoder { level, encoder: SegmentEncoder::new(level, effort) }
+        SchemaEncoder { level, encoder: SegmentEncoder::new(level, effort), learned: Learned::new() }
     }
 
     /// The body of a run, unchecked.
     pub fn body(&mut self, run: &Run<'_>) -> Vec<u8> {
         let mut body = Vec::new();
-        self.encoder.encode(run, &mut body);
+        self.encoder.encode(&mut self.learned, run, &mut body);
         body
     }
 
@@ -133,22 +138,26 @@ impl Codec for SchemaDeflate {
         CodecKind::Gzip
     }
 
-    fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>) {
+    fn encode(&mut self, form: Form, run: &Run<'_>, out: &mut Vec<u8>) {
         crate::codec::assert_not_empty(run);
-        let start = out.len();
-        if self.suits(run) {
-            self.schema.encode(run, out);
-            if self.is_right(run, &out[start..]) {
-                self.encoded.schema += 1;
+        let SchemaDeflate { forms, encoders, encoded } = self;
+        let (start, known) = (out.len(), forms.get(form));
+        if encoders.suits(known, run) {
+            encoders.schema.encode(&mut known.learned, run, out);
+            let verify = known.until_verify == 0;
+            known.until_verify = if verify { VERIFY_EVERY - 1 } else { known.until_verify - 1 };
+            encoded.verified += u64::from(verify);
+            if !verify || encoders.is_right(run, &out[start..]) {
+                encoded.schema += 1;
                 return;
             }
             debug_assert!(false, "the schema-aware encoder was wrong");
             out.truncate(start);
-            self.broken = true;
-            self.encoded.wrong += 1;
+            known.broken = true;
+            encoded.wrong += 1;
         }
-        self.general.encode(run, out);
-        self.encoded.general += 1;
+        encoders.general.encode(form, run, out);
+        encoded.general += 1;
     }
 
     fn encoded(&self) -> Encoded {

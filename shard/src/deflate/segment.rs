@@ -1,16 +1,17 @@
 //! Segment: one run as raw DEFLATE blocks.
 //!
 //! Promises: refers to nothing before the run; ends as every body does (one empty stored block, BFINAL=0, on a byte);
-//! never longer than the run stored. What was learnt of earlier runs makes the codes better, never the content
-//! different.
+//! never longer than the run stored. What was learnt of earlier runs of a form makes the codes better, never the
+//! content different.
 //! Must not know: containers, other encoders.
 #![allow(unsafe_code)]
 use super::bits::BitWriter;
 use super::compare::{Compare, Safe, Words};
 use super::emit::{count, emit, literals};
-use super::tables::{Counts, END, Tables};
-use super::tokens::{HEAD, MARGIN, Token, Tokenizer};
-use crate::codec::{Run, Span};
+use super::learned::Learned;
+use super::tables::{Counts, END};
+use super::tokens::{HEAD, Lanes, MARGIN, Token, Tokenizer};
+use crate::codec::Run;
 use crate::scan::Simd;
 use std::ops::Range;
 
@@ -31,16 +32,12 @@ fn room(text: usize) -> usize {
     2 * text + 64
 }
 
-/// Encodes runs whose fields are known.
+/// Encodes runs whose fields are known; what it learns of them is kept by its caller.
 pub(super) struct SegmentEncoder {
     level: Simd,
     effort: Effort,
     tokenizer: Tokenizer,
     tokens: Vec<Token>,
-    tables: Tables,
-    counts: Counts,
-    /// Whether `counts` are of any run.
-    trained: bool,
 }
 
 /// How much is looked at for a match.
@@ -55,6 +52,7 @@ pub enum Effort {
 /// How far a run is.
 struct Progress<'a, 'out> {
     run: &'a Run<'a>,
+    learned: &'a mut Learned,
     writer: BitWriter<'out>,
     /// Bytes that are emitted.
     written: usize,
@@ -68,43 +66,29 @@ struct Progress<'a, 'out> {
 
 impl SegmentEncoder {
     pub(super) fn new(level: Simd, effort: Effort) -> SegmentEncoder {
-        let (tables, counts) = (Tables::new(&Counts::ZERO), Counts::ZERO);
-        SegmentEncoder {
-            level,
-            effort,
-            tokenizer: Tokenizer::new(),
-            tokens: Vec::new(),
-            tables,
-            counts,
-            trained: false,
-        }
+        SegmentEncoder { level, effort, tokenizer: Tokenizer::new(), tokens: Vec::new() }
     }
 
-    /// Appends the body of a run whose fields are known.
-    pub(super) fn encode(&mut self, run: &Run<'_>, out: &mut Vec<u8>) {
-        let (start, level) = (out.len(), self.level);
+    /// Appends the body of a run whose fields are known, and learns of it.
+    pub(super) fn encode(&mut self, learned: &mut Learned, run: &Run<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
         let text = run.bytes;
-        self.tokenizer.reset();
+        self.tokenizer.begin();
         let writer = BitWriter::new(out, room(text.len()));
+        let usual = learned.begin(text.len());
         let mut progress =
-            Progress { run, writer, written: 0, opened: false, batches: 0, last: (0, 0), usual: 0 };
-        // The last records have no margin behind them.
-        let near =
-            (0..run.records()).rev().take_while(|&record| value_end(run, record) + MARGIN > text.len());
-        let safe = run.records() - near.count();
-        self.batches(level, &mut progress, 0..safe);
-        self.batches(Simd::Scalar, &mut progress, safe..run.records());
-        let Progress { mut writer, written, opened, .. } = progress;
+            Progress { run, learned, writer, written: 0, opened: false, batches: 0, last: (0, 0), usual };
+        self.batches(&mut progress);
+        let Progress { learned, mut writer, written, opened, .. } = progress;
         if !opened {
-            self.tables.rebuild(&self.counts);
-            self.tables.open_block(&mut writer);
+            learned.tables.open_block(&mut writer);
             writer.reserve(room(text.len()));
         }
         let open = self.tokens.first().copied().unwrap_or_default();
         let open: &[Token] = if open.dist == 0 || open.end as usize <= written { &[] } else { &[open] };
-        let written = emit(level, text, written, open, &self.tables, &mut writer);
-        literals(text, written, &self.tables, &mut writer);
-        self.tables.close_block(&mut writer);
+        let written = emit(self.level, text, written, open, &learned.tables, &mut writer);
+        literals(text, written, &learned.tables, &mut writer);
+        learned.tables.close_block(&mut writer);
         writer.flush();
         let stored = text.len().div_ceil(STORED_BYTES_MAX) * STORED_COST;
         if out.len() - start > text.len() + stored {
@@ -113,12 +97,11 @@ impl SegmentEncoder {
         }
     }
 
-    /// Batches of records that all have their margin, or of none that has.
-    fn batches(&mut self, level: Simd, progress: &mut Progress<'_, '_>, records: Range<usize>) {
-        let mut from = records.start;
-        while from < records.end {
-            let size = if self.trained { BATCH_RECORDS } else { FIRST_RECORDS };
-            let to = (from + size).min(records.end);
+    fn batches(&mut self, progress: &mut Progress<'_, '_>) {
+        let mut from = 0;
+        while from < progress.run.records() {
+            let size = if progress.learned.is_trained() { BATCH_RECORDS } else { FIRST_RECORDS };
+            let to = (from + size).min(progress.run.records());
             let lanes = progress.run.fields_of(from..to).len();
             if self.tokens.len() < lanes + 2 {
                 self.tokens.resize(lanes + 2, Token::default());
@@ -126,26 +109,23 @@ impl SegmentEncoder {
             if progress.batches == 0 {
                 self.tokens[0] = Token::default();
             }
-            let margin = value_end(progress.run, to - 1) + MARGIN <= progress.run.bytes.len();
-            let used = match level {
+            let used = match self.level {
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: the level is only given where the machine has it; the margin is checked.
-                Simd::Avx512 if margin => unsafe { x86::tokenize_avx512(self, progress.run, from..to) },
+                // SAFETY: the level is only given where the machine has it.
+                Simd::Avx512 => unsafe { x86::tokenize_avx512(self, progress.run, from..to) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                Simd::Avx2 if margin => unsafe { x86::tokenize_avx2(self, progress.run, from..to) },
-                // SAFETY: the margin is checked.
-                _ if margin => unsafe { self.tokenize(Words, progress.run, from..to) },
-                // SAFETY: needs no margin.
-                _ => unsafe { self.tokenize(Safe, progress.run, from..to) },
+                Simd::Avx2 => unsafe { x86::tokenize_avx2(self, progress.run, from..to) },
+                // SAFETY: every machine has words.
+                _ => unsafe { self.tokenize(Words, progress.run, from..to) },
             };
-            self.emit_batch(progress, used);
+            self.emit_batch(progress, used, to == progress.run.records());
             from = to;
         }
     }
 
     /// # Safety
-    /// As [`Tokenizer::record`], for the last of the records.
+    /// What `compare` demands of the machine is given.
     #[inline(always)]
     unsafe fn tokenize<C: Compare>(&mut self, compare: C, run: &Run<'_>, records: Range<usize>) -> usize {
         // SAFETY: the caller's.
@@ -166,93 +146,136 @@ impl SegmentEncoder {
         run: &Run<'_>,
         records: Range<usize>,
     ) -> usize {
+        let safe_end = run.base as usize + run.bytes.len().saturating_sub(MARGIN);
         let mut used = 0;
         for record in records {
-            let fields = run.fields_of(record..record + 1);
-            if fields.first().is_some_and(|value| value.end - run.base < HEAD) {
-                used = self.record_at_the_head(run, fields, used);
-                continue;
+            let mut fields = Lanes::of(run.fields_of(record..record + 1));
+            if fields.values.first().is_some_and(|value| value.end - run.base < HEAD) {
+                let head = fields.split(|value| value.end - run.base < HEAD);
+                used = self.without_margin(run, head, used);
             }
-            // SAFETY: the caller's; there is room for all lanes and one token more.
-            used = unsafe {
-                self.tokenizer.record::<C, MORE>(compare, run.bytes, fields, run.base, &mut self.tokens, used)
-            };
+            let mut tail = Lanes::NONE;
+            if fields.values.last().is_some_and(|value| value.end as usize > safe_end) {
+                tail = fields;
+                fields = tail.split(|value| value.end as usize <= safe_end);
+            }
+            while !fields.values.is_empty() {
+                // How far back a lane looks is found out once a call. It matters where the run begins: the second record
+                // lies no farther from the first one than that is long.
+                let now =
+                    if record < 2 { fields.take_one() } else { std::mem::replace(&mut fields, Lanes::NONE) };
+                // SAFETY: the margins are kept; there is room for all lanes and one token more.
+                used = unsafe {
+                    self.tokenizer.record::<C, MORE>(
+                        compare,
+                        run.bytes,
+                        now,
+                        run.base,
+                        &mut self.tokens,
+                        used,
+                    )
+                };
+            }
+            if !tail.values.is_empty() {
+                used = self.without_margin(run, tail, used);
+            }
         }
         used
     }
 
+    /// What lies so near to the text's start or end that vectors would reach beyond it.
     #[cold]
-    fn record_at_the_head(&mut self, run: &Run<'_>, fields: &[Span], used: usize) -> usize {
+    #[inline(never)]
+    fn without_margin(&mut self, run: &Run<'_>, lanes: Lanes<'_>, used: usize) -> usize {
         // SAFETY: `Safe` needs no margin.
         unsafe {
-            self.tokenizer.record::<Safe, false>(Safe, run.bytes, fields, run.base, &mut self.tokens, used)
+            self.tokenizer.record::<Safe, false>(Safe, run.bytes, lanes, run.base, &mut self.tokens, used)
         }
     }
 
     /// Emits all tokens before the open one, which becomes the first of the next batch.
-    fn emit_batch(&mut self, progress: &mut Progress<'_, '_>, used: usize) {
+    fn emit_batch(&mut self, progress: &mut Progress<'_, '_>, used: usize, last: bool) {
         let text = progress.run.bytes;
         // The very first token of a run is none.
         let first = usize::from(self.tokens[0].dist == 0).min(used);
-        let look = !progress.opened || progress.batches.is_multiple_of(SAMPLED) || progress.is_unusual();
-        if look {
+        let tokens = &self.tokens[first..used];
+        if progress.wants_look() {
             let mut sample = Counts::ZERO;
-            count(text, progress.written, &self.tokens[first..used], &mut sample);
+            count(text, progress.written, tokens, &mut sample);
+            if last {
+                // What a short run ends with may be all that it is.
+                let open = &self.tokens[used..=used];
+                let open = if open[0].dist == 0 { &[] } else { open };
+                let from = tokens.last().map_or(progress.written, |token| token.end as usize);
+                count(text, from, open, &mut sample);
+                let from = open.last().map_or(from, |token| token.end as usize);
+                text[from..].iter().for_each(|&byte| sample.literal(byte));
+            }
             sample.litlen[END] += 1;
-            self.counts = self.counts.with(&sample);
-            self.trained = true;
-            self.renew_block(progress, &sample);
+            progress.look(&sample);
+        }
+        if !progress.opened {
+            progress.open_block();
         }
         let before = (progress.writer.position(), progress.written);
-        let tokens = &self.tokens[first..used];
-        progress.written =
-            emit(self.level, text, progress.written, tokens, &self.tables, &mut progress.writer);
-        progress.look(before);
+        let tables = &progress.learned.tables;
+        progress.written = emit(self.level, text, progress.written, tokens, tables, &mut progress.writer);
+        progress.note(before);
         progress.batches += 1;
         self.tokens[0] = self.tokens[used];
-    }
-
-    /// Begins a block with new codes when there is none, or when they would have made the sample so much shorter that the
-    /// codes' own cost comes back within a few batches.
-    fn renew_block(&mut self, progress: &mut Progress<'_, '_>, sample: &Counts) {
-        if progress.opened {
-            let renewed = Tables::new(&self.counts);
-            if self.tables.cost(sample) < renewed.cost(sample) + RENEWAL_BITS {
-                return;
-            }
-            self.tables.close_block(&mut progress.writer);
-            self.tables = renewed;
-        } else {
-            self.tables.rebuild(&self.counts);
-        }
-        self.tables.open_block(&mut progress.writer);
-        progress.writer.reserve(room(progress.run.bytes.len() - progress.written));
-        progress.opened = true;
-        progress.usual = 0;
     }
 }
 
 impl Progress<'_, '_> {
+    fn wants_look(&self) -> bool {
+        match self.batches {
+            0 => self.learned.wants_sample(self.run.bytes.len()),
+            batches => batches.is_multiple_of(SAMPLED) || self.is_unusual(),
+        }
+    }
+
+    /// Learns of a sample, and begins a block with new codes when they would have made it so much shorter that what they
+    /// cost comes back within a few batches.
+    fn look(&mut self, sample: &Counts) {
+        if !self.opened {
+            if self.learned.take_first(self.run.bytes.len(), sample) {
+                self.usual = 0;
+            }
+            return;
+        }
+        let learned = &mut *self.learned;
+        learned.counts.fade(1);
+        learned.counts.add(sample);
+        learned.spare.rebuild(&learned.counts);
+        if learned.tables.cost(sample) < learned.spare.cost(sample) + RENEWAL_BITS {
+            return;
+        }
+        learned.tables.close_block(&mut self.writer);
+        std::mem::swap(&mut learned.tables, &mut learned.spare);
+        self.usual = 0;
+        self.open_block();
+    }
+
+    fn open_block(&mut self) {
+        self.learned.tables.open_block(&mut self.writer);
+        self.writer.reserve(room(self.run.bytes.len() - self.written));
+        self.opened = true;
+    }
+
     /// Notes what a batch took.
-    fn look(&mut self, (bits, bytes): (u64, usize)) {
+    fn note(&mut self, (bits, bytes): (u64, usize)) {
         self.last = (self.writer.position() - bits, self.written - bytes);
         if self.usual == 0 && self.last.1 > 0 {
             self.usual = self.last.0 * 1024 / self.last.1 as u64;
         }
+        if self.batches == 0 && self.last.1 > 0 {
+            self.learned.note_first(self.last.0 * 1024 / self.last.1 as u64);
+        }
     }
-
     /// Whether the last batch took an eighth more bits than the block's first.
     fn is_unusual(&self) -> bool {
         let (bits, bytes) = self.last;
         bits * 1024 > (self.usual + self.usual / 8) * bytes as u64
-    }
-}
-
-/// Where the last value of a record ends.
-fn value_end(run: &Run<'_>, record: usize) -> usize {
-    match run.fields_of(record..record + 1).last() {
-        Some(value) => (value.end - run.base) as usize,
-        None => run.bytes_of(record + 1),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Tables: the codes of one dynamic block, laid out so that a match is one push and four literals are one.
 //!
-//! Promises: every literal, length and distance has a code, whatever the counts: the table stands before the data.
+//! Promises: every literal, length and distance has a code, whatever the counts: the table stands before the data, and
+//! may stand before other data than it was made for. Its written form is made once.
 //! Must not know: where counts come from.
-use super::bits::BitWriter;
+use super::bits::{BitWriter, SLACK};
 use super::huffman::{code_lengths, codes};
 
 /// Literals, the end of a block, and lengths (RFC 1951, 3.2.5).
@@ -43,13 +44,17 @@ impl Counts {
         self.dist[dist_symbol(dist)] += 1;
     }
 
-    /// These counts, halved, and a later sample.
-    pub(super) fn with(&self, sample: &Counts) -> Counts {
-        let add = |old: u32, new: u32| (old / 2).saturating_add(new);
-        Counts {
-            litlen: std::array::from_fn(|symbol| add(self.litlen[symbol], sample.litlen[symbol])),
-            dist: std::array::from_fn(|symbol| add(self.dist[symbol], sample.dist[symbol])),
+    /// Adds a later sample.
+    pub(super) fn add(&mut self, sample: &Counts) {
+        let all = self.litlen.iter_mut().chain(&mut self.dist);
+        for (count, new) in all.zip(sample.litlen.iter().chain(&sample.dist)) {
+            *count = count.saturating_add(*new);
         }
+    }
+
+    /// Takes away one in `2^shift`: what is new weighs more.
+    pub(super) fn fade(&mut self, shift: u32) {
+        self.litlen.iter_mut().chain(&mut self.dist).for_each(|count| *count -= (*count + 1) >> shift);
     }
 }
 
@@ -124,7 +129,13 @@ pub(super) struct Tables {
     end: (u64, u32),
     litlen_lengths: [u8; LITLEN],
     dist_lengths: [u8; DIST],
+    /// How a block with these codes begins; no bits when that is not written yet.
+    header: Vec<u8>,
+    header_bits: u64,
 }
+
+/// Bytes of the longest header: 316 lengths of 7 and 2 bits, 19 of 3, and 17 bits before them.
+const HEADER_BYTES_MAX: usize = 365;
 
 impl Tables {
     /// Codes that suit `counts`.
@@ -136,6 +147,8 @@ impl Tables {
             end: (0, 0),
             litlen_lengths: [0; LITLEN],
             dist_lengths: [0; DIST],
+            header: Vec::with_capacity(HEADER_BYTES_MAX + 2 * SLACK),
+            header_bits: 0,
         };
         tables.rebuild(counts);
         tables
@@ -151,6 +164,7 @@ impl Tables {
         let (mut litlen, mut dist) = ([0; LITLEN], [0; DIST]);
         codes(&self.litlen_lengths, &mut litlen);
         codes(&self.dist_lengths, &mut dist);
+        self.header_bits = 0;
         for (byte, entry) in self.literals.iter_mut().enumerate() {
             *entry = Literal(u32::from(litlen[byte]) | u32::from(self.litlen_lengths[byte]) << 24);
         }
@@ -199,7 +213,20 @@ impl Tables {
     }
 
     /// Opens a dynamic block, BFINAL=0 (RFC 1951, 3.2.7).
-    pub(super) fn open_block(&self, writer: &mut BitWriter<'_>) {
+    pub(super) fn open_block(&mut self, writer: &mut BitWriter<'_>) {
+        if self.header_bits == 0 {
+            let mut header = std::mem::take(&mut self.header);
+            header.clear();
+            let mut into = BitWriter::new(&mut header, HEADER_BYTES_MAX);
+            self.describe(&mut into);
+            self.header_bits = into.end();
+            self.header = header;
+        }
+        writer.paste(&self.header, self.header_bits);
+    }
+
+    /// Writes a dynamic block's header.
+    fn describe(&self, writer: &mut BitWriter<'_>) {
         let mut all = [0; LITLEN + DIST];
         all[..LITLEN].copy_from_slice(&self.litlen_lengths);
         all[LITLEN..].copy_from_slice(&self.dist_lengths);

@@ -29,7 +29,43 @@ pub(super) struct Token {
     pub(super) dist: u32,
 }
 
-/// Finds tokens; remembers values of one text.
+/// Some lanes of one record, side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Lanes<'a> {
+    pub(super) values: &'a [Span],
+    /// How many of the record's lanes lie before these.
+    first: usize,
+    /// How many the record has.
+    all: usize,
+}
+
+impl<'a> Lanes<'a> {
+    pub(super) const NONE: Lanes<'static> = Lanes { values: &[], first: 0, all: 0 };
+
+    /// All lanes of a record.
+    #[inline(always)]
+    pub(super) fn of(values: &'a [Span]) -> Lanes<'a> {
+        Lanes { values, first: 0, all: values.len() }
+    }
+
+    /// Takes away the first one, of one at least.
+    pub(super) fn take_one(&mut self) -> Lanes<'a> {
+        let (one, rest) = self.values.split_at(1);
+        let head = Lanes { values: one, ..*self };
+        (self.values, self.first) = (rest, self.first + 1);
+        head
+    }
+
+    /// Takes away the first ones, for which `is_before` holds.
+    pub(super) fn split(&mut self, is_before: impl Fn(&Span) -> bool) -> Lanes<'a> {
+        let (before, rest) = self.values.split_at(self.values.partition_point(is_before));
+        let head = Lanes { values: before, ..*self };
+        (self.values, self.first) = (rest, self.first + before.len());
+        head
+    }
+}
+
+/// Finds tokens; remembers values of texts.
 pub(super) struct Tokenizer {
     /// Low halves of positions, by hash: what is too old is found out by comparing.
     table: Box<[u16; 1 << TABLE_BITS]>,
@@ -48,15 +84,13 @@ impl Tokenizer {
         Tokenizer { table, latest, beginnings, open: Token::default(), at: 0 }
     }
 
-    /// Begins a text.
-    pub(super) fn reset(&mut self) {
-        self.table.fill(0);
-        self.latest.fill(0);
-        self.beginnings.iter_mut().for_each(|table| table.fill(0));
+    /// Begins a text. What is remembered of another one is compared as everything is: to forget it would cost more
+    /// than a short text's tokens.
+    pub(super) fn begin(&mut self) {
         (self.open, self.at) = (Token::default(), 0);
     }
 
-    /// Tokens of the next record, whose values are `fields` less `base`. The open token stands at `tokens[used]`;
+    /// Tokens of the next lanes of a record, whose values are less `base`. The open token stands at `tokens[used]`;
     /// returns where it stands afterwards.
     ///
     /// # Safety
@@ -68,16 +102,16 @@ impl Tokenizer {
         &mut self,
         compare: C,
         text: &[u8],
-        fields: &[Span],
+        lanes: Lanes<'_>,
         base: u32,
         tokens: &mut [Token],
         used: usize,
     ) -> usize {
-        debug_assert!(used + fields.len() < tokens.len());
+        debug_assert!(used + lanes.values.len() < tokens.len());
         let reach = self.at.saturating_sub(BACK).min(WINDOW);
         let mut line = Line { at: self.at, open: self.open, reach, used };
-        let set = fields.len() * 31;
-        for (lane, field) in fields.iter().enumerate() {
+        let set = lanes.all * 31;
+        for (lane, field) in (lanes.first..).zip(lanes.values) {
             let (start, end) = (field.start - base, field.end - base);
             // SAFETY: the caller's.
             unsafe {
