@@ -3,7 +3,7 @@
 //! Promises: owned values only, so every message can cross a queue; no message holds a file, a socket or a clock.
 //! Must not know: who sends or receives them.
 use bytes::Bytes;
-pub use edgepush_shard::batch::Container;
+pub use edgepush_shard::batch::{Container, Framing};
 pub use edgepush_shard::chunk::{Evidence, GroupId, JobId, Logged, SourceId};
 pub use edgepush_shard::codec::CodecKind;
 pub use edgepush_shard::segment::Scope;
@@ -144,7 +144,7 @@ pub enum SourceChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpenKey(pub u64);
 
-/// How the objects of a job are named (INTERFACE 4). Expanded when the batch closes.
+/// How the objects of a job are named and framed (INTERFACE 4). The name is expanded when the batch closes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Naming {
     /// Path with `{DATE}`, `{HOUR}`, `{HOST}`, `{JOB}`, `{DATASET}`, without slashes at its ends; may be empty.
@@ -157,6 +157,10 @@ pub struct Naming {
     pub job: String,
     /// The data set.
     pub dataset: String,
+    /// What stands around and between the records.
+    pub framing: Framing,
+    /// Whether records are comma-separated values and no JSON.
+    pub csv: bool,
 }
 
 /// What one commit does to one batch.

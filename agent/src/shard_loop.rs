@@ -11,7 +11,7 @@ use crate::protocol::{GroupId, Logged, Now, Scope};
 use bytes::Bytes;
 pub use counts::Counts;
 use edgepush_shard::chunk::{Audience, Chunk, ChunkKind};
-use edgepush_shard::codec::{Codec, CodecKind, Encoded, Level, Run, codec};
+use edgepush_shard::codec::{Codec, CodecKind, Encoded, Form, Level, Run, codec};
 use edgepush_shard::frame::Frame;
 use edgepush_shard::limits::SLAB_BYTES;
 use edgepush_shard::parse::{Fault, Parser, Reason};
@@ -19,7 +19,7 @@ use edgepush_shard::record::Record;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};
 use edgepush_shard::segment::{Begun, FromShard, Marker, Segment};
-pub use plan::{PlanJob, ShardPlan};
+pub use plan::{PlanJob, PlanOutput, ShardPlan};
 use routes::Routes;
 use std::sync::Arc;
 
@@ -417,7 +417,9 @@ impl Segments<'_> {
             let taken = job.room.take(&run);
             let (head, rest) = run.split_at(taken.records);
             body.clear();
-            codec.encode(&head, body);
+            // The formatter wrote the delimiter before every record: a segment begins without it.
+            let head = head.without_head(job.delimiter_bytes);
+            codec.encode(Form(job.output as u32), &head, body);
             push.push(FromShard::Segment(Segment {
                 job: job.id,
                 version: job.version,

@@ -5,7 +5,8 @@
 use crate::protocol::{
     BatchCommit, BatchId, CodecKind, Container, GroupId, JobId, Naming, Now, OpenBatch, OpenKey,
 };
-use edgepush_shard::batch::piece;
+use bytes::Bytes;
+use edgepush_shard::batch::{Frame, Part, piece_of};
 use edgepush_shard::room::{BatchLimits, BatchNo, Room};
 use edgepush_shard::segment::Segment;
 use std::sync::Arc;
@@ -24,8 +25,10 @@ pub struct BatchJob {
     pub codec: CodecKind,
     /// How they are joined.
     pub container: Container,
-    /// How its objects are named.
+    /// How its objects are named and framed.
     pub naming: Arc<Naming>,
+    /// The framing, encoded.
+    pub frame: Arc<Frame>,
     /// Longest time from a batch's first record to its close (`EDGEPUSH_BATCH_INTERVAL`).
     pub interval: Duration,
     /// The room in its open batch, shared with the shards.
@@ -118,6 +121,7 @@ impl Lane {
             codec: batch.codec,
             container: batch.container,
             naming: batch.naming.clone(),
+            frame: Arc::new(Frame::new(&batch.naming.framing, batch.codec)),
             interval: Duration::ZERO,
             room: Arc::new(Room::new(BatchLimits { records: 1, bytes: 1 }, 0, 0)),
         });
@@ -295,9 +299,23 @@ impl Lane {
             raw: segments.iter().map(|s| u64::from(s.raw_len)).sum(),
             first: batch.first,
             last: batch.last,
-            piece: piece(self.job.container, segments),
+            piece: self.piece(batch, segments, close),
             close,
         }
+    }
+
+    /// What a commit adds to a batch: segments with delimiters between them, and the ends of the batch.
+    fn piece(&self, batch: &Open, segments: &[Segment], close: bool) -> Vec<Bytes> {
+        let BatchJob { frame, codec, container, .. } = &self.job;
+        let first = if batch.row.is_none() { &frame.prefix } else { &frame.delimiter };
+        let mut parts: Vec<Part> = Vec::with_capacity(2 * segments.len() + 1);
+        for (at, segment) in segments.iter().enumerate() {
+            let before = if at == 0 { first } else { &frame.delimiter };
+            parts.extend(before.clone());
+            parts.push(segment.into());
+        }
+        parts.extend(frame.suffix.clone().filter(|_| close));
+        piece_of(*container, *codec, &parts)
     }
 
     pub(super) fn row(&mut self, key: OpenKey, row: BatchId) {

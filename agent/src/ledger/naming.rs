@@ -3,7 +3,7 @@
 //! Promises: pure; a name depends on the ledger's id, the batch's row id, its times and its [`Naming`] only. Row ids never
 //! come back, and the id in the name is a permutation of them, so no name of one ledger is ever used twice.
 //! Must not know: the ledger's tables, destinations.
-use crate::protocol::{BatchId, Naming};
+use crate::protocol::{BatchId, Framing, Naming};
 use jiff::Timestamp;
 use siphasher::sip::SipHasher13;
 
@@ -48,9 +48,23 @@ pub fn child(name: &str, key: &str, suffix: &str, nth: usize) -> (String, String
     (format!("{stem}-{nth}{suffix}"), format!("{key}-{nth}"))
 }
 
-/// The framing as the table keeps it.
-pub(super) fn framing_text(_naming: &Naming) -> String {
-    String::new()
+/// The framing as the table keeps it: a JSON array, or nothing when it is that of a plain batch.
+pub(super) fn framing_text(naming: &Naming) -> String {
+    if naming.framing == Framing::default() && !naming.csv {
+        return String::new();
+    }
+    let Framing { prefix, delimiter, suffix, record_prefix, record_suffix } = &naming.framing;
+    let parts = [prefix, delimiter, suffix, record_prefix, record_suffix];
+    let parts = parts.map(|part| String::from_utf8_lossy(part));
+    serde_json::json!([parts, naming.csv]).to_string()
+}
+
+/// What [`framing_text`] wrote. What makes no sense is a plain batch.
+pub(super) fn framing_of(text: &str) -> (Framing, bool) {
+    let parsed: Option<([String; 5], bool)> = serde_json::from_str(text).ok();
+    let Some((parts, csv)) = parsed else { return Default::default() };
+    let [prefix, delimiter, suffix, record_prefix, record_suffix] = parts.map(String::into_bytes);
+    (Framing { prefix, delimiter, suffix, record_prefix, record_suffix }, csv)
 }
 
 /// `YYYYMMDDThhmmssZ`.

@@ -31,12 +31,15 @@ fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
         _ => CodecKind::None,
     };
     let single = row.get_ref(4)?.as_str()? == "single";
+    let (framing, csv) = super::naming::framing_of(row.get_ref(18)?.as_str()?);
     let naming = Naming {
         path: row.get(11)?,
         suffix: row.get(12)?,
         host: row.get(13)?,
         job: row.get(14)?,
         dataset: row.get(15)?,
+        framing,
+        csv,
     };
     let naming = Arc::new(naming);
     let batch = OpenBatch {

@@ -13,10 +13,12 @@ use crate::metrics::{JobCounters, Labels, Metrics};
 use crate::protocol::{CodecKind, Container, GroupId, JobId, Naming, OpenBatch, REJECTS};
 use crate::rt::Backend;
 use crate::sender::SendJob;
-use crate::shard_loop::{PlanJob, ShardPlan};
+use crate::shard_loop::{PlanJob, PlanOutput, ShardPlan};
+use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
+use edgepush_shard::dataset::{Dataset, RAW};
 use edgepush_shard::parse::Reason;
-use edgepush_shard::plan::Output;
+use edgepush_shard::plan::{Filter, HashKey, OutputOptions, OutputType, Sample};
 use edgepush_shard::record::RepairKind;
 use edgepush_shard::room::{BatchLimits, Room};
 use std::collections::BTreeMap;
@@ -33,11 +35,15 @@ pub(super) struct Job {
     pub(super) label: String,
     /// Whether it takes records.
     pub(super) takes: bool,
-    pub(super) output: Output,
+    pub(super) dataset: &'static Dataset,
+    pub(super) hosts: Option<Arc<[String]>>,
+    pub(super) filter: Option<Arc<Filter>>,
+    pub(super) output: OutputOptions,
     pub(super) codec: CodecKind,
     pub(super) level: Level,
     pub(super) container: Container,
     pub(super) naming: Arc<Naming>,
+    pub(super) frame: Arc<Frame>,
     pub(super) interval: Duration,
     pub(super) room: Arc<Room>,
     pub(super) uploads: usize,
@@ -51,6 +57,10 @@ impl Job {
             id: self.id,
             version: self.version,
             group: self.group,
+            hosts: self.hosts.clone(),
+            filter: self.filter.clone(),
+            sample: Sample::of_rate(self.output.sample_rate()).unwrap_or(Sample::ALL),
+            delimiter_bytes: self.naming.framing.delimiter.len(),
             output,
             codec: self.codec,
             level: self.level,
@@ -68,6 +78,7 @@ impl Job {
             codec: self.codec,
             container: self.container,
             naming: self.naming.clone(),
+            frame: self.frame.clone(),
             interval: self.interval,
             room: self.room.clone(),
         }
@@ -75,7 +86,11 @@ impl Job {
 }
 
 /// All jobs of this agent.
-pub(super) struct Jobs(BTreeMap<JobId, Job>);
+pub(super) struct Jobs {
+    jobs: BTreeMap<JobId, Job>,
+    hash_key: HashKey,
+    host_fields: Arc<[String]>,
+}
 
 impl Jobs {
     /// The rejects and the environment job.
@@ -91,28 +106,33 @@ impl Jobs {
         let clients = Clients::default();
         let rejects = rejects(config, state, recovered, metrics);
         let environment = environment(config, state, recovered, &clients, metrics)?;
-        Ok(Jobs([rejects, environment].into_iter().map(|job| (job.id, job)).collect()))
+        Ok(Jobs {
+            jobs: [rejects, environment].into_iter().map(|job| (job.id, job)).collect(),
+            hash_key: hash_key(config, recovered),
+            host_fields: HOST_FIELDS.map(str::to_owned).into(),
+        })
     }
 
     /// Every destination, to be prepared.
     pub(super) fn destinations(&self) -> Vec<Arc<dyn Destination>> {
-        self.0.values().map(|job| job.destination.clone()).collect()
+        self.jobs.values().map(|job| job.destination.clone()).collect()
     }
 
     /// A job. Panics on one that nobody knows: batches belong to jobs.
     pub(super) fn of(&self, job: JobId) -> &Job {
-        self.0.get(&job).unwrap_or_else(|| panic!("job {} has batches and is none", job.0))
+        self.jobs.get(&job).unwrap_or_else(|| panic!("job {} has batches and is none", job.0))
     }
 
     /// The shards' plan.
     pub(super) fn plan(&self) -> Arc<ShardPlan> {
-        let mut outputs: Vec<Output> = Vec::new();
+        let mut outputs: Vec<PlanOutput> = Vec::new();
         let mut jobs = Vec::new();
         let mut rejects = None;
-        for job in self.0.values().filter(|job| job.takes) {
-            let known = outputs.iter().position(|output| *output == job.output);
+        for job in self.jobs.values().filter(|job| job.takes) {
+            let wanted = PlanOutput { options: job.output.clone(), dataset: job.dataset };
+            let known = outputs.iter().position(|output| *output == wanted);
             let output = known.unwrap_or_else(|| {
-                outputs.push(job.output.clone());
+                outputs.push(wanted);
                 outputs.len() - 1
             });
             match job.id {
@@ -121,18 +141,29 @@ impl Jobs {
             }
         }
         let rejects = rejects.expect("INVARIANT: the rejects are always a job");
-        Arc::new(ShardPlan::new(rejects, jobs, outputs))
+        let (hash_key, host_fields) = (self.hash_key.clone(), self.host_fields.clone());
+        Arc::new(ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields))
     }
 
     /// What the batcher must know.
     pub(super) fn batch_jobs(&self) -> Vec<BatchJob> {
-        self.0.values().filter(|job| job.takes).map(Job::batch_job).collect()
+        self.jobs.values().filter(|job| job.takes).map(Job::batch_job).collect()
     }
 
     /// What the sender must know.
     pub(super) fn send_jobs(&self) -> Vec<SendJob> {
-        self.0.values().map(|job| SendJob { job: job.id, uploads: job.uploads }).collect()
+        self.jobs.values().map(|job| SendJob { job: job.id, uploads: job.uploads }).collect()
     }
+}
+
+/// Where a record's host stands, unless `EDGEPUSH_DOMAIN_FIELD` says it (INTERFACE 1).
+const HOST_FIELDS: [&str; 5] = ["ClientRequestHost", "http_host", "host", "vhost", "server_name"];
+
+/// The key of hashed fields: the operator's, or one that this ledger has to itself.
+fn hash_key(_config: &Config, recovered: &Recovered) -> HashKey {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(&recovered.ledger_id.to_le_bytes());
+    HashKey::new(&key)
 }
 
 /// The environment job's name.
@@ -182,11 +213,15 @@ fn rejects(config: &Config, state: &StateDir, recovered: &Recovered, metrics: &M
         group: GroupId::MAIN,
         label: REJECTS.to_owned(),
         takes: true,
-        output: Output::PassThrough,
+        dataset: &RAW,
+        hosts: None,
+        filter: None,
+        output: OutputOptions::all(&RAW),
         codec: CodecKind::Gzip,
         level: Level::Fast,
         container: Container::Members,
-        naming: naming(config, REJECTS, "", ".log.gz"),
+        naming: naming(config, REJECTS, "", ".log.gz", &OutputOptions::all(&RAW)),
+        frame: Arc::default(),
         interval: config.batch_interval,
         room: Arc::new(room(REJECTS_LIMITS, form, recovered)),
         uploads: 1,
@@ -213,8 +248,11 @@ fn environment(
     }
     let (codec, level) = (config.codec, config.level);
     let limits = BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
-    let output = config.fields.clone().map_or(Output::PassThrough, Output::Fields);
-    let naming = naming(config, ENVIRONMENT, url.naming_path(), &suffix(url.suffix(), codec));
+    let output = match &config.fields {
+        None => OutputOptions::all(&RAW),
+        Some(names) => OutputOptions::fields(&RAW, names.iter().map(String::as_str)),
+    };
+    let naming = naming(config, ENVIRONMENT, url.naming_path(), &suffix(url.suffix(), codec), &output);
     let version = version(&output, &naming);
     let row = recovered.jobs.iter().find(|row| row.id == JobId::ENV);
     Ok(Job {
@@ -223,10 +261,14 @@ fn environment(
         group: row.map_or(GroupId::MAIN, |row| row.group),
         label: ENVIRONMENT.to_owned(),
         takes: true,
+        dataset: &RAW,
+        hosts: None,
+        filter: None,
         output,
         codec,
         level,
         container,
+        frame: Arc::new(Frame::new(&naming.framing, codec)),
         naming,
         interval: config.batch_interval,
         room: Arc::new(room(limits, (JobId::ENV, version, codec, container), recovered)),
@@ -238,12 +280,8 @@ fn environment(
 
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open
 /// batch never mixes two (INTERFACE 6).
-fn version(output: &Output, naming: &Naming) -> u32 {
-    let fields = match output {
-        Output::PassThrough => None,
-        Output::Fields(fields) => Some(fields),
-    };
-    crc32fast::hash(format!("{fields:?} {naming:?}").as_bytes()).max(1)
+fn version(output: &OutputOptions, naming: &Naming) -> u32 {
+    crc32fast::hash(format!("{} {naming:?}", output.to_json()).as_bytes()).max(1)
 }
 
 /// The end of an object's name (INTERFACE 4).
@@ -256,13 +294,15 @@ fn suffix(said: Option<&str>, codec: CodecKind) -> String {
     format!("{}{packed}", said.unwrap_or(".log"))
 }
 
-fn naming(config: &Config, job: &str, path: &str, suffix: &str) -> Arc<Naming> {
+fn naming(config: &Config, job: &str, path: &str, suffix: &str, output: &OutputOptions) -> Arc<Naming> {
     Arc::new(Naming {
         path: path.to_owned(),
         suffix: suffix.to_owned(),
         host: config.hostname.clone(),
         job: job.to_owned(),
         dataset: "raw".to_owned(),
+        framing: output.framing(),
+        csv: output.output_type() == OutputType::Csv,
     })
 }
 

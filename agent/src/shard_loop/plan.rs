@@ -5,7 +5,8 @@
 //! Must not know: destinations, the ledger, who asked for a job.
 use crate::protocol::{GroupId, JobId};
 use edgepush_shard::codec::{CodecKind, Level};
-use edgepush_shard::plan::Output;
+use edgepush_shard::dataset::Dataset;
+use edgepush_shard::plan::{Filter, HashKey, OutputOptions, RouteJob, Sample};
 use edgepush_shard::room::Room;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -19,8 +20,16 @@ pub struct PlanJob {
     pub version: u32,
     /// Its group.
     pub group: GroupId,
+    /// The hosts whose records it sees (its zone's); `None`: all.
+    pub hosts: Option<Arc<[String]>>,
+    /// Which of them it wants.
+    pub filter: Option<Arc<Filter>>,
+    /// How many of these.
+    pub sample: Sample,
     /// What it gets of a record: a number in [`ShardPlan::outputs`].
     pub output: usize,
+    /// Length of the delimiter that stands before each record, bytes.
+    pub delimiter_bytes: usize,
     /// How its segments are encoded.
     pub codec: CodecKind,
     /// How hard.
@@ -31,24 +40,61 @@ pub struct PlanJob {
     pub matched: Arc<AtomicU64>,
 }
 
+impl PlanJob {
+    /// As the router wants it.
+    pub fn route(&self) -> RouteJob<'_> {
+        RouteJob { hosts: self.hosts.as_deref(), filter: self.filter.as_deref(), sample: self.sample }
+    }
+
+    /// Whether it wants every record.
+    pub fn wants_all(&self) -> bool {
+        self.hosts.is_none() && self.filter.is_none() && self.sample == Sample::ALL
+    }
+}
+
+/// What jobs of one form get of a record.
+#[derive(Clone, Debug)]
+pub struct PlanOutput {
+    /// What was asked for.
+    pub options: OutputOptions,
+    /// Of which data set.
+    pub dataset: &'static Dataset,
+}
+
+impl PartialEq for PlanOutput {
+    fn eq(&self, other: &PlanOutput) -> bool {
+        std::ptr::eq(self.dataset, other.dataset) && self.options == other.options
+    }
+}
+
 /// All jobs.
 #[derive(Clone, Debug)]
 pub struct ShardPlan {
     /// The jobs; the rejects first.
     pub jobs: Vec<PlanJob>,
     /// What jobs get of a record.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<PlanOutput>,
+    /// The key of hashed fields.
+    pub hash_key: HashKey,
+    /// In which fields a record's host stands; the first one that it has.
+    pub host_fields: Arc<[String]>,
     /// Numbers of the jobs of the hot group.
     pub hot: Vec<u32>,
 }
 
 impl ShardPlan {
     /// A plan of the rejects and these jobs, in the order of their outputs.
-    pub fn new(rejects: PlanJob, mut jobs: Vec<PlanJob>, outputs: Vec<Output>) -> ShardPlan {
+    pub fn new(
+        rejects: PlanJob,
+        mut jobs: Vec<PlanJob>,
+        outputs: Vec<PlanOutput>,
+        hash_key: HashKey,
+        host_fields: Arc<[String]>,
+    ) -> ShardPlan {
         jobs.sort_by_key(|job| (job.output, job.id));
         jobs.insert(0, rejects);
         let hot = jobs.iter().enumerate().filter(|(_, job)| job.group == GroupId::HOT);
         let hot = hot.map(|(at, _)| at as u32).collect();
-        ShardPlan { jobs, outputs, hot }
+        ShardPlan { jobs, outputs, hash_key, host_fields, hot }
     }
 }

@@ -3,12 +3,12 @@
 //! Promises: what several jobs get in the same form is formatted once and copied; nothing is allocated per record once
 //! the buffers have grown to their working size.
 //! Must not know: chunks' logs, epochs, codecs.
-use super::plan::ShardPlan;
+use super::plan::{PlanJob, ShardPlan};
 use super::{Outlet, Text};
 use crate::protocol::{GroupId, Now};
 use edgepush_shard::chunk::Audience;
 use edgepush_shard::codec::Span;
-use edgepush_shard::plan::Formatter;
+use edgepush_shard::plan::{Formatter, RouteJob, Router};
 use edgepush_shard::record::Record;
 use edgepush_shard::ring::{RecordSink, SlabKey};
 use edgepush_shard::segment::FromShard;
@@ -33,19 +33,35 @@ pub(super) struct Routes {
 struct Route {
     /// Their numbers in the plan, ascending.
     numbers: Vec<u32>,
+    /// Finds those that want a record; `None`: all of them do.
+    router: Option<Router>,
 }
 
 impl Route {
     fn new(plan: &ShardPlan, of: impl Fn(GroupId) -> bool) -> Route {
         let numbers = plan.jobs.iter().enumerate().skip(1).filter(|(_, job)| of(job.group));
-        Route { numbers: numbers.map(|(number, _)| number as u32).collect() }
+        let numbers: Vec<u32> = numbers.map(|(number, _)| number as u32).collect();
+        let jobs = || numbers.iter().map(|number| &plan.jobs[*number as usize]);
+        let router = (!jobs().all(PlanJob::wants_all)).then(|| {
+            let host_fields: Vec<&str> = plan.host_fields.iter().map(String::as_str).collect();
+            Router::new(&host_fields, &jobs().map(PlanJob::route).collect::<Vec<RouteJob<'_>>>())
+        });
+        Route { numbers, router }
     }
 
     /// The numbers of the jobs that want a record.
     #[inline]
-    fn wants(&mut self, _record: &Record<'_>, _line: (u64, u64), wants: &mut Vec<u32>) {
-        wants.clear();
-        wants.extend_from_slice(&self.numbers);
+    fn wants(&mut self, record: &Record<'_>, (seed, offset): (u64, u64), wants: &mut Vec<u32>) {
+        match &mut self.router {
+            None => {
+                wants.clear();
+                wants.extend_from_slice(&self.numbers);
+            }
+            Some(router) => {
+                router.wants(record, seed, offset, wants);
+                wants.iter_mut().for_each(|position| *position = self.numbers[*position as usize]);
+            }
+        }
     }
 }
 
@@ -56,7 +72,11 @@ impl Routes {
         groups.sort_unstable();
         groups.dedup();
         Routes {
-            formatters: plan.outputs.iter().map(Formatter::new).collect(),
+            formatters: plan
+                .outputs
+                .iter()
+                .map(|output| Formatter::new(&output.options, output.dataset, &plan.hash_key))
+                .collect(),
             live: Route::new(plan, GroupId::is_live),
             parked: groups.into_iter().map(|group| (group, Route::new(plan, |of| of == group))).collect(),
             audience: Audience::ALL,
