@@ -50,6 +50,7 @@ fn job(room: &Arc<Room>, interval: Duration) -> BatchJob {
         codec: CodecKind::None,
         container: Container::Members,
         naming: Arc::new(Naming::default()),
+        frame: Arc::default(),
         interval,
         room: room.clone(),
     }

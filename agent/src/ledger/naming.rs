@@ -111,6 +111,7 @@ mod tests {
             host: "edge{JOB}1".into(),
             job: "env".into(),
             dataset: "raw".into(),
+            ..Naming::default()
         }
     }
 

@@ -237,6 +237,7 @@ pub fn naming() -> Arc<Naming> {
         host: "edge1".into(),
         job: "env".into(),
         dataset: "raw".into(),
+        ..Naming::default()
     })
 }
 

@@ -545,7 +545,7 @@ impl World {
         self.check_names(&committed.spooled, &open);
         let life = self.life.as_mut().expect("a life that has committed");
         let mut expected: BTreeMap<JobId, (Vec<_>, u64)> = BTreeMap::new();
-        for logged in &commit.log {
+        for logged in commit.logs.iter().flat_map(|(_, log)| log) {
             let key = (logged.source, logged.start, logged.end);
             let cut = life.cuts.remove(&key);
             let cut = cut.unwrap_or_else(|| panic!("I2: {logged:?} was never cut so, or is logged twice"));

@@ -17,11 +17,12 @@ use edgepush::destination::Verdict;
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, Recovered};
 use edgepush::protocol::*;
 use edgepush::sender::{SendEvent, SendJob, Sender};
-use edgepush::shard_loop::{PlanJob, ShardEvent, ShardLoop, ShardPlan};
+use edgepush::shard_loop::{PlanJob, PlanOutput, ShardEvent, ShardLoop, ShardPlan};
 use edgepush::source::*;
 use edgepush_shard::chunk::Chunk;
 use edgepush_shard::codec::Level;
-use edgepush_shard::plan::Output;
+use edgepush_shard::dataset::RAW;
+use edgepush_shard::plan::{HashKey, Output, Sample};
 use edgepush_shard::ring::Ring;
 use edgepush_shard::room::{BatchLimits, Room};
 use edgepush_shard::segment::FromShard;
@@ -206,6 +207,7 @@ fn naming(job: &SimJob) -> Arc<Naming> {
         host: "edge1".into(),
         job: format!("job{}", job.id.0),
         dataset: "raw".into(),
+        ..Naming::default()
     })
 }
 
@@ -220,11 +222,16 @@ fn room(job: &SimJob, recovered: &Recovered) -> Arc<Room> {
 }
 
 fn plan(jobs: &[SimJob], rooms: &[Arc<Room>]) -> Arc<ShardPlan> {
-    let outputs = jobs.iter().map(|job| job.output.clone()).collect();
+    let output = |job: &SimJob| PlanOutput { options: (&job.output).into(), dataset: &RAW };
+    let outputs = jobs.iter().map(output).collect();
     let mut jobs = jobs.iter().zip(rooms).enumerate().map(|(output, (job, room))| PlanJob {
         id: job.id,
         version: 1,
         group: GroupId::MAIN,
+        hosts: None,
+        filter: None,
+        sample: Sample::ALL,
+        delimiter_bytes: 0,
         output,
         codec: job.codec,
         level: Level::Fast,
@@ -232,7 +239,8 @@ fn plan(jobs: &[SimJob], rooms: &[Arc<Room>]) -> Arc<ShardPlan> {
         matched: Arc::default(),
     });
     let rejects = jobs.next().expect("the rejects are the first job");
-    Arc::new(ShardPlan::new(rejects, jobs.collect(), outputs))
+    let (key, host_fields) = (HashKey::new(&[0; 32]), Arc::new([]));
+    Arc::new(ShardPlan::new(rejects, jobs.collect(), outputs, key, host_fields))
 }
 
 fn shard_loop(shard: usize, plan: &Arc<ShardPlan>) -> ShardLoop {
@@ -255,6 +263,7 @@ impl Life {
             codec: job.codec,
             container: job.container,
             naming: naming(job),
+            frame: Arc::default(),
             interval: job.interval,
             room: room.clone(),
         });
