@@ -4,6 +4,7 @@
 //! what the main group has decided, and goes only when it has decided the same again.
 //! Must not know: what a job's text says.
 use super::error::Fault;
+use super::gaps::drop_unused;
 use super::judge::delete_batch;
 use super::pack::{Draft, Packs};
 use super::sources::{HOUR, add_loss};
@@ -75,6 +76,7 @@ pub(super) fn change(
         deleted.batches += of.batches;
         deleted.records += of.records;
     }
+    drop_unused(conn)?;
     Ok(deleted)
 }
 
@@ -114,10 +116,12 @@ impl<D: Disk> Ledger<D> {
     }
 
     /// After the transaction: memory says what the tables say.
-    pub(super) fn apply_jobs(&mut self, change: &JobsCommit) {
-        self.groups.retain(|group| !change.merged.contains(group));
-        self.progress.retain(|(group, _), _| !change.merged.contains(group));
-        for group in &change.parked {
+    pub(super) fn apply_jobs(&mut self, change: &JobsCommit) -> Result<(), Fault> {
+        let left = groups(&self.conn)?;
+        let known = |group: &GroupId| group.is_live() || left.contains(group);
+        self.groups.retain(known);
+        self.progress.retain(|(group, _), _| known(group));
+        for group in change.parked.iter().filter(|group| known(group)) {
             self.groups.push(*group);
             let main: BTreeMap<(GroupId, SourceId), Progress> = self
                 .sources
@@ -127,20 +131,13 @@ impl<D: Disk> Ledger<D> {
             self.progress.extend(main);
         }
         self.open.retain(|_, row| !change.deleted.contains(&row.batch.job));
+        Ok(())
     }
 
-    /// What every group but the hot one has decided, for [`crate::protocol::ParkedGroup`].
+    /// What a parked group has decided of each source.
     pub(super) fn parked_progress(&self, group: GroupId) -> Vec<(SourceId, Progress)> {
         let of = self.progress.iter().filter(|((of, _), _)| *of == group);
         of.map(|((_, id), progress)| (*id, progress.clone())).collect()
-    }
-
-    /// Whether a parked group has decided exactly what the main group has (PROTOCOL P7).
-    pub fn may_merge(&self, group: GroupId) -> bool {
-        self.sources.keys().all(|id| {
-            let (of, main) = (self.progress.get(&(group, *id)), self.progress.get(&(GroupId::MAIN, *id)));
-            of.zip(main).is_some_and(|(of, main)| (of.low, &of.above) == (main.low, &main.above))
-        })
     }
 
     /// The largest job id that was ever given.

@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::protocol::{Fate, JobId, Spooled};
 use crate::queue::{Seat, TaskBell};
 use crate::sender::{LaneState, SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
+use crate::source::CatchUpEvent;
 use crate::status::JobStatus;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -156,6 +157,8 @@ impl Delivery {
         while let Some(said) = self.inbox.shared.from_source.try_pop() {
             match said {
                 FromSource::SealNow => self.todo.push_back(Todo::Batch(BatcherEvent::SealNow)),
+                // The integrator's: nobody is parked yet.
+                FromSource::CaughtUp(_) | FromSource::Behind(_) => {}
                 FromSource::Done { complete } => {
                     self.complete = complete;
                     self.finish();
@@ -185,7 +188,17 @@ impl Delivery {
             LedgerReply::Split { parent, children } => {
                 self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
             }
-            LedgerReply::Registered(_) | LedgerReply::Space(_) | LedgerReply::NoSpace(_) => {
+            LedgerReply::Lost { group, bytes, .. } => {
+                tracing::warn!(
+                    group = group.0,
+                    bytes,
+                    "a parked job has lost what left the disk before it could be read"
+                );
+            }
+            LedgerReply::Registered(_)
+            | LedgerReply::Gaps { .. }
+            | LedgerReply::Space(_)
+            | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")
             }
         }
@@ -251,6 +264,12 @@ impl Delivery {
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
             BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
+            BatcherAction::Caught(caught) => {
+                for (group, chunks) in caught {
+                    let caught = CatchUpEvent::Caught { group, chunks };
+                    self.inbox.to_source.put(ToSource::CatchUp(caught));
+                }
+            }
             BatcherAction::Readers { stop } => {
                 words.uncommitted_full.store(stop, Ordering::Release);
                 self.inbox.shared.shard_bells[0].ring();

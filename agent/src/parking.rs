@@ -1,0 +1,226 @@
+//! Parking: which jobs are parked, which of them catch up, and when they go on with the others (PROTOCOL P6, INTERFACE 6).
+//!
+//! A job that holds more of the spool than its share takes no more records: it moves into a group of its own. Once it has
+//! room, its group is read from the files; once that group has decided all that the others have, the job moves back.
+//! Promises: a group is used once and holds one job; a job moves only with a durable change; the reader is told that a
+//! group is over only when no change is under way that counts on it.
+//! Must not know: how jobs change, how groups are read, the sender.
+use crate::protocol::{GroupId, JobId, JobRow};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is to be done, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParkingAction {
+    /// The job moves into this new parked group: [`crate::protocol::JobsCommit::parked`].
+    Park {
+        /// The job.
+        job: JobId,
+        /// Its group.
+        group: GroupId,
+    },
+    /// The job moves from its parked group into the main group: [`crate::protocol::JobsCommit::merged`].
+    Merge {
+        /// The job.
+        job: JobId,
+        /// The group that it leaves, and that goes.
+        group: GroupId,
+    },
+    /// The reader of parked groups begins with this one.
+    Begin(GroupId),
+    /// It ends with this one.
+    End(GroupId),
+}
+
+/// A parked job, for `/status` and health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedJob {
+    /// The job.
+    pub job: JobId,
+    /// Its group.
+    pub group: GroupId,
+    /// It is read from the files now; else it waits for room.
+    pub catching_up: bool,
+}
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub struct Parking {
+    /// Where every parked job is, durably.
+    parked: BTreeMap<JobId, GroupId>,
+    /// Jobs whose move is asked for and not durable: where they go.
+    moving: BTreeMap<JobId, GroupId>,
+    /// Jobs without room.
+    over: BTreeSet<JobId>,
+    /// Groups that the reader has been told of.
+    begun: BTreeSet<GroupId>,
+    last_group: u32,
+}
+
+impl Parking {
+    /// As the last run left it. Call [`Parking::start`] once the sender knows what is spooled.
+    pub fn new(jobs: &[JobRow], last_group: u32) -> Parking {
+        let parked = jobs.iter().filter(|row| !row.group.is_live()).map(|row| (row.id, row.group)).collect();
+        Parking {
+            parked,
+            moving: BTreeMap::new(),
+            over: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            last_group: last_group.max(GroupId::FIRST_PARKED.0 - 1),
+        }
+    }
+
+    /// The sender has been told of everything that the last run left: parked jobs that have room may catch up.
+    pub fn start(&mut self, out: &mut Vec<ParkingAction>) {
+        self.settle(out);
+    }
+
+    /// The job is over its share of the spool.
+    pub fn over_share(&mut self, job: JobId, out: &mut Vec<ParkingAction>) {
+        self.over.insert(job);
+        self.settle(out);
+        if !self.parked.contains_key(&job) && !self.moving.contains_key(&job) {
+            self.park(job, out);
+        }
+    }
+
+    /// The job has room again.
+    pub fn under_share(&mut self, job: JobId, out: &mut Vec<ParkingAction>) {
+        self.over.remove(&job);
+        self.settle(out);
+    }
+
+    /// The reader has nothing left to read for a group, and the live reader stands still.
+    pub fn caught_up(&mut self, group: GroupId, out: &mut Vec<ParkingAction>) {
+        let job = self.parked.iter().find(|(_, of)| **of == group).map(|(job, _)| *job);
+        match job.filter(|job| !self.over.contains(job) && !self.moving.contains_key(job)) {
+            Some(job) => {
+                self.moving.insert(job, GroupId::MAIN);
+                out.push(ParkingAction::Merge { job, group });
+            }
+            // It is gone, or has no room any more: the others go on.
+            None => {
+                self.begun.remove(&group);
+                out.push(ParkingAction::End(group));
+            }
+        }
+    }
+
+    /// A change of jobs is durable: the groups of all jobs, those that take no records in the main group.
+    pub fn changed(&mut self, jobs: impl Iterator<Item = (JobId, GroupId)>, out: &mut Vec<ParkingAction>) {
+        let groups: BTreeMap<JobId, GroupId> = jobs.collect();
+        self.moving.retain(|job, to| groups.get(job).is_some_and(|group| group != to));
+        self.over.retain(|job| groups.contains_key(job));
+        self.parked = groups.into_iter().filter(|(_, group)| !group.is_live()).collect();
+        self.settle(out);
+        let again: Vec<JobId> = self
+            .over
+            .iter()
+            .copied()
+            .filter(|job| !self.parked.contains_key(job) && !self.moving.contains_key(job))
+            .collect();
+        for job in again {
+            self.park(job, out);
+        }
+    }
+
+    /// The parked jobs.
+    pub fn jobs(&self) -> impl Iterator<Item = ParkedJob> + '_ {
+        self.parked.iter().map(|(job, group)| ParkedJob {
+            job: *job,
+            group: *group,
+            catching_up: self.begun.contains(group),
+        })
+    }
+
+    fn park(&mut self, job: JobId, out: &mut Vec<ParkingAction>) {
+        self.last_group += 1;
+        let group = GroupId(self.last_group);
+        self.moving.insert(job, group);
+        out.push(ParkingAction::Park { job, group });
+    }
+
+    /// The reader is told of the groups whose jobs have room, and of those that have not or are gone.
+    fn settle(&mut self, out: &mut Vec<ParkingAction>) {
+        let may = |(job, _): &(&JobId, &GroupId)| !self.over.contains(job) || self.moving.contains_key(job);
+        let wanted: BTreeSet<GroupId> = self.parked.iter().filter(may).map(|(_, group)| *group).collect();
+        out.extend(self.begun.difference(&wanted).map(|group| ParkingAction::End(*group)));
+        out.extend(wanted.difference(&self.begun).map(|group| ParkingAction::Begin(*group)));
+        self.begun = wanted;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: JobId = JobId(7);
+    const FIRST: GroupId = GroupId::FIRST_PARKED;
+
+    fn does(f: impl FnOnce(&mut Vec<ParkingAction>)) -> Vec<ParkingAction> {
+        let mut out = Vec::new();
+        f(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_job_parks_catches_up_and_goes_on() {
+        let mut parking = Parking::new(&[], 0);
+        assert_eq!(does(|out| parking.over_share(A, out)), [ParkingAction::Park { job: A, group: FIRST }]);
+        assert_eq!(does(|out| parking.over_share(A, out)), [], "it moves already");
+        assert_eq!(does(|out| parking.changed([(A, FIRST)].into_iter(), out)), []);
+        assert_eq!(does(|out| parking.under_share(A, out)), [ParkingAction::Begin(FIRST)]);
+        assert_eq!(
+            does(|out| parking.caught_up(FIRST, out)),
+            [ParkingAction::Merge { job: A, group: FIRST }]
+        );
+        assert_eq!(
+            does(|out| parking.changed([(A, GroupId::MAIN)].into_iter(), out)),
+            [ParkingAction::End(FIRST)]
+        );
+        let again = does(|out| parking.over_share(A, out));
+        assert_eq!(
+            again,
+            [ParkingAction::Park { job: A, group: GroupId(FIRST.0 + 1) }],
+            "a group is used once"
+        );
+    }
+
+    #[test]
+    fn room_that_comes_before_the_change_is_durable_is_not_forgotten() {
+        let mut parking = Parking::new(&[], 0);
+        parking.over_share(A, &mut Vec::new());
+        assert_eq!(does(|out| parking.under_share(A, out)), []);
+        assert_eq!(does(|out| parking.changed([(A, FIRST)].into_iter(), out)), [ParkingAction::Begin(FIRST)]);
+    }
+
+    #[test]
+    fn a_merge_that_is_under_way_is_not_taken_back() {
+        let mut parking = Parking::new(&[], 0);
+        parking.over_share(A, &mut Vec::new());
+        parking.under_share(A, &mut Vec::new());
+        parking.changed([(A, FIRST)].into_iter(), &mut Vec::new());
+        parking.caught_up(FIRST, &mut Vec::new());
+        assert_eq!(
+            does(|out| parking.over_share(A, out)),
+            [],
+            "the live reader must stand until it is durable"
+        );
+        assert_eq!(
+            does(|out| parking.changed([(A, GroupId::MAIN)].into_iter(), out)),
+            [ParkingAction::End(FIRST), ParkingAction::Park { job: A, group: GroupId(FIRST.0 + 1) }]
+        );
+    }
+
+    #[test]
+    fn without_room_again_or_deleted_it_is_read_no_more() {
+        let mut parking = Parking::new(&[], 0);
+        parking.over_share(A, &mut Vec::new());
+        parking.under_share(A, &mut Vec::new());
+        parking.changed([(A, FIRST)].into_iter(), &mut Vec::new());
+        assert_eq!(does(|out| parking.over_share(A, out)), [ParkingAction::End(FIRST)]);
+        assert_eq!(does(|out| parking.caught_up(FIRST, out)), [ParkingAction::End(FIRST)]);
+        assert_eq!(does(|out| parking.under_share(A, out)), [ParkingAction::Begin(FIRST)]);
+        assert_eq!(does(|out| parking.changed([].into_iter(), out)), [ParkingAction::End(FIRST)]);
+        assert_eq!(parking.jobs().count(), 0);
+    }
+}
