@@ -45,7 +45,6 @@ pub(super) struct Delivery {
     metrics: Arc<Metrics>,
     jobs: Arc<Jobs>,
     ending: Ending,
-    bodies_bytes_max: u64,
     finishing: bool,
     complete: bool,
     /// Everything is durable since (monotonic).
@@ -89,7 +88,6 @@ impl Delivery {
         metrics: Arc<Metrics>,
         jobs: Arc<Jobs>,
         ending: Ending,
-        bodies_bytes_max: u64,
     ) -> Delivery {
         let (to_ledger, to_source) =
             (Outbox::new(shared.to_ledger.clone()), Outbox::new(shared.to_source.clone()));
@@ -101,7 +99,6 @@ impl Delivery {
             metrics,
             jobs,
             ending,
-            bodies_bytes_max,
             finishing: false,
             complete: false,
             finished: None,
@@ -238,12 +235,11 @@ impl Delivery {
             BatcherAction::Commit(commit) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
             }
-            BatcherAction::Spooled(mut spooled) => {
+            BatcherAction::Spooled(spooled) => {
                 for batch in &spooled {
                     let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
                     self.metrics.job(self.jobs.number(batch.job)).batch_bytes(batch.raw, compressed);
                 }
-                self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
             BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
@@ -255,26 +251,17 @@ impl Delivery {
         }
     }
 
-    /// Bodies stay in memory from their commit to their upload only as far as there is memory for them.
-    fn keep_bodies(&self, spooled: &mut [Spooled]) {
-        let mut held = self.sender.bodies_bytes();
-        for batch in spooled {
-            let bytes: u64 = batch.body.iter().flatten().map(|b| b.len() as u64).sum();
-            if held + bytes > self.bodies_bytes_max {
-                batch.body = None;
-            } else {
-                held += bytes;
-            }
-        }
-    }
-
     fn sender_action(&mut self, action: SendAction) {
         match action {
-            SendAction::Upload { batch, .. } => self.uploads.start(self.jobs.destination(batch.job), batch),
+            SendAction::Upload { batch, standing, .. } => {
+                self.uploads.start(self.jobs.destination(batch.job), batch, standing);
+            }
             SendAction::Judge(judged) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
+            // Nobody is parked yet: nobody tells the sender of the spool's room.
+            SendAction::OverShare { .. } | SendAction::UnderShare { .. } => {}
             SendAction::Settled { batch, fate } => self.settled(&batch, fate),
             SendAction::Notice(notice) => {
                 let job = self.jobs.name(notice.job());

@@ -115,7 +115,7 @@ impl Jobs {
 
     /// What the sender must know.
     pub(super) fn send_jobs(&self) -> Vec<SendJob> {
-        self.0.iter().map(|job| SendJob { job: job.id, uploads: job.uploads }).collect()
+        self.0.iter().map(|job| SendJob::new(job.id, job.uploads)).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
-use crate::sender::{Sender, Uploads};
+use crate::sender::{Sender, SenderSettings, Uploads};
 use edgepush_shard::scan::Simd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -237,11 +237,16 @@ fn assemble(
         uncommitted_bytes_max: uncommitted_bytes_max(config),
     };
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
-    let sender = Sender::new(jobs.send_jobs(), now.wall as u64);
     let egress = config.egress_max.map(|rate| rate.0);
     let share = memory_share(config);
+    let settings = SenderSettings {
+        uploads_max: SenderSettings::UPLOADS_MAX,
+        bodies_bytes_max: share,
+        seed: now.wall as u64,
+    };
+    let sender = Sender::new(jobs.send_jobs(), settings);
     let uploads = Uploads::new(Arc::new(reader), share, egress);
-    Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending, share)
+    Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending)
 }
 
 /// An eighth of the spool (PROTOCOL P8), and what memory there is for it.
