@@ -2,20 +2,26 @@
 //!
 //! Promises: shards' queues are always drained (PROTOCOL P8); nothing here waits for the ledger; a batch is uploaded
 //! only after its commit.
+use super::changes::{Ask, Changes, Done, Regroup};
 use super::jobs::Jobs;
+use super::port::JobsShown;
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
+use crate::jobs::Book;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
-use crate::protocol::{Fate, JobId, Spooled};
+use crate::protocol::{Fate, GroupId, JobId, Spooled};
 use crate::queue::{Seat, TaskBell};
 use crate::sender::{LaneState, SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
-use crate::status::JobStatus;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The API sees what lanes do at most so often.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// How the run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +48,31 @@ pub(super) struct Delivery {
     batcher: Batcher,
     sender: Sender,
     uploads: Uploads,
-    metrics: Arc<Metrics>,
     jobs: Jobs,
+    changing: Changing,
+    /// Lanes that changed and are not shown yet.
+    untold: BTreeMap<JobId, LaneState>,
+    told_at: Duration,
     ending: Ending,
-    bodies_bytes_max: u64,
     finishing: bool,
     complete: bool,
     /// Everything is durable since (monotonic).
     finished: Option<Duration>,
     todo: VecDeque<Todo>,
+}
+
+/// Jobs that change.
+pub(super) struct Changing {
+    /// What waits and what rides.
+    pub(super) changes: Changes,
+    /// The jobs as they were asked for.
+    pub(super) book: Book,
+    /// What is asked for.
+    pub(super) asked: mpsc::Receiver<Ask>,
+    /// What the API sees.
+    pub(super) told: Arc<JobsShown>,
+    /// Numbers of the deliveries.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What the thread wakes up for, beside uploads and the clock.
@@ -86,10 +108,9 @@ impl Delivery {
         batcher: Batcher,
         sender: Sender,
         uploads: Uploads,
-        metrics: Arc<Metrics>,
         jobs: Jobs,
+        changing: Changing,
         ending: Ending,
-        bodies_bytes_max: u64,
     ) -> Delivery {
         let (to_ledger, to_source) =
             (Outbox::new(shared.to_ledger.clone()), Outbox::new(shared.to_source.clone()));
@@ -98,10 +119,11 @@ impl Delivery {
             batcher,
             sender,
             uploads,
-            metrics,
             jobs,
+            changing,
+            untold: BTreeMap::new(),
+            told_at: Duration::ZERO,
             ending,
-            bodies_bytes_max,
             finishing: false,
             complete: false,
             finished: None,
@@ -114,6 +136,7 @@ impl Delivery {
         self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
         loop {
+            self.change();
             self.work();
             self.tell();
             if let Some(ended) = self.ended() {
@@ -127,10 +150,14 @@ impl Delivery {
                     None => std::future::pending().await,
                 }
             };
-            let (uploads, inbox) = (&mut self.uploads, &self.inbox);
+            let (uploads, inbox, asked) = (&mut self.uploads, &self.inbox, &mut self.changing.asked);
             tokio::select! {
                 biased;
                 uploaded = uploads.next() => self.uploaded(uploaded),
+                Some(ask) = asked.recv() => {
+                    let now = self.inbox.shared.clock.now().mono;
+                    self.changing.changes.ask(now, ask);
+                }
                 () = bell.until(|| inbox.look()) => {}
                 () = timer => {
                     self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
@@ -169,6 +196,45 @@ impl Delivery {
         }
     }
 
+    /// Begins the change of jobs that is due.
+    fn change(&mut self) {
+        let Changing { changes, book, .. } = &mut self.changing;
+        if self.finishing || self.inbox.stopping {
+            return changes.end();
+        }
+        if let Some(change) = changes.due(self.inbox.shared.clock.now().mono, &self.jobs, book) {
+            self.todo.push_back(Todo::Batch(BatcherEvent::Change(change)));
+        }
+    }
+
+    /// A change is durable: everybody goes by the new jobs from here on.
+    fn changed(&mut self, token: u64, (batches, records): (u64, u64)) {
+        let mut done = self.changing.changes.done(token);
+        for job in &done.deleted {
+            self.changing.metrics.forget_job(*job);
+            self.changing.told.forget(*job);
+            self.untold.remove(job);
+        }
+        if batches > 0 {
+            tracing::warn!(batches, records, "batches of deleted jobs are gone with them, undelivered");
+        }
+        let answers = done.take_answers();
+        let Done { jobs, book, lanes, .. } = done;
+        self.jobs = jobs;
+        self.changing.told.book(book.clone());
+        self.changing.book = book;
+        self.todo.push_back(Todo::Send(SendEvent::Jobs(lanes)));
+        Done::answer(answers);
+    }
+
+    /// Busy jobs commit alone.
+    fn regroup(&mut self, hot: Vec<JobId>, cool: Vec<JobId>) {
+        let hot = hot.into_iter().map(|job| (job, GroupId::HOT));
+        let groups = hot.chain(cool.into_iter().map(|job| (job, GroupId::MAIN))).collect();
+        let now = self.inbox.shared.clock.now().mono;
+        self.changing.changes.regroup(now, Regroup { groups, ..Regroup::default() });
+    }
+
     fn finish(&mut self) {
         if !std::mem::replace(&mut self.finishing, true) {
             let close = self.ending.close;
@@ -185,7 +251,11 @@ impl Delivery {
             LedgerReply::Split { parent, children } => {
                 self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
             }
-            LedgerReply::Registered(_) | LedgerReply::Space(_) | LedgerReply::NoSpace(_) => {
+            LedgerReply::Space(space) => self.todo.push_back(Todo::Send(SendEvent::Space {
+                used_bytes: space.spool_bytes,
+                limit_bytes: space.limit_bytes,
+            })),
+            LedgerReply::Registered(_) | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")
             }
         }
@@ -194,10 +264,11 @@ impl Delivery {
     fn uploaded(&mut self, uploaded: Uploaded) {
         match uploaded {
             Uploaded::Outcome { batch, answer, took, .. } => {
-                let counters = self.jobs.of(batch.job).counters.clone();
-                counters.uploaded(answer.status, took);
-                if answer.verdict != Verdict::Delivered {
-                    counters.verdict(&answer.verdict);
+                if let Some(job) = self.jobs.get(batch.job) {
+                    job.counters.uploaded(answer.status, took);
+                    if answer.verdict != Verdict::Delivered {
+                        job.counters.verdict(&answer.verdict);
+                    }
                 }
                 self.todo.push_back(Todo::Send(SendEvent::Outcome { id: batch.id, answer }));
             }
@@ -232,22 +303,25 @@ impl Delivery {
         let words = &self.inbox.shared.words;
         match action {
             BatcherAction::Seal { scope, epoch, change } => {
-                if change.is_some() {
-                    self.inbox.shared.change_plan(epoch, self.jobs.plan());
+                if let Some(token) = change {
+                    let plan = self.changing.changes.riding_jobs(token).plan();
+                    self.inbox.shared.change_plan(epoch, plan);
                 }
                 words.ask_seal(SealWord { epoch, scope });
                 self.inbox.shared.ring_shards();
             }
-            BatcherAction::Regroup { .. } | BatcherAction::Changed { .. } => {}
+            BatcherAction::Regroup { hot, cool } => self.regroup(hot, cool),
+            BatcherAction::Changed { token, deleted } => self.changed(token, deleted),
             BatcherAction::Commit(commit) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
             }
-            BatcherAction::Spooled(mut spooled) => {
+            BatcherAction::Spooled(spooled) => {
                 for batch in &spooled {
                     let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
-                    self.jobs.of(batch.job).counters.batch_bytes(batch.raw, compressed);
+                    if let Some(job) = self.jobs.get(batch.job) {
+                        job.counters.batch_bytes(batch.raw, compressed);
+                    }
                 }
-                self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
             BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
@@ -259,31 +333,22 @@ impl Delivery {
         }
     }
 
-    /// Bodies stay in memory from their commit to their upload only as far as there is memory for them.
-    fn keep_bodies(&self, spooled: &mut [Spooled]) {
-        let mut held = self.sender.bodies_bytes();
-        for batch in spooled {
-            let bytes: u64 = batch.body.iter().flatten().map(|b| b.len() as u64).sum();
-            if held + bytes > self.bodies_bytes_max {
-                batch.body = None;
-            } else {
-                held += bytes;
-            }
-        }
-    }
-
     fn sender_action(&mut self, action: SendAction) {
         match action {
-            SendAction::Upload { batch, .. } => {
-                self.uploads.start(self.jobs.of(batch.job).destination.clone(), batch)
+            SendAction::Upload { batch, standing, .. } => {
+                let to = self.jobs.get(batch.job).map(|job| job.destination.clone());
+                let to = to.unwrap_or_else(|| panic!("an upload of job {}, which is none", batch.job.0));
+                self.uploads.start(to, batch, standing);
             }
             SendAction::Judge(judged) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
+            // Nobody is parked yet: nobody tells the sender of the spool's room.
+            SendAction::OverShare { .. } | SendAction::UnderShare { .. } => {}
             SendAction::Settled { batch, fate } => self.settled(&batch, fate),
             SendAction::Notice(notice) => {
-                let job = &self.jobs.of(notice.job()).label;
+                let job = self.jobs.get(notice.job()).map_or("", |job| &job.label);
                 match notice {
                     SendNotice::Well { .. } => tracing::info!(job, "{notice}"),
                     _ => tracing::warn!(job, "{notice}"),
@@ -294,7 +359,7 @@ impl Delivery {
 
     /// A verdict is durable.
     fn settled(&self, batch: &Spooled, fate: Fate) {
-        let counters = self.jobs.of(batch.job).counters.clone();
+        let Some(counters) = self.jobs.get(batch.job).map(|job| &job.counters) else { return };
         counters.verdict(fate);
         if fate == Fate::Delivered {
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
@@ -302,37 +367,31 @@ impl Delivery {
         }
     }
 
-    /// What `/status` and the gauges tell of the jobs.
-    fn tell(&self) {
-        let now = self.inbox.shared.clock.now().wall;
-        let lanes: Vec<LaneState> = self.sender.lanes().collect();
+    /// What the API and the gauges tell of the jobs.
+    fn tell(&mut self) {
+        for lane in self.sender.changed() {
+            self.untold.insert(lane.job, lane);
+        }
+        self.changing.metrics.delivery().backpressure(self.inbox.shared.words.readers_stopped());
+        let now = self.inbox.shared.clock.now().mono;
+        if self.untold.is_empty() || now < self.told_at + TELL_EVERY && self.finished.is_none() {
+            return;
+        }
+        self.told_at = now;
+        let lanes: Vec<LaneState> = std::mem::take(&mut self.untold).into_values().collect();
         for lane in &lanes {
-            self.jobs.of(lane.job).counters.spool_batches(lane.batches as u64);
+            if let Some(job) = self.jobs.get(lane.job) {
+                job.counters.spool_batches(lane.batches as u64);
+            }
         }
-        self.metrics.delivery().backpressure(self.inbox.shared.words.readers_stopped());
-        self.inbox.shared.shown.publish_jobs(|| {
-            let told = lanes.iter().filter(|lane| lane.job != JobId::REJECTS);
-            told.map(|lane| self.job_status(lane, now)).collect()
-        });
-    }
-
-    fn job_status(&self, lane: &LaneState, now: i64) -> JobStatus {
-        let job = self.jobs.of(lane.job);
-        let age = |first: i64| u64::try_from(now.saturating_sub(first) / 1_000_000_000).unwrap_or(0);
-        JobStatus {
-            name: job.label.clone(),
-            destination: job.destination.redacted().to_owned(),
-            state: lane.mood.as_str().to_owned(),
-            error: lane.error.clone(),
-            records_delivered: job.counters.records_delivered(),
-            spool_batches: lane.batches as u64,
-            oldest_seconds: lane.oldest.map(age),
-        }
+        self.changing.told.lanes(lanes);
     }
 
     fn deadline(&self) -> Option<Duration> {
+        let tell = (!self.untold.is_empty()).then_some(self.told_at + TELL_EVERY);
+        let change = self.changing.changes.deadline();
         let grace = self.finished.and_then(|at| self.grace().map(|grace| at + grace));
-        [self.batcher.deadline(), self.sender.deadline(), grace].into_iter().flatten().min()
+        [self.batcher.deadline(), self.sender.deadline(), change, tell, grace].into_iter().flatten().min()
     }
 
     fn grace(&self) -> Option<Duration> {

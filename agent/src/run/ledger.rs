@@ -84,6 +84,7 @@ impl Driver {
             LedgerReply::Registered(rows) => self.to_source.put(ToSource::Registered(rows)),
             LedgerReply::Space(space) => {
                 self.metrics.delivery().spool(space.spool_bytes, space.limit_bytes);
+                self.replies.put(LedgerReply::Space(space));
                 self.set_spool_full(space.full || self.no_space);
             }
             LedgerReply::NoSpace(event) => {

@@ -58,6 +58,9 @@ impl Life {
                     self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Judge(judged)));
                 }
                 SendAction::Split { batch } => self.split(&batch, around),
+                SendAction::OverShare { .. } | SendAction::UnderShare { .. } => {
+                    unreachable!("nobody told of the spool's room")
+                }
                 SendAction::Settled { .. } | SendAction::Notice(_) => {}
             }
         }

@@ -16,7 +16,7 @@ use edgepush::config::Start;
 use edgepush::destination::Verdict;
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, Recovered};
 use edgepush::protocol::*;
-use edgepush::sender::{SendEvent, SendJob, Sender};
+use edgepush::sender::{SendEvent, SendJob, Sender, SenderSettings};
 use edgepush::shard_loop::{PlanJob, PlanOutput, ShardEvent, ShardLoop, ShardPlan};
 use edgepush::source::*;
 use edgepush_shard::chunk::Chunk;
@@ -273,7 +273,12 @@ impl Life {
             uncommitted_bytes_max: settings.uncommitted_bytes_max,
             many: BatcherSettings::MANY,
         };
-        let send_jobs = settings.jobs.iter().map(|job| SendJob { job: job.id, uploads: job.uploads });
+        let send_jobs = settings.jobs.iter().map(|job| SendJob::new(job.id, job.uploads));
+        let send_settings = SenderSettings {
+            uploads_max: SenderSettings::UPLOADS_MAX,
+            bodies_bytes_max: u64::MAX,
+            seed: around.rng.next(),
+        };
         let file_settings = FileSettings {
             once: false,
             start: Start::Beginning,
@@ -306,7 +311,7 @@ impl Life {
             uncommitted_full: false,
             spool_full: false,
             batcher: Batcher::new(batcher_settings, around.now, batch_jobs.collect(), recovered.open.clone()),
-            sender: Sender::new(send_jobs.collect(), around.rng.next()),
+            sender: Sender::new(send_jobs.collect(), send_settings),
             uploads: Vec::new(),
             ledger,
             attached: BTreeMap::new(),
