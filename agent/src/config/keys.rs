@@ -4,9 +4,11 @@
 //! Promises: a default is written as an operator would write it, and is read by the same parser.
 //! Must not know: the process environment.
 use super::value::{Bytes, HIDDEN, Secret, bytes_within, count_within, duration_within, redacted_url};
-use super::{Config, Host, choice, memory_default, source, value};
+use super::{Config, Host, choice, memory_default, source, token, value, zones};
 use super::{SourceSpec, source::Format};
 use edgepush_shard::limits;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// One setting.
@@ -64,6 +66,8 @@ pub enum Privacy {
 pub enum Parse {
     /// Sets a field.
     One(fn(&mut Config, &str) -> Result<(), String>),
+    /// Sets a field; the value may be the path of a file.
+    Reading(fn(&mut Config, &str, &ReadFile<'_>) -> Result<(), String>),
     /// Sets what belongs to the name that the operator chose.
     Named(fn(&mut Config, &str, &str) -> Result<(), String>),
     /// The destination: understood by a part that is no leaf.
@@ -71,6 +75,9 @@ pub enum Parse {
     /// The part that would use it is not built yet: only its default is accepted. Ends with "is" or "are".
     Planned(&'static str),
 }
+
+/// Reads a file that a value names.
+pub type ReadFile<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 
 impl Key {
     /// The part of a named row before the operator's part.
@@ -129,7 +136,7 @@ const fn planned(
     Key { name, kind, preset, privacy: Privacy::Open, parse: Parse::Planned(what), help }
 }
 
-use Parse::{Named, One, Planned};
+use Parse::{Named, One, Planned, Reading};
 use Preset::{Computed, Text, Unset};
 
 /// All settings, in the order of INTERFACE 1. A row may use the fields of those above it.
@@ -292,7 +299,21 @@ pub const KEYS: &[Key] = &[
          (everything with Content-Encoding: many HTTP readers stop at the first member).",
     ),
     planned("EDGEPUSH_JOBS", "directory", Unset("none"), "job files are", "Directory of job files."),
-    planned("EDGEPUSH_ZONES", "file", Unset("none"), "zones are", "Which hosts belong to which zone."),
+    key(
+        "EDGEPUSH_ZONES",
+        "`zone=host host;zone2=…`, or the path of a JSON file",
+        Unset("none"),
+        Reading(|c, t, read| zones::zone_hosts(t, read).map(|v| c.zones = Some(v))),
+        "Which hosts belong to which zone: a zone's job sees only their records. `*.a.example` is every host below \
+         a.example. The file holds one object: `{\"zone\": [\"host\"]}`.",
+    ),
+    key(
+        "EDGEPUSH_JOBS_MAX",
+        "1 to 100000",
+        Text("10000"),
+        One(|c, t| count_within(t, 1, 100_000).map(|v| c.jobs_max = v)),
+        "Most jobs beside the environment job.",
+    ),
     planned(
         "EDGEPUSH_JOB_DISABLE_AFTER",
         "duration",
@@ -422,6 +443,16 @@ pub const KEYS: &[Key] = &[
             Ok(())
         }),
         help: "Who asks the admin API must send `Authorization: Bearer …` with it. `/healthz` and `/readyz` need none.",
+    },
+    Key {
+        name: "EDGEPUSH_API_TOKENS",
+        kind: "list of `scopes:token`",
+        preset: Unset("none"),
+        privacy: Privacy::Secret,
+        parse: One(|c, t| token::tokens(t).map(|v| c.api_tokens = v)),
+        help: "More tokens, each with its own rights, joined by `+`: `read`, `write`, `secrets` (sees the secrets of \
+               destinations), `zone=ID` and `account=ID` (only there), like `read+zone=023e:TOKEN`. \
+               `EDGEPUSH_API_TOKEN` has all rights.",
     },
     planned(
         "EDGEPUSH_LOGS_API",

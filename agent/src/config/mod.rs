@@ -12,12 +12,16 @@ pub mod keys;
 mod said;
 pub mod show;
 pub mod source;
+pub mod token;
 pub mod value;
+pub mod zones;
 
 pub use choice::{CoreSpec, LogFormat, LogLevel, RuntimeChoice, SimdChoice, Start};
 pub use host::Host;
 pub use source::{Format, SourceKind, SourceSpec};
+pub use token::{ApiToken, Rights};
 pub use value::{Bytes, Reserve, Secret, Target};
+pub use zones::ZoneHosts;
 
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
@@ -66,6 +70,10 @@ pub struct Config {
     pub level: Level,
     /// How gzip segments are joined; `None` = by destination.
     pub gzip: Option<Container>,
+    /// Hosts of each zone; `None` = zones are not told apart.
+    pub zones: Option<ZoneHosts>,
+    /// Most jobs beside the environment job.
+    pub jobs_max: u32,
     /// Which CPUs, as said.
     pub cores: CoreSpec,
     /// Which CPUs, as resolved on this host: one shard each, ascending, never empty.
@@ -96,6 +104,8 @@ pub struct Config {
     pub api_said: bool,
     /// The admin API's bearer token.
     pub api_token: Option<Secret>,
+    /// More tokens, with what each may do.
+    pub api_tokens: Vec<ApiToken>,
     /// `{HOST}` in paths.
     pub hostname: String,
     /// How much the agent says about itself.
@@ -140,6 +150,8 @@ impl Config {
             codec: CodecKind::None,
             level: Level::Fast,
             gzip: None,
+            zones: None,
+            jobs_max: 0,
             cores: CoreSpec::Count(1),
             cpus: vec![0],
             runtime: RuntimeChoice::Auto,
@@ -155,6 +167,7 @@ impl Config {
             api: None,
             api_said: false,
             api_token: None,
+            api_tokens: Vec::new(),
             hostname: String::new(),
             log: LogLevel::Info,
             log_format: LogFormat::Text,
@@ -299,6 +312,7 @@ fn problem_of(key: &keys::Key, name: &str, text: &str, why: String) -> Problem {
 fn apply(key: &keys::Key, text: &str, around: &Around<'_>, config: &mut Config) -> Result<(), String> {
     match key.parse {
         Parse::One(set) => set(config, text),
+        Parse::Reading(set) => set(config, text, around.read),
         Parse::Destination => {
             (around.destination)(text)?;
             config.destination = Target::new(text);
@@ -339,7 +353,7 @@ fn set_default(key: &keys::Key, around: &Around<'_>, config: &mut Config) -> Str
             set(config, &text).unwrap_or_else(|why| panic!("BUG: the default of {}: {text} {why}", key.name));
         }
         Parse::Destination => config.destination = Target::new(&text),
-        Parse::Planned(_) | Parse::Named(_) => {}
+        Parse::Planned(_) | Parse::Named(_) | Parse::Reading(_) => {}
     }
     text
 }
@@ -376,6 +390,7 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
     if let Some(addr) = config.api
         && !addr.ip().is_loopback()
         && config.api_token.is_none()
+        && config.api_tokens.is_empty()
     {
         problems.push(Problem {
             subject: format!("EDGEPUSH_API={addr}"),

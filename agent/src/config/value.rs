@@ -209,7 +209,8 @@ impl fmt::Display for Secret {
 pub const HIDDEN: &str = "(secret)";
 
 /// A destination URL as it was said: it may carry passwords, keys and header values.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Target(String);
 
 impl Target {
