@@ -14,6 +14,7 @@ pub mod config;
 pub mod demo;
 pub mod denied;
 pub mod destination;
+pub mod jobs;
 pub mod ledger;
 pub mod log;
 pub mod metrics;

@@ -1,6 +1,6 @@
 //! The admin API over real sockets, and `edgepush status` as its client.
 #![allow(clippy::unwrap_used)]
-use edgepush::api::{ApiLimits, ApiState, bind, health::Health, serve};
+use edgepush::api::{ApiLimits, ApiState, auth::Auth, bind, health::Health, serve};
 use edgepush::config::Secret;
 use edgepush::destination::Status as UploadStatus;
 use edgepush::metrics::{Labels, Metrics, Shape, TABLE};
@@ -40,7 +40,8 @@ impl Server {
         let state = Arc::new(ApiState {
             metrics: metrics.clone(),
             health: health.clone(),
-            token: token.map(Secret::new),
+            auth: Auth::new(token.map(Secret::new), Vec::new()),
+            logpush: None,
             status: Box::new(|| Status { version: "0.1.0".into(), pid: 4711, ..Status::default() }),
             clock: Box::new(move || Duration::from_millis(clock.load(Ordering::Relaxed))),
             limits,

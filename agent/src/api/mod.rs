@@ -7,23 +7,28 @@
 //! | `/readyz` | 200 when ledger and sources are open, 503 before and while stopping | never |
 //! | `/status` | JSON, see [`crate::status::Status`] | asked for when one is set |
 //! | `/` | a page with links | asked for when one is set |
+//! | `/client/v4/…` | the jobs API, see [`logpush`] | asked for when one is set |
+//! | `/openapi.json`, `/client/v4/openapi.json` | its document | never |
 //!
 //! Promises: whatever a client sends or leaves unsent costs a bounded amount of memory and time; every error is JSON.
 //! Must not know: shards, the ledger, destinations; what it shows comes in as closures and counters.
+pub mod auth;
 pub mod bind;
 pub mod health;
+pub mod logpush;
 
-use crate::config::Secret;
 use crate::metrics::{self, Metrics};
 use crate::status::Status;
+use auth::Auth;
 use bytes::Bytes;
 use health::Health;
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use hyper::body::{Body, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use logpush::Logpush;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +66,10 @@ pub struct ApiState {
     pub metrics: Arc<Metrics>,
     /// Whether the agent lives and is ready.
     pub health: Arc<Health>,
-    /// Asked for where the table says so.
-    pub token: Option<Secret>,
+    /// The tokens that are asked for where the table says so.
+    pub auth: Auth,
+    /// The jobs API, where there are jobs to speak of.
+    pub logpush: Option<Logpush>,
     /// What `/status` says at this moment. Must not block.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
     /// Monotonic time of the process, the one that shards tick with.
@@ -96,8 +103,8 @@ pub async fn serve(listener: TcpListener, state: Arc<ApiState>) {
 async fn connection(stream: TcpStream, state: Arc<ApiState>) {
     let limits = state.limits;
     let answer = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, &state);
-        async move { Ok::<_, Infallible>(response) }
+        let state = state.clone();
+        async move { Ok::<_, Infallible>(respond(request, &state).await) }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -115,7 +122,18 @@ async fn connection(stream: TcpStream, state: Arc<ApiState>) {
 
 type Answer = Response<Full<Bytes>>;
 
-fn respond<B>(request: &Request<B>, state: &ApiState) -> Answer {
+async fn respond<B: Body + Unpin>(request: Request<B>, state: &ApiState) -> Answer {
+    let path = request.uri().path();
+    match &state.logpush {
+        Some(logpush) if path.starts_with("/client/") => {
+            logpush::respond(request, &state.auth, logpush).await
+        }
+        _ => shown(&request, state),
+    }
+}
+
+/// What the agent shows of itself.
+fn shown<B>(request: &Request<B>, state: &ApiState) -> Answer {
     let path = request.uri().path();
     let Some(route) = ROUTES.iter().find(|route| route.path == path) else {
         return problem(StatusCode::NOT_FOUND, &format!("there is nothing at {path}"));
@@ -128,7 +146,7 @@ fn respond<B>(request: &Request<B>, state: &ApiState) -> Answer {
         answer.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("INVARIANT: a header value"));
         return answer;
     }
-    if route.token && !admitted(request, state.token.as_ref()) {
+    if route.token && !state.auth.shows_host(request.headers()) {
         let why = "send the token of EDGEPUSH_API_TOKEN as Authorization: Bearer";
         let mut answer = problem(StatusCode::UNAUTHORIZED, why);
         answer.headers_mut().insert(WWW_AUTHENTICATE, "Bearer".parse().expect("INVARIANT: a header value"));
@@ -137,20 +155,13 @@ fn respond<B>(request: &Request<B>, state: &ApiState) -> Answer {
     (route.answer)(state)
 }
 
-fn admitted<B>(request: &Request<B>, token: Option<&Secret>) -> bool {
-    let Some(token) = token else { return true };
-    let said = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
-    let said = said.and_then(|value| value.split_at_checked(7));
-    said.is_some_and(|(scheme, said)| scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(said))
-}
-
 struct Route {
     path: &'static str,
     token: bool,
     answer: fn(&ApiState) -> Answer,
 }
 
-const ROUTES: [Route; 5] = [
+const ROUTES: [Route; 6] = [
     Route { path: "/", token: true, answer: |_| answer(StatusCode::OK, "text/html; charset=utf-8", PAGE) },
     Route {
         path: "/metrics",
@@ -158,6 +169,11 @@ const ROUTES: [Route; 5] = [
         answer: |state| answer(StatusCode::OK, metrics::CONTENT_TYPE, state.metrics.text()),
     },
     Route { path: "/status", token: true, answer: |state| json(StatusCode::OK, &(state.status)()) },
+    Route {
+        path: "/openapi.json",
+        token: false,
+        answer: |_| json(StatusCode::OK, logpush::openapi::document()),
+    },
     Route { path: "/healthz", token: false, answer: healthz },
     Route { path: "/readyz", token: false, answer: readyz },
 ];
@@ -200,4 +216,5 @@ fn problem(status: StatusCode, why: &str) -> Answer {
 
 const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>edgepush</title>\
     <h1>edgepush</h1><ul><li><a href=\"/status\">status</a><li><a href=\"/metrics\">metrics</a>\
+    <li><a href=\"/openapi.json\">jobs API</a>\
     <li><a href=\"/healthz\">alive</a><li><a href=\"/readyz\">ready</a></ul></html>\n";

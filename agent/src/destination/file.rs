@@ -231,6 +231,18 @@ impl Destination for FileDestination {
         Box::pin(async move { blocking(asked).await.map_err(|e| e.to_string()) })
     }
 
+    fn put_object(&self, name: &str, body: Bytes) -> Boxed<'_, Result<String, String>> {
+        let (root, name, keep_free) = (self.root.clone(), name.to_owned(), self.keep_free);
+        Box::pin(async move {
+            let stored = blocking(move || {
+                admit(&root, body.len() as u64, keep_free)?;
+                store(&root, &name, &[body])?;
+                Ok(root.join(&name).to_string_lossy().trim_start_matches('/').to_owned())
+            });
+            stored.await.map_err(|e| format!("{}: {e}", self.shown))
+        })
+    }
+
     fn redacted(&self) -> &str {
         &self.shown
     }

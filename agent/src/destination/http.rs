@@ -7,6 +7,7 @@ use super::body::{IDLE, Moved, UploadBody};
 use super::client::{CONNECT, HttpClient};
 use super::redact::Secrets;
 use super::{Answer, Boxed, Destination, Outgoing, Status, Verdict, text};
+use bytes::Bytes;
 use edgepush_shard::codec::CodecKind;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -34,6 +35,7 @@ const WISH_MAX: Duration = Duration::from_secs(3600);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const BATCH: HeaderName = HeaderName::from_static("x-edgepush-batch");
+const OBJECT: HeaderName = HeaderName::from_static("x-edgepush-object");
 const RECORDS: HeaderName = HeaderName::from_static("x-edgepush-records");
 
 /// Where to, and with what.
@@ -97,17 +99,42 @@ impl HttpDestination {
         let limit = Instant::now() + TOTAL + TOTAL_PER_MB.mul_f64(batch.len() as f64 / 1e6);
         let moved = Arc::new(Moved::new());
         let request = self.request(&batch, UploadBody::new(batch.body.clone(), moved.clone()));
+        self.exchange(request, &moved, limit).await
+    }
+
+    /// POSTs a text that is no batch. Some seconds are enough: somebody waits for the answer.
+    async fn post_object(&self, name: String, body: Bytes) -> Result<String, String> {
+        let moved = Arc::new(Moved::new());
+        let mut request = Request::new(UploadBody::new(vec![body], moved.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        request.headers_mut().insert(OBJECT, value(&name));
+        match self.exchange(request, &moved, Instant::now() + 2 * CONNECT).await.verdict {
+            Verdict::Delivered => Ok(name),
+            Verdict::Retry { why, .. }
+            | Verdict::Hold { why }
+            | Verdict::Refused { why }
+            | Verdict::TooLarge { why } => Err(why),
+        }
+    }
+
+    async fn exchange(&self, request: Request<UploadBody>, moved: &Moved, limit: Instant) -> Answer {
         let answer = async {
             let response = self.client.request(request).await.map_err(|e| self.trouble(&e))?;
             moved.now();
             let (status, headers) = (response.status(), response.headers().clone());
-            let words = words(response, &moved).await;
+            let words = words(response, moved).await;
             Ok::<Answer, Answer>(self.meaning(status, &headers, &words))
         };
         match timeout_at(limit, moved.watch(answer)).await {
             Ok(Some(Ok(answer) | Err(answer))) => answer,
             Ok(None) => self.weather("timeout", format!("nothing has moved for {} s", IDLE.as_secs())),
-            Err(_) => self.weather("timeout", "the upload took too long (60 s and 1 s for each MB)".into()),
+            Err(_) => {
+                let why = "the upload took too long (60 s and 1 s for each MB; 20 s for a single object)";
+                self.weather("timeout", why.into())
+            }
         }
     }
 
@@ -237,6 +264,10 @@ impl Destination for HttpDestination {
 
     fn probe(&self, _write: bool) -> Boxed<'_, Result<(), String>> {
         Box::pin(self.ask())
+    }
+
+    fn put_object(&self, name: &str, body: Bytes) -> Boxed<'_, Result<String, String>> {
+        Box::pin(self.post_object(name.to_owned(), body))
     }
 
     fn leaves_host(&self) -> bool {

@@ -9,10 +9,11 @@ pub mod file;
 pub mod http;
 pub mod null;
 mod parameter;
-mod redact;
+pub(crate) mod redact;
 mod text;
 pub mod url;
 
+pub(crate) use text::nearest;
 pub use url::{DESTINATIONS, DestinationUrl, Opening};
 
 use bytes::Bytes;
@@ -135,6 +136,15 @@ pub trait Destination: Send + Sync {
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer>;
     /// Asks whether the target would take a batch (`check`). With `write` it may write and remove a probe object.
     fn probe(&self, write: bool) -> Boxed<'_, Result<(), String>>;
+    /// Puts one small object beside where batches go, as text (the proof of ownership), and says under which name the
+    /// target has it.
+    ///
+    /// # Errors
+    /// Why not, in plain words and without secrets.
+    fn put_object(&self, name: &str, body: Bytes) -> Boxed<'_, Result<String, String>> {
+        let _ = (name, body);
+        Box::pin(async { Err("this kind of destination takes no single objects".into()) })
+    }
     /// Whether what it is given leaves the host (`EDGEPUSH_EGRESS_MAX`).
     fn leaves_host(&self) -> bool {
         false

@@ -1,7 +1,7 @@
 //! admin: what the admin API shows of the running agent.
 use super::error::StartError;
 use super::shared::Shared;
-use crate::api::{self, ApiLimits, ApiState, bind::Bound, health::Health};
+use crate::api::{self, ApiLimits, ApiState, auth::Auth, bind::Bound, health::Health};
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
@@ -30,7 +30,9 @@ pub(super) fn state(
     ApiState {
         metrics: metrics.clone(),
         health: health.clone(),
-        token: config.api_token.clone(),
+        auth: Auth::new(config.api_token.clone(), config.api_tokens.clone()),
+        // Until the agent runs more than the environment job.
+        logpush: None,
         status: Box::new(status),
         clock: Box::new(move || clock.now().mono),
         limits: ApiLimits::default(),
