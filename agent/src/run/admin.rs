@@ -3,7 +3,6 @@ use super::error::StartError;
 use super::make::CHECKS;
 use super::port::{JobsShown, Port};
 use super::shared::Shared;
-use crate::api::logpush::{Logpush, no_scheme};
 use crate::api::{self, ApiLimits, ApiState, auth::Auth, bind::Bound, health::Health};
 use crate::cli::Exit;
 use crate::config::{self, Config};
@@ -36,7 +35,8 @@ pub(super) fn state(
         metrics: metrics.clone(),
         health: health.clone(),
         auth: Auth::new(config.api_token.clone(), config.api_tokens.clone()),
-        logpush: Some(logpush),
+        // Until the agent runs more than the environment job.
+        logpush: None,
         status: Box::new(status),
         clock: Box::new(move || clock.now().mono),
         limits: ApiLimits::default(),
