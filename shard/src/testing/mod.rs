@@ -4,4 +4,5 @@
 //! Must not know: test frameworks. A property panics when it does not hold.
 pub mod corpus;
 pub mod oracle;
+pub mod output;
 pub mod property;
