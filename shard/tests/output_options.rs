@@ -251,6 +251,48 @@ fn logpull_options_are_the_same_options() {
     assert_eq!(read("sample=2&x=1&timestamps=y").expect_err("three problems").len(), 3);
 }
 
+#[test]
+fn the_documentation_is_accepted_and_whole() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/output.md")).expect("docs");
+    let blocks: Vec<&str> =
+        page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    assert!(blocks.len() >= 3, "{} examples", blocks.len());
+    for block in blocks {
+        let options: Value = serde_json::from_str(block).unwrap_or_else(|error| panic!("{error} in {block}"));
+        raw(options);
+    }
+    let array = r#"{"batch_prefix": "[", "record_delimiter": ",", "batch_suffix": "]"}"#;
+    assert!(page.contains(array));
+    raw(serde_json::from_str(array).expect("JSON"));
+    for key in [
+        "field_names",
+        "all_fields",
+        "output_type",
+        "batch_prefix",
+        "batch_suffix",
+        "record_prefix",
+        "record_suffix",
+        "record_delimiter",
+        "field_delimiter",
+        "record_template",
+        "timestamp_format",
+        "sample_rate",
+        "CVE-2021-44228",
+        "merge_subrequests",
+        "stringify_object",
+        "rename",
+        "privacy",
+    ] {
+        assert!(
+            page.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{key}`"))),
+            "{key}"
+        );
+        let misread = problems(&json!({key: {"x": [[]]}}), &RAW);
+        assert!(misread.iter().all(|problem| !problem.contains("no output option")), "{key}: {misread:?}");
+    }
+}
+
 fn option() -> impl Strategy<Value = (String, Value)> {
     let text = prop_oneof![
         Just(json!("")),
