@@ -4,7 +4,7 @@
 //! Promises: a default is written as an operator would write it, and is read by the same parser.
 //! Must not know: the process environment.
 use super::value::{Bytes, HIDDEN, Secret, bytes_within, count_within, duration_within, redacted_url};
-use super::{Config, Host, choice, memory_default, source, token, value, zones};
+use super::{Config, Host, choice, memory_default, output, source, token, value, zones};
 use super::{SourceSpec, source::Format};
 use edgepush_shard::limits;
 use std::io;

@@ -3,6 +3,7 @@ use super::error::StartError;
 use super::make::CHECKS;
 use super::port::{JobsShown, Port};
 use super::shared::Shared;
+use crate::api::logpush::{Logpush, no_scheme};
 use crate::api::{self, ApiLimits, ApiState, auth::Auth, bind::Bound, health::Health};
 use crate::cli::Exit;
 use crate::config::{self, Config};
@@ -35,8 +36,7 @@ pub(super) fn state(
         metrics: metrics.clone(),
         health: health.clone(),
         auth: Auth::new(config.api_token.clone(), config.api_tokens.clone()),
-        // Until the agent runs more than the environment job.
-        logpush: None,
+        logpush: Some(logpush),
         status: Box::new(status),
         clock: Box::new(move || clock.now().mono),
         limits: ApiLimits::default(),
