@@ -7,14 +7,14 @@
 //! Promises: what is wanted is exactly what zone, filter and sample of each job say: the look-up only leaves out jobs
 //! that cannot want the record. Nothing is allocated per record after warm-up.
 //! Must not know: what jobs do with records.
+use super::digest::{Map, digest};
 use super::fields::{FieldSlot, FieldTable, Resolved};
-use super::filter::number::Decimal;
 use super::filter::{Compiled, Filter};
 use super::host::Hosts;
 use super::sample::Sample;
 use crate::record::{Record, ValueKind};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 
 /// What routing must know of a job.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ struct Job {
 #[derive(Debug)]
 struct Values {
     slot: FieldSlot,
-    runs: HashMap<u64, Run>,
+    runs: Map<u64, Run>,
 }
 
 /// Positions of jobs, in runs that ascend.
@@ -77,10 +77,10 @@ impl Positions {
     }
 
     /// The jobs of each key.
-    pub(super) fn group<K: Ord + Hash>(&mut self, mut pairs: Vec<(K, u32)>) -> HashMap<K, Run> {
+    pub(super) fn group<K: Ord + Hash>(&mut self, mut pairs: Vec<(K, u32)>) -> Map<K, Run> {
         pairs.sort_unstable();
         pairs.dedup();
-        let mut groups = HashMap::with_capacity(pairs.len());
+        let mut groups = Map::with_capacity_and_hasher(pairs.len(), <_>::default());
         let mut rest = pairs.into_iter().peekable();
         while let Some((key, first)) = rest.next() {
             let start = self.0.len() as u32;
@@ -211,16 +211,30 @@ fn narrowest<'a>(jobs: &[RouteJob<'a>]) -> Vec<Narrow<'a>> {
     all.into_iter().map(|fields| fields.into_iter().min_by_key(asked)).collect()
 }
 
-/// A hash that equal values share: `200`, `"200"` and `200.0` have one. Others may share it too; the filter decides.
-fn digest(value: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match Decimal::read(value) {
-        None => hasher.write(value),
-        Some(number) => {
-            hasher.write_u8(u8::from(number.negative));
-            hasher.write_i64(number.point);
-            number.digits().for_each(|digit| hasher.write_u8(digit));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::RAW;
+
+    fn filters(nodes: impl Iterator<Item = String>) -> Vec<Filter> {
+        let parse = |node| Filter::parse(&format!(r#"{{"where":{node}}}"#), &RAW);
+        nodes.map(|node| parse(node).expect("right").expect("a filter")).collect()
     }
-    hasher.finish()
+
+    #[test]
+    fn jobs_are_found_by_what_the_fewest_share() {
+        let eq = |key: &str, value: u32| format!(r#"{{"key":"{key}","operator":"eq","value":{value}}}"#);
+        let shared =
+            (0..50).map(|n| format!(r#"{{"and":[{},{},{}]}}"#, eq("a", 1), eq("own", n), eq("b", n / 2)));
+        let filters =
+            filters(shared.chain([eq("a", 1), format!(r#"{{"or":[{},{}]}}"#, eq("a", 1), eq("b", 1))]));
+        let job = |filter| RouteJob { hosts: None, filter: Some(filter), sample: Sample::ALL };
+        let found = narrowest(&filters.iter().map(job).collect::<Vec<_>>());
+        let fields: Vec<Option<&str>> = found.iter().map(|narrow| narrow.as_ref().map(|n| n.0)).collect();
+        assert!(fields[..50].iter().all(|field| *field == Some("own")), "{fields:?}");
+        assert_eq!(fields[50..], [Some("a"), None]);
+        let hosts = ["x".to_owned()];
+        let hosted = RouteJob { hosts: Some(&hosts), ..job(&filters[0]) };
+        assert_eq!(narrowest(&[hosted]), [None], "a zone's job is found by its hosts");
+    }
 }
