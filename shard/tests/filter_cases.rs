@@ -386,3 +386,27 @@ fn what_a_filter_requires_of_a_record() {
     let time = Filter::parse(time, &HTTP_REQUESTS).expect("right").expect("a filter");
     assert_eq!(time.required(), None);
 }
+
+/// The page for operators says what is true.
+#[test]
+fn the_examples_of_the_page_are_true() {
+    let page = include_str!("../../docs/filters.md");
+    let examples =
+        page.split("## Examples").nth(1).and_then(|rest| rest.split("## Mistakes").next()).expect("both");
+    let record: String =
+        examples.lines().skip_while(|line| !line.starts_with("    {")).take(2).map(str::trim).collect();
+    let mut rows = 0;
+    for row in examples.lines().filter(|line| line.starts_with("| `{")) {
+        let (node, said) = row[3..].split_once("` | ").expect("two cells");
+        assert_eq!(passes(&HTTP_REQUESTS, node, &record), said.starts_with("passes"), "{row}");
+        rows += 1;
+    }
+    assert_eq!(rows, 8);
+    let mut blocks = 0;
+    for start in page.match_indices("    {\"where\"").map(|found| found.0) {
+        let block = page[start..].split("\n\n").next().expect("a block");
+        assert!(Filter::parse(block, &HTTP_REQUESTS).is_ok_and(|filter| filter.is_some()), "{block}");
+        blocks += 1;
+    }
+    assert_eq!(blocks, 2);
+}
