@@ -169,7 +169,7 @@ fn agree(filter: &str, lines: &[String], dataset: &Dataset) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn raw_filters_pass_what_the_plain_way_passes(
@@ -230,7 +230,7 @@ fn hosted_line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn a_router_wants_what_each_job_wants(

@@ -123,7 +123,7 @@ struct Wide {
     fraction: String,
 }
 
-const PLACES_MAX: usize = 3000;
+const PLACES_MAX: usize = 400;
 
 impl Plain {
     /// `None`: an exponent that is not worth writing out.
