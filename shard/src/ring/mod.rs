@@ -255,7 +255,7 @@ impl Scratch {
         Scratch {
             bytes: vec![0; slab_bytes],
             ends: vec![0; pages * PAGE_RECORDS],
-            fields: vec![Span::default(); pages * PAGE_FIELDS],
+            fields: Vec::with_capacity(pages * PAGE_FIELDS),
             field_ends: vec![0; pages * PAGE_RECORDS],
         }
     }
@@ -264,6 +264,15 @@ impl Scratch {
         let page = PAGE_RECORDS * 2 * size_of::<u32>() + PAGE_FIELDS * size_of::<Span>();
         slab_bytes + slab_pages_max(slab_bytes) * page
     }
+}
+
+/// The first `len` items, within the capacity: memory that was never asked for is not resident.
+#[inline]
+fn reached(items: &mut Vec<Span>, len: usize) -> &mut [Span] {
+    if items.len() < len {
+        items.resize(len, Span::default());
+    }
+    &mut items[..len]
 }
 
 /// Twice the pages that the bytes need: slabs of many short records or fields still come near their size.
@@ -304,7 +313,7 @@ impl Ring {
             slab_bytes,
             pages: Pages::new(pages),
             index: Index::new(pages),
-            held: vec![Held::new(0, 0); pages],
+            held: Vec::with_capacity(pages),
             bytes: Column::new(pages, PAGE_BYTES),
             ends: Column::new(pages, PAGE_RECORDS),
             fields: Column::new(pages, PAGE_FIELDS),
@@ -340,7 +349,7 @@ impl Ring {
             at: 0,
             fields: match fields_window.clone() {
                 Some(window) => self.fields.at(window),
-                None => &mut self.scratch.fields[..fields_max],
+                None => reached(&mut self.scratch.fields, fields_max),
             },
             fields_at: 0,
             start: held.bytes,
@@ -384,7 +393,7 @@ impl Ring {
         } else {
             self.bytes.gather(pages, slot, &mut scratch.bytes[..bytes]);
             self.ends.gather(pages, slot, &mut scratch.ends[..records]);
-            self.fields.gather(pages, slot, &mut scratch.fields[..fields]);
+            self.fields.gather(pages, slot, reached(&mut scratch.fields, fields));
             self.field_ends.gather(pages, slot, &mut scratch.field_ends[..field_ends]);
             (
                 &scratch.bytes[..bytes],
@@ -400,6 +409,11 @@ impl Ring {
     /// Bytes of records that a job's slab holds; 0 when it has none.
     pub fn slab_len(&mut self, key: SlabKey) -> usize {
         self.index.find(key).map_or(0, |slot| self.held[slot as usize].bytes as usize)
+    }
+
+    /// How many slabs are open.
+    pub fn slabs(&self) -> usize {
+        self.index.count()
     }
 
     /// Processing time of the first record in a job's slab (ns since the epoch).
@@ -456,7 +470,11 @@ impl Ring {
         let need = Held::new(0, now).pages_with(bytes_max, fields_max);
         self.room_for(need)?;
         let slot = self.pages.begin();
+        if self.held.len() <= slot as usize {
+            self.held.resize(slot as usize + 1, Held::new(slot, now));
+        }
         self.held[slot as usize] = Held::new(slot, now);
+        self.reach(slot);
         self.index.open(key, slot);
         self.chain(slot, need);
         Ok(slot)
@@ -493,13 +511,22 @@ impl Ring {
 
     /// Grows a chain to `need` pages, which are free.
     fn chain(&mut self, slot: u32, need: usize) {
-        let held = &mut self.held[slot as usize];
-        while (held.pages as usize) < need {
+        while (self.held[slot as usize].pages as usize) < need {
+            let held = &mut self.held[slot as usize];
             let tail = self.pages.extend(held.tail);
             held.side_by_side &= tail == held.tail + 1;
             held.tail = tail;
             held.pages += 1;
+            self.reach(tail);
         }
+    }
+
+    /// A page's memory is there from now on.
+    fn reach(&mut self, page: u32) {
+        self.bytes.reach(page);
+        self.ends.reach(page);
+        self.fields.reach(page);
+        self.field_ends.reach(page);
     }
 }
 
