@@ -3,6 +3,7 @@
 //! Every page has room for the same number of items, and a slab's items follow its chain of pages.
 //! Promises: items written through a [`Cursor`] come back in order; nothing is allocated after [`Column::new`].
 //! Must not know: what the items mean.
+use super::huge::wish;
 use super::pages::{NONE, Pages};
 use std::ops::Range;
 
@@ -29,7 +30,9 @@ pub(super) struct Column<T> {
 impl<T: Copy + Default> Column<T> {
     /// Room for `per_page` items in each of `pages` pages. Call [`Column::reach`] for each page before it is used.
     pub(super) fn new(pages: usize, per_page: usize) -> Column<T> {
-        Column { items: Vec::with_capacity(pages * per_page), per_page }
+        let mut items = Vec::with_capacity(pages * per_page);
+        wish(&mut items);
+        Column { items, per_page }
     }
 
     /// Makes the items up to a page exist. Before that their memory is not resident: what a page's first user needs is
@@ -40,6 +43,12 @@ impl<T: Copy + Default> Column<T> {
         if self.items.len() < len {
             self.items.resize(len, T::default());
         }
+    }
+
+    /// Items that exist: what is resident.
+    #[cfg(test)]
+    pub(super) fn written(&self) -> usize {
+        self.items.len()
     }
 
     /// The place of the next `want` items if they stand side by side. The chain has room for them.

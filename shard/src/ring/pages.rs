@@ -82,7 +82,14 @@ impl Pages {
         }
     }
 
-    fn is_free(&self, page: u32) -> bool {
+    /// Whether there are so many chains that none can be kept apart from others.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.chains >= CHAINS_APART
+    }
+
+    /// Whether a page is there, and free.
+    #[inline]
+    pub(super) fn is_free(&self, page: u32) -> bool {
         let word = self.free.get(page as usize / 64).copied().unwrap_or(0);
         word >> (page % 64) & 1 == 1
     }
@@ -100,7 +107,7 @@ impl Pages {
     /// its middle when a slab ends right before it and would want to grow there. The bottom is preferred so that a
     /// lightly loaded ring stays in the cache. With many chains no stretch stays free: any page will do.
     fn place(&self) -> u32 {
-        if self.chains >= CHAINS_APART {
+        if self.is_crowded() {
             let word = self.free.get(self.lowest).expect("INVARIANT: a page was asked of a full ring");
             return self.lowest as u32 * 64 + word.trailing_zeros();
         }
