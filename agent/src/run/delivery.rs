@@ -131,9 +131,10 @@ impl Delivery {
         }
     }
 
-    /// Runs until the agent has ended; `spooled` is what the last run left.
-    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>) -> Ended {
+    /// Runs until the agent has ended; `spooled` is what the last run left, `well` are jobs whose last batch was delivered.
+    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>, well: Vec<JobId>) -> Ended {
         self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
+        self.todo.push_back(Todo::Send(SendEvent::Known(well)));
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
         loop {
             self.change();
@@ -253,7 +254,7 @@ impl Delivery {
             }
             LedgerReply::Space(space) => self.todo.push_back(Todo::Send(SendEvent::Space {
                 used_bytes: space.spool_bytes,
-                limit_bytes: space.limit_bytes,
+                limit_bytes: space.shared_bytes,
             })),
             LedgerReply::Registered(_) | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")

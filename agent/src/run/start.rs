@@ -105,7 +105,12 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                 }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
                 serve(api, admin);
-                delivery.drive(bell, recovered.spooled).await
+                let good = recovered
+                    .jobs
+                    .iter()
+                    .filter(|row| row.last_complete.is_some() && row.last_error.is_none());
+                let well = good.map(|row| row.id).collect();
+                delivery.drive(bell, recovered.spooled, well).await
             });
             // Nobody waits for it any more when main has died.
             let _ = say_ended.send(ended);
