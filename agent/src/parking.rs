@@ -5,7 +5,7 @@
 //! Promises: a group is used once and holds one job; a job moves only with a durable change; the reader is told that a
 //! group is over only when no change is under way that counts on it.
 //! Must not know: how jobs change, how groups are read, the sender.
-use crate::protocol::{GroupId, JobId, JobRow};
+use crate::protocol::{GroupId, JobId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be done, in order.
@@ -57,11 +57,11 @@ pub struct Parking {
 }
 
 impl Parking {
-    /// As the last run left it. Call [`Parking::start`] once the sender knows what is spooled.
-    pub fn new(jobs: &[JobRow], last_group: u32) -> Parking {
-        let parked = jobs.iter().filter(|row| !row.group.is_live()).map(|row| (row.id, row.group)).collect();
+    /// `last_group` is the largest group id that was ever given. Say [`Parking::changed`] once the sender knows what the
+    /// last run left: parked jobs that have room catch up.
+    pub fn new(last_group: u32) -> Parking {
         Parking {
-            parked,
+            parked: BTreeMap::new(),
             moving: BTreeMap::new(),
             over: BTreeSet::new(),
             begun: BTreeSet::new(),
@@ -69,16 +69,15 @@ impl Parking {
         }
     }
 
-    /// The sender has been told of everything that the last run left: parked jobs that have room may catch up.
-    pub fn start(&mut self, out: &mut Vec<ParkingAction>) {
-        self.settle(out);
-    }
-
     /// The job is over its share of the spool.
     pub fn over_share(&mut self, job: JobId, out: &mut Vec<ParkingAction>) {
+        // What could not be parsed is kept once, when it is read first: the rejects cannot read it again.
+        if job == JobId::REJECTS {
+            return;
+        }
         self.over.insert(job);
         self.settle(out);
-        if !self.parked.contains_key(&job) && !self.moving.contains_key(&job) {
+        if !self.concerns(job) {
             self.park(job, out);
         }
     }
@@ -105,22 +104,33 @@ impl Parking {
         }
     }
 
-    /// A change of jobs is durable: the groups of all jobs, those that take no records in the main group.
-    pub fn changed(&mut self, jobs: impl Iterator<Item = (JobId, GroupId)>, out: &mut Vec<ParkingAction>) {
-        let groups: BTreeMap<JobId, GroupId> = jobs.collect();
-        self.moving.retain(|job, to| groups.get(job).is_some_and(|group| group != to));
-        self.over.retain(|job| groups.contains_key(job));
-        self.parked = groups.into_iter().filter(|(_, group)| !group.is_live()).collect();
+    /// A change of jobs is durable: all jobs, their groups, and whether they take records.
+    pub fn changed(
+        &mut self,
+        jobs: impl Iterator<Item = (JobId, GroupId, bool)>,
+        out: &mut Vec<ParkingAction>,
+    ) {
+        let jobs: BTreeMap<JobId, (GroupId, bool)> =
+            jobs.map(|(job, group, takes)| (job, (group, takes))).collect();
+        self.moving.retain(|job, to| jobs.get(job).is_some_and(|(group, takes)| group != to && *takes));
+        self.over.retain(|job| jobs.contains_key(job));
+        let parked = |(_, (group, takes)): &(&JobId, &(GroupId, bool))| !group.is_live() && *takes;
+        self.parked = jobs.iter().filter(parked).map(|(job, (group, _))| (*job, *group)).collect();
         self.settle(out);
         let again: Vec<JobId> = self
             .over
             .iter()
             .copied()
-            .filter(|job| !self.parked.contains_key(job) && !self.moving.contains_key(job))
+            .filter(|job| !self.concerns(*job) && jobs.get(job).is_some_and(|(_, takes)| *takes))
             .collect();
         for job in again {
             self.park(job, out);
         }
+    }
+
+    /// Whether a job is parked, or about to be or to be no more.
+    pub fn concerns(&self, job: JobId) -> bool {
+        self.parked.contains_key(&job) || self.moving.contains_key(&job)
     }
 
     /// The parked jobs.
@@ -164,17 +174,17 @@ mod tests {
 
     #[test]
     fn a_job_parks_catches_up_and_goes_on() {
-        let mut parking = Parking::new(&[], 0);
+        let mut parking = Parking::new(0);
         assert_eq!(does(|out| parking.over_share(A, out)), [ParkingAction::Park { job: A, group: FIRST }]);
         assert_eq!(does(|out| parking.over_share(A, out)), [], "it moves already");
-        assert_eq!(does(|out| parking.changed([(A, FIRST)].into_iter(), out)), []);
+        assert_eq!(does(|out| parking.changed([(A, FIRST, true)].into_iter(), out)), []);
         assert_eq!(does(|out| parking.under_share(A, out)), [ParkingAction::Begin(FIRST)]);
         assert_eq!(
             does(|out| parking.caught_up(FIRST, out)),
             [ParkingAction::Merge { job: A, group: FIRST }]
         );
         assert_eq!(
-            does(|out| parking.changed([(A, GroupId::MAIN)].into_iter(), out)),
+            does(|out| parking.changed([(A, GroupId::MAIN, true)].into_iter(), out)),
             [ParkingAction::End(FIRST)]
         );
         let again = does(|out| parking.over_share(A, out));
@@ -187,18 +197,21 @@ mod tests {
 
     #[test]
     fn room_that_comes_before_the_change_is_durable_is_not_forgotten() {
-        let mut parking = Parking::new(&[], 0);
+        let mut parking = Parking::new(0);
         parking.over_share(A, &mut Vec::new());
         assert_eq!(does(|out| parking.under_share(A, out)), []);
-        assert_eq!(does(|out| parking.changed([(A, FIRST)].into_iter(), out)), [ParkingAction::Begin(FIRST)]);
+        assert_eq!(
+            does(|out| parking.changed([(A, FIRST, true)].into_iter(), out)),
+            [ParkingAction::Begin(FIRST)]
+        );
     }
 
     #[test]
     fn a_merge_that_is_under_way_is_not_taken_back() {
-        let mut parking = Parking::new(&[], 0);
+        let mut parking = Parking::new(0);
         parking.over_share(A, &mut Vec::new());
         parking.under_share(A, &mut Vec::new());
-        parking.changed([(A, FIRST)].into_iter(), &mut Vec::new());
+        parking.changed([(A, FIRST, true)].into_iter(), &mut Vec::new());
         parking.caught_up(FIRST, &mut Vec::new());
         assert_eq!(
             does(|out| parking.over_share(A, out)),
@@ -206,17 +219,17 @@ mod tests {
             "the live reader must stand until it is durable"
         );
         assert_eq!(
-            does(|out| parking.changed([(A, GroupId::MAIN)].into_iter(), out)),
+            does(|out| parking.changed([(A, GroupId::MAIN, true)].into_iter(), out)),
             [ParkingAction::End(FIRST), ParkingAction::Park { job: A, group: GroupId(FIRST.0 + 1) }]
         );
     }
 
     #[test]
     fn without_room_again_or_deleted_it_is_read_no_more() {
-        let mut parking = Parking::new(&[], 0);
+        let mut parking = Parking::new(0);
         parking.over_share(A, &mut Vec::new());
         parking.under_share(A, &mut Vec::new());
-        parking.changed([(A, FIRST)].into_iter(), &mut Vec::new());
+        parking.changed([(A, FIRST, true)].into_iter(), &mut Vec::new());
         assert_eq!(does(|out| parking.over_share(A, out)), [ParkingAction::End(FIRST)]);
         assert_eq!(does(|out| parking.caught_up(FIRST, out)), [ParkingAction::End(FIRST)]);
         assert_eq!(does(|out| parking.under_share(A, out)), [ParkingAction::Begin(FIRST)]);

@@ -30,6 +30,7 @@ fn batch(number: u64, body: &[&[u8]]) -> Outgoing {
         codec: CodecKind::None,
         container: Container::Single,
         records: 3,
+        csv: false,
         body: body.iter().map(|part| Bytes::copy_from_slice(part)).collect(),
     }
 }

@@ -1,44 +1,18 @@
 //! The sender's machine under a clock and destinations of the test's own: order, back-off, holding, refusals, splits.
-use bytes::Bytes;
+mod sender_kit;
 use edgepush::destination::{Answer, Verdict};
-use edgepush::protocol::{BatchId, CodecKind, Container, Fate, JobId, Judged, Now, Piece, PieceAt, Spooled};
-use edgepush::sender::{Mood, SendAction, SendEvent, SendJob, SendNotice, Sender};
+use edgepush::protocol::{BatchId, Fate, JobId, Judged, Now, Spooled};
+use edgepush::sender::{Mood, SendAction, SendEvent, SendJob, SendNotice, Sender, SenderSettings};
 use proptest::prelude::*;
+use sender_kit::{MS, hold, refused, retry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const JOB: JobId = JobId::ENV;
-const MS: Duration = Duration::from_millis(1);
+const SETTINGS: SenderSettings = SenderSettings { uploads_max: 256, bodies_bytes_max: 1 << 20, seed: 7 };
 
 fn batch(id: u64, records: u64) -> Spooled {
-    Spooled {
-        id: BatchId(id),
-        job: JOB,
-        version: 1,
-        name: format!("batch-{id}").into(),
-        key: format!("{id:016x}").into(),
-        codec: CodecKind::Gzip,
-        container: Container::Members,
-        records,
-        raw: records * 100,
-        first: id as i64,
-        last: id as i64,
-        naming: Default::default(),
-        pieces: vec![Piece { at: PieceAt::Ledger { seq: 0 }, len: 10, crc: 0 }],
-        body: Some(vec![Bytes::from_static(b"0123456789")]),
-    }
-}
-
-fn retry() -> Verdict {
-    Verdict::Retry { after: None, why: "503 out to lunch".into() }
-}
-
-fn hold() -> Verdict {
-    Verdict::Hold { why: "403 no".into() }
-}
-
-fn refused() -> Verdict {
-    Verdict::Refused { why: "400 what is this".into() }
+    sender_kit::batch(id, JOB, records)
 }
 
 struct Bench {
@@ -56,7 +30,7 @@ struct Bench {
 impl Bench {
     fn new(uploads: usize) -> Bench {
         let mut bench = Bench {
-            sender: Sender::new(vec![SendJob { job: JOB, uploads }], 7),
+            sender: Sender::new(vec![SendJob::new(JOB, uploads)], SETTINGS),
             now: Duration::from_secs(1),
             wire: Vec::new(),
             bodies: 0,
@@ -75,7 +49,7 @@ impl Bench {
         self.sender.step(Now { mono: self.now, wall: 0 }, event, &mut out);
         for action in out {
             match action {
-                SendAction::Upload { batch, attempt } => {
+                SendAction::Upload { batch, attempt, .. } => {
                     self.bodies += usize::from(batch.body.is_some());
                     self.sent.push(batch.id.0);
                     self.wire.push((batch.id.0, attempt));
@@ -87,6 +61,9 @@ impl Bench {
                     assert_eq!(self.settled.insert(batch.id.0, fate), None, "one verdict a batch");
                 }
                 SendAction::Notice(notice) => self.notices.push(notice),
+                SendAction::OverShare { .. } | SendAction::UnderShare { .. } => {
+                    panic!("nobody told of the spool's room")
+                }
             }
         }
         self

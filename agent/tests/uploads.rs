@@ -6,7 +6,7 @@ use edgepush::destination::{Answer, Boxed, Destination, Outgoing, Verdict};
 use edgepush::ledger::{Ledger, LedgerReply, OsDisk, Recovered, StateDir};
 use edgepush::ledger::{LedgerEvent, SplitChild};
 use edgepush::protocol::*;
-use edgepush::sender::{Uploaded, Uploads};
+use edgepush::sender::{Standing, Uploaded, Uploads};
 use edgepush_shard::batch::decode;
 use ledger_kit::{batch, body, commit, committed, now, settings};
 use std::future::Future;
@@ -129,7 +129,7 @@ fn bodies_from_memory_and_from_the_spool_are_the_same() {
         for (batch, bytes) in spooled.iter().zip(&bodies) {
             let fresh = Spooled { body: Some(vec![Bytes::copy_from_slice(bytes)]), ..(**batch).clone() };
             for batch in [batch.clone(), Arc::new(fresh)] {
-                uploads.start(to.clone(), batch);
+                uploads.start(to.clone(), batch, Standing::Good);
                 assert!(matches!(
                     &all(&mut uploads, 1).await[0],
                     Uploaded::Outcome { batch: of, answer, bytes: sent, .. }
@@ -161,16 +161,16 @@ fn what_has_rotted_or_is_lost_is_never_sent() {
     let mut uploads = bench.uploads(1 << 20, None);
     let to = Arc::new(Scripted::default());
     run(async {
-        uploads.start(to.clone(), spooled[0].clone());
+        uploads.start(to.clone(), spooled[0].clone(), Standing::Good);
         uploads.split(spooled[0].clone());
         for rotten in all(&mut uploads, 2).await {
             assert!(why(&rotten).contains("does not fit its checksum"), "{rotten:?}");
         }
         std::fs::OpenOptions::new().write(true).open(&pack).unwrap().set_len(150_000).unwrap();
-        uploads.start(to.clone(), spooled[1].clone());
+        uploads.start(to.clone(), spooled[1].clone(), Standing::Good);
         assert!(why(&all(&mut uploads, 1).await[0]).contains("pack"), "the pack is cut");
         std::fs::remove_file(&pack).unwrap();
-        uploads.start(to.clone(), spooled[1].clone());
+        uploads.start(to.clone(), spooled[1].clone(), Standing::Good);
         uploads.split(spooled[1].clone());
         for lost in all(&mut uploads, 2).await {
             assert!(why(&lost).contains("pack"), "{lost:?}");
@@ -191,7 +191,7 @@ fn a_spool_that_cannot_be_read_for_the_moment_is_weather() {
     let mut uploads = bench.uploads(1 << 20, None);
     let to = Arc::new(Scripted::default());
     run(async {
-        uploads.start(to.clone(), spooled[0].clone());
+        uploads.start(to.clone(), spooled[0].clone(), Standing::Good);
         let ended = all(&mut uploads, 1).await;
         assert!(
             matches!(&ended[0], Uploaded::Outcome { answer, bytes: 0, .. }
@@ -200,34 +200,84 @@ fn a_spool_that_cannot_be_read_for_the_moment_is_weather() {
         );
         std::fs::remove_dir(&pack).unwrap();
         std::fs::rename(&kept, &pack).unwrap();
-        uploads.start(to.clone(), spooled[0].clone());
+        uploads.start(to.clone(), spooled[0].clone(), Standing::Good);
         all(&mut uploads, 1).await;
     });
     assert_eq!(to.got.lock().unwrap().len(), 1);
 }
 
 #[test]
-fn bytes_in_flight_are_bounded_and_a_larger_batch_goes_alone() {
+fn bytes_in_flight_are_bounded_and_larger_batches_go_one_by_one() {
     let mut bench = Bench::new();
     let mut bodies: Vec<Vec<u8>> = (0..8).map(|seed| member(&body(seed, 100_000))).collect();
-    bodies.push(member(&body(9, 1_000_000)));
+    bodies.extend((8..11).map(|seed| member(&body(seed, 1_000_000))));
     let spooled = bench.spool(&bodies, 1);
     let mut uploads = bench.uploads(320 << 10, None);
     let to = Arc::new(Scripted { takes: Duration::from_millis(30), ..Scripted::default() });
     run(async {
         for batch in &spooled[..8] {
-            uploads.start(to.clone(), batch.clone());
+            uploads.start(to.clone(), batch.clone(), Standing::Good);
         }
         all(&mut uploads, 8).await;
         assert!(to.bytes_max.load(Ordering::SeqCst) <= 320 << 10, "{to_max:?}", to_max = to.bytes_max);
         assert_eq!(to.uploads_max.swap(0, Ordering::SeqCst), 3);
-        for batch in &spooled[7..] {
-            uploads.start(to.clone(), batch.clone());
+        for batch in &spooled[8..] {
+            uploads.start(to.clone(), batch.clone(), Standing::Good);
         }
-        all(&mut uploads, 2).await;
-        assert_eq!(to.uploads_max.load(Ordering::SeqCst), 1, "the large one goes alone");
+        all(&mut uploads, 3).await;
+        assert_eq!(to.uploads_max.load(Ordering::SeqCst), 1, "more than the room at once");
     });
-    assert_eq!(to.got.lock().unwrap().len(), 10);
+    assert_eq!(to.got.lock().unwrap().len(), 11);
+}
+
+#[test]
+fn bodies_for_bad_destinations_leave_room_for_good_ones() {
+    let mut bench = Bench::new();
+    let mut bodies: Vec<Vec<u8>> = (0..16).map(|seed| member(&body(seed, 100_000))).collect();
+    bodies.extend((16..22).map(|seed| member(&body(seed, 1_000_000))));
+    let spooled = bench.spool(&bodies, 1);
+    let mut uploads = bench.uploads(400 << 10, None);
+    let bad = Arc::new(Scripted { takes: Duration::from_secs(2), ..Scripted::default() });
+    let good = Arc::new(Scripted { takes: Duration::from_millis(10), ..Scripted::default() });
+    let begun = Instant::now();
+    run(async {
+        for (n, batch) in spooled[..8].iter().chain(&spooled[16..20]).enumerate() {
+            let standing = if n % 2 == 0 { Standing::Failing } else { Standing::Slow };
+            uploads.start(bad.clone(), batch.clone(), standing);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        uploads.split(spooled[20].clone());
+        for batch in spooled[8..16].iter().chain([&spooled[21]]) {
+            uploads.start(good.clone(), batch.clone(), Standing::Good);
+        }
+        all(&mut uploads, 9).await;
+    });
+    assert_eq!(good.got.lock().unwrap().len(), 9, "bad ones came first");
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(bad.uploads_max.load(Ordering::SeqCst) <= 2, "more than half of the room");
+}
+
+#[test]
+fn a_cut_that_cannot_read_the_spool_gives_its_room_back_meanwhile() {
+    let mut bench = Bench::new();
+    let spooled = bench.spool(&[member(&body(1, 200_000)), member(&body(2, 200_000))], 1);
+    let pack = bench.pack();
+    let kept = pack.with_extension("kept");
+    std::fs::rename(&pack, &kept).unwrap();
+    std::fs::create_dir(&pack).unwrap();
+    let mut uploads = bench.uploads(210 << 10, None);
+    let to = Arc::new(Scripted::default());
+    run(async {
+        uploads.split(spooled[0].clone());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let fresh = Spooled { body: Some(vec![Bytes::from(member(b"x"))]), ..(*spooled[1]).clone() };
+        uploads.start(to.clone(), Arc::new(fresh), Standing::Slow);
+        let next = tokio::time::timeout(Duration::from_millis(500), uploads.next()).await;
+        assert!(matches!(next, Ok(Uploaded::Outcome { .. })), "{next:?}");
+        std::fs::remove_dir(&pack).unwrap();
+        std::fs::rename(&kept, &pack).unwrap();
+        all(&mut uploads, 1).await;
+    });
 }
 
 #[test]
@@ -242,9 +292,9 @@ fn the_egress_limit_slows_what_leaves_the_host_and_nothing_else() {
     let begun = Instant::now();
     run(async {
         for batch in &spooled[..3] {
-            uploads.start(far.clone(), batch.clone());
+            uploads.start(far.clone(), batch.clone(), Standing::Good);
         }
-        uploads.start(near.clone(), spooled[3].clone());
+        uploads.start(near.clone(), spooled[3].clone(), Standing::Good);
         all(&mut uploads, 4).await;
     });
     let at = |to: &Scripted, n: usize| to.got.lock().unwrap()[n].2 - begun;
@@ -276,7 +326,7 @@ fn a_batch_is_cut_into_halves_that_the_ledger_takes() {
     let to = Arc::new(Scripted::default());
     run(async {
         for child in children {
-            uploads.start(to.clone(), Arc::new(Spooled { body: None, ..child }));
+            uploads.start(to.clone(), Arc::new(Spooled { body: None, ..child }), Standing::Good);
             all(&mut uploads, 1).await;
         }
     });
@@ -305,7 +355,7 @@ fn cutting_takes_room_like_an_upload() {
     let mut uploads = bench.uploads(210 << 10, None);
     let to = Arc::new(Scripted { takes: Duration::from_millis(300), ..Scripted::default() });
     run(async {
-        uploads.start(to.clone(), spooled[0].clone());
+        uploads.start(to.clone(), spooled[0].clone(), Standing::Slow);
         tokio::time::sleep(Duration::from_millis(100)).await;
         let large = Spooled { raw: 100_000, ..(*spooled[1]).clone() };
         uploads.split(Arc::new(large));

@@ -1,11 +1,13 @@
 //! Zero allocations per record after warm-up: every way of parsing, and the formatter.
 #![allow(unsafe_code)]
+use edgepush_shard::dataset::RAW;
 use edgepush_shard::parse::{Fault, Parser, Reason};
-use edgepush_shard::plan::{Formatter, Output};
+use edgepush_shard::plan::{Formatter, HashKey, Output, OutputOptions};
 use edgepush_shard::record::Way;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::RecordSink;
 use edgepush_shard::testing::corpus::edge_lines;
+use serde_json::json;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -55,14 +57,28 @@ impl RecordSink for Sink {
 
 struct Chain {
     parser: Parser,
-    formatters: [Formatter; 2],
+    formatters: Vec<Formatter>,
     sink: Sink,
 }
 
 impl Chain {
     fn new() -> Chain {
         let names = ["uri", "nested.list.1.k", "none", "status", "h\u{f6}st"].map(String::from).to_vec();
-        let formatters = [Output::PassThrough, Output::Fields(names)].map(|output| Formatter::from(&output));
+        let outputs = [Output::PassThrough, Output::Fields(names)];
+        let mut formatters: Vec<Formatter> = outputs.iter().map(Formatter::from).collect();
+        // Every way to write a record, and everything that may be done to a value.
+        for options in [
+            json!({"timestamp_format": "rfc3339", "rename": {"uri": "url"}, "stringify_object": true,
+                "privacy": {"remote_addr": "truncate_ip", "user_agent": "hash", "t": "drop"}}),
+            json!({"field_names": ["time", "nested", "user_agent", "remote_addr", "h\u{f6}st"], "CVE-2021-44228": true,
+                "timestamp_format": "rfc3339ns", "stringify_object": true,
+                "privacy": {"remote_addr": "truncate_ip", "user_agent": "hash"}}),
+            json!({"output_type": "csv", "field_names": ["time", "uri", "nested", "nested.list.1.k", "status"]}),
+            json!({"record_template": "\"t\":{{.time}},\"u\":{{.uri}},\"n\":{{.nested}}"}),
+        ] {
+            let options = OutputOptions::from_json(&options, &RAW).expect("options");
+            formatters.push(Formatter::new(&options, &RAW, &HashKey::new(&[1; 32])));
+        }
         Chain { parser: Parser::new(), formatters, sink: Sink(Vec::new()) }
     }
 

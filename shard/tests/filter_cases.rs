@@ -342,11 +342,13 @@ fn limits_are_exact_and_named() {
     // Thirty right leaves are more than 1000 bytes; leaves without a value are counted too.
     let many = |count: usize| {
         let leaves = vec![r#"{"key":"a"}"#; count].join(",");
-        let all = mistakes(&RAW, &format!(r#"{{"where":{{"or":[{leaves}]}}}}"#));
-        all.into_iter().filter(|(_, message)| message.contains("more than 30 operators")).collect::<Vec<_>>()
+        mistakes(&RAW, &format!(r#"{{"where":{{"or":[{leaves}]}}}}"#))
     };
-    assert_eq!(many(30), []);
-    assert_eq!(many(33).into_iter().map(|mistake| mistake.0).collect::<Vec<_>>(), ["/where/or/30"]);
+    let missing = |mistake: &&(String, String)| mistake.1.contains("is missing");
+    assert_eq!((many(30).len(), many(30).iter().filter(missing).count()), (60, 60));
+    let beyond = many(33).split_off(60);
+    assert!(beyond[0].1.contains("more than 30 operators; use `in`"), "{beyond:?}");
+    assert_eq!(beyond.into_iter().map(|mistake| mistake.0).collect::<Vec<_>>(), ["/where/or/30"]);
     let padded = |bytes: usize| {
         let text = format!(r#"{{"where":{leaf}}}"#);
         text.clone() + &" ".repeat(bytes - text.len())
@@ -382,7 +384,34 @@ fn what_a_filter_requires_of_a_record() {
     assert_eq!(required(&format!(r#"{{"or":[{a},{path}]}}"#)), "");
     let both = format!(r#"{{"or":[{{"and":[{status},{a}]}},{{"and":[{three},{b}]}}]}}"#);
     assert_eq!(required(&both), "host∈a,b");
+    let two = r#"{"key":"host","operator":"in","value":["a","b"]}"#;
+    assert_eq!(required(&format!(r#"{{"and":[{two},{a}]}}"#)), "host∈a");
+    assert_eq!(required(&format!(r#"{{"and":[{a},{two}]}}"#)), "host∈a");
     let time = r#"{"where":{"key":"EdgeStartTimestamp","operator":"eq","value":1795227614}}"#;
     let time = Filter::parse(time, &HTTP_REQUESTS).expect("right").expect("a filter");
     assert_eq!(time.required(), None);
+}
+
+/// The page for operators says what is true.
+#[test]
+fn the_examples_of_the_page_are_true() {
+    let page = include_str!("../../docs/filters.md");
+    let examples =
+        page.split("## Examples").nth(1).and_then(|rest| rest.split("## Mistakes").next()).expect("both");
+    let record: String =
+        examples.lines().skip_while(|line| !line.starts_with("    {")).take(2).map(str::trim).collect();
+    let mut rows = 0;
+    for row in examples.lines().filter(|line| line.starts_with("| `{")) {
+        let (node, said) = row[3..].split_once("` | ").expect("two cells");
+        assert_eq!(passes(&HTTP_REQUESTS, node, &record), said.starts_with("passes"), "{row}");
+        rows += 1;
+    }
+    assert_eq!(rows, 8);
+    let mut blocks = 0;
+    for start in page.match_indices("    {\"where\"").map(|found| found.0) {
+        let block = page[start..].split("\n\n").next().expect("a block");
+        assert!(Filter::parse(block, &HTTP_REQUESTS).is_ok_and(|filter| filter.is_some()), "{block}");
+        blocks += 1;
+    }
+    assert_eq!(blocks, 2);
 }

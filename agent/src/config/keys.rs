@@ -4,7 +4,7 @@
 //! Promises: a default is written as an operator would write it, and is read by the same parser.
 //! Must not know: the process environment.
 use super::value::{Bytes, HIDDEN, Secret, bytes_within, count_within, duration_within, redacted_url};
-use super::{Config, Host, choice, memory_default, source, token, value, zones};
+use super::{Config, Host, choice, memory_default, output, source, token, value, zones};
 use super::{SourceSpec, source::Format};
 use edgepush_shard::limits;
 use std::io;
@@ -205,12 +205,13 @@ pub const KEYS: &[Key] = &[
         One(|c, t| bytes_within(t, Bytes(16_000), Bytes(16 << 20)).map(|v| c.line_max = v.0 as u32)),
         "Longest line. A longer one is skipped to its end and becomes a reject that keeps its first 64 KiB.",
     ),
-    planned(
+    key(
         "EDGEPUSH_DATASET",
         "`raw`, `http_requests`, `medianova`",
         Text("raw"),
-        "typed data sets are",
-        "What the records are. `raw` passes them through as they came.",
+        One(|c, t| output::dataset(t).map(|v| c.dataset = v)),
+        "What the records of the job `env` are. `raw` passes them through as they came; the others have fields of \
+         fixed names and types.",
     ),
     Key {
         name: "EDGEPUSH_DESTINATION",
@@ -236,22 +237,52 @@ pub const KEYS: &[Key] = &[
         "Which fields are sent, in this order, with their values exactly as they came. A name that is no key of its \
          own is a path: `a.b.0`.",
     ),
-    planned("EDGEPUSH_FILTER", "filter", Unset("none"), "filters are", "Which records are sent."),
-    planned("EDGEPUSH_SAMPLE", "share", Text("1"), "sampling is", "How many of the records are sent."),
-    planned(
+    key(
+        "EDGEPUSH_FILTER",
+        "JSON of a filter",
+        Unset("none"),
+        One(|c, t| {
+            t.clone_into(&mut c.filter_text);
+            Ok(())
+        }),
+        "Which records are sent: `{\"where\":{\"key\":\"status\",\"operator\":\"geq\",\"value\":500}}` (`docs/filters.md`).",
+    ),
+    key(
+        "EDGEPUSH_SAMPLE",
+        "above 0, at most 1",
+        Text("1"),
+        One(|c, t| output::sample(t).map(|v| c.sample = v)),
+        "How many of the records that pass the filter are sent; the same ones in every run.",
+    ),
+    key(
         "EDGEPUSH_TIMESTAMP_FORMAT",
-        "format",
+        "`unixnano`, `unix`, `rfc3339`, `rfc3339ms`, `rfc3339ns`",
         Unset("as read"),
-        "time formats are",
+        One(|c, t| {
+            c.timestamp_format = Some(t.to_owned());
+            Ok(())
+        }),
         "How times are written.",
     ),
-    planned(
+    key(
         "EDGEPUSH_OUTPUT_OPTIONS",
-        "options",
+        "JSON object",
         Unset("none"),
-        "output options are",
-        "Template, delimiters and the like.",
+        One(|c, t| output::object(t).map(|v| c.output_options = Some(v))),
+        "Everything else about how records are written: csv, templates, prefixes, delimiters, renaming, privacy \
+         (`docs/output.md`).",
     ),
+    Key {
+        name: "EDGEPUSH_PRIVACY_KEY",
+        kind: "text",
+        preset: Unset("one of this state directory's own"),
+        privacy: Privacy::Secret,
+        parse: One(|c, t| {
+            c.privacy_key = Some(Secret::new(t));
+            Ok(())
+        }),
+        help: "What hashed fields are hashed with. Hosts with the same key write the same hash for the same value.",
+    },
     key(
         "EDGEPUSH_BATCH_RECORDS",
         "1 to 10000000",
@@ -272,7 +303,7 @@ pub const KEYS: &[Key] = &[
     key(
         "EDGEPUSH_BATCH_INTERVAL",
         "duration, 100ms to 1h",
-        Text("30s"),
+        Computed { docs: "30s (`medianova`: 5m)", of: |_, c| output::interval(c).to_owned() },
         One(|c, t| duration_within(t, Duration::from_millis(100), HOUR).map(|v| c.batch_interval = v)),
         "A batch is closed this long after its first record, however small it is.",
     ),
@@ -505,12 +536,15 @@ pub const KEYS: &[Key] = &[
         "archive rules are",
         "Most domains of the archive.",
     ),
-    planned(
+    key(
         "EDGEPUSH_DOMAIN_FIELD",
         "field name",
-        Unset("the first present of several"),
-        "archive rules are",
-        "Which field names the domain.",
+        Unset("the first present of `ClientRequestHost`, `http_host`, `host`, `vhost`, `server_name`"),
+        One(|c, t| {
+            c.domain_field = Some(t.to_owned());
+            Ok(())
+        }),
+        "In which field a record's host stands: by it zones and their jobs get their records.",
     ),
     planned(
         "EDGEPUSH_TIME_FIELD",

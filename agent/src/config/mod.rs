@@ -9,6 +9,7 @@
 pub mod choice;
 pub mod host;
 pub mod keys;
+mod output;
 mod said;
 pub mod show;
 pub mod source;
@@ -25,7 +26,9 @@ pub use zones::ZoneHosts;
 
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
+use edgepush_shard::dataset::{Dataset, RAW};
 use edgepush_shard::limits::SOURCES_MAX;
+use edgepush_shard::plan::{Filter, OutputOptions};
 use keys::{KEYS, Parse, Preset};
 use said::Said;
 use std::ffi::OsString;
@@ -56,8 +59,26 @@ pub struct Config {
     pub line_max: u32,
     /// The environment job's destination, checked.
     pub destination: Target,
-    /// The environment job's output fields, in order; `None` = pass-through.
+    /// The environment job's data set.
+    pub dataset: &'static Dataset,
+    /// The environment job's output fields, in order; `None` = not said.
     pub fields: Option<Vec<String>>,
+    /// Its filter as it was said.
+    pub filter_text: String,
+    /// Its filter.
+    pub filter: Option<Filter>,
+    /// How many of its records are sent.
+    pub sample: f64,
+    /// How its times are written; `None` = not said.
+    pub timestamp_format: Option<String>,
+    /// The rest of its output options as they were said.
+    pub output_options: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What its records look like: all of the above.
+    pub output: OutputOptions,
+    /// What hashed fields are hashed with.
+    pub privacy_key: Option<Secret>,
+    /// In which field a record's host stands; `None` = in one of the usual ones.
+    pub domain_field: Option<String>,
     /// Most records of a batch.
     pub batch_records: u32,
     /// Most uncompressed bytes of a batch; `None` = by destination (5MB HTTP kinds, 50MB others).
@@ -131,6 +152,11 @@ impl Config {
         self.batch_bytes.unwrap_or(if http { 5_000_000 } else { 50_000_000 })
     }
 
+    /// The end of an object's name, before the codec's (INTERFACE 4).
+    pub fn suffix(&self) -> &'static str {
+        if self.dataset.name == output::MEDIANOVA { ".txt" } else { ".log" }
+    }
+
     /// Least memory that so many shards need (RULINGS 7).
     pub fn memory_least(shards: usize) -> Bytes {
         Bytes(MEMORY_FIXED.0 + MEMORY_SHARD.0 * shards as u64)
@@ -143,7 +169,16 @@ impl Config {
             start: Start::Beginning,
             line_max: 0,
             destination: Target::new(""),
+            dataset: &RAW,
             fields: None,
+            filter_text: String::new(),
+            filter: None,
+            sample: 1.0,
+            timestamp_format: None,
+            output_options: None,
+            output: OutputOptions::all(&RAW),
+            privacy_key: None,
+            domain_field: None,
             batch_records: 0,
             batch_bytes: None,
             batch_interval: Duration::ZERO,
@@ -376,6 +411,7 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
             ),
         });
     }
+    problems.extend(output::compose(config));
     let shards = config.cpus.len();
     let least = Config::memory_least(shards);
     if config.memory_max < least {

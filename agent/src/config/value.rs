@@ -182,6 +182,13 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+    /// 32 bytes that stand for it as a key.
+    pub fn digest(&self) -> [u8; 32] {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.0.as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        bytes
+    }
     /// Whether `said` is the secret; takes the same time wherever they differ.
     pub fn is(&self, said: &[u8]) -> bool {
         let own = self.0.as_bytes();

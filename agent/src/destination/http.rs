@@ -74,7 +74,8 @@ impl HttpDestination {
 
     fn request(&self, batch: &Outgoing, body: UploadBody) -> Request<UploadBody> {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 6);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        let content = if batch.csv { "text/csv" } else { "application/x-ndjson" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content));
         let encoding = match batch.codec {
             CodecKind::Gzip => Some("gzip"),
             CodecKind::Zstd => Some("zstd"),

@@ -38,6 +38,8 @@ pub struct Outgoing {
     pub container: Container,
     /// Records in it.
     pub records: u64,
+    /// Whether they are comma-separated values and no JSON.
+    pub csv: bool,
     /// The body, in order; cheap to clone for a retry.
     pub body: Vec<Bytes>,
 }

@@ -99,6 +99,10 @@ impl Metrics {
         counters.relabel(label);
         counters.clone()
     }
+    /// The counters of a job, if it has any.
+    pub fn known_job(&self, job: JobId) -> Option<Arc<JobCounters>> {
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
+    }
     /// A job is gone: so are its numbers.
     pub fn forget_job(&self, job: JobId) {
         self.jobs.write().unwrap_or_else(PoisonError::into_inner).remove(&job);

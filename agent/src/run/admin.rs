@@ -1,11 +1,15 @@
 //! admin: what the admin API shows of the running agent.
 use super::error::StartError;
+use super::make::CHECKS;
+use super::port::{JobsShown, Port};
 use super::shared::Shared;
+use crate::api::logpush::{Logpush, no_scheme};
 use crate::api::{self, ApiLimits, ApiState, auth::Auth, bind::Bound, health::Health};
 use crate::cli::Exit;
 use crate::config::{self, Config};
+use crate::jobs::Challenges;
 use crate::metrics::Metrics;
-use crate::status::{SpoolStatus, Status};
+use crate::status::{JobStatus, SpoolStatus, Status};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,27 +25,42 @@ pub(super) fn state(
     shared: &Shared,
     metrics: &Arc<Metrics>,
     health: &Arc<Health>,
+    (logpush, told): (Logpush, Arc<JobsShown>),
 ) -> ApiState {
     let clock = shared.clock.clone();
     let status = {
         let (metrics, health, shared) = (metrics.clone(), health.clone(), shared.clone());
-        move || status(&metrics, &health, &shared)
+        move || status(&metrics, &health, &shared, told.statuses(&metrics, shared.clock.now().wall))
     };
     ApiState {
         metrics: metrics.clone(),
         health: health.clone(),
         auth: Auth::new(config.api_token.clone(), config.api_tokens.clone()),
-        // Until the agent runs more than the environment job.
-        logpush: None,
+        logpush: Some(logpush),
         status: Box::new(status),
         clock: Box::new(move || clock.now().mono),
         limits: ApiLimits::default(),
     }
 }
 
-fn status(metrics: &Metrics, health: &Health, shared: &Shared) -> Status {
+/// What the jobs API works with.
+pub(super) fn logpush(shared: &Shared, port: Port, ledger_id: u128) -> Logpush {
+    let clock = shared.clock.clone();
+    let mut secret = [0; 32];
+    secret[..16].copy_from_slice(&ledger_id.to_le_bytes());
+    Logpush {
+        zones: port.maker.zones.clone(),
+        port: Arc::new(port),
+        checks: CHECKS,
+        challenges: Challenges::new(&secret),
+        challenged: no_scheme,
+        clock: Box::new(move || clock.now().wall / 1_000_000_000),
+    }
+}
+
+fn status(metrics: &Metrics, health: &Health, shared: &Shared, jobs: Vec<JobStatus>) -> Status {
     let uptime = shared.clock.now().mono;
-    let (totals, jobs) = (metrics.totals(), shared.shown.jobs());
+    let totals = metrics.totals();
     Status {
         version: config::VERSION.to_owned(),
         pid: std::process::id(),

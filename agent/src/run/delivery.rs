@@ -2,21 +2,28 @@
 //!
 //! Promises: shards' queues are always drained (PROTOCOL P8); nothing here waits for the ledger; a batch is uploaded
 //! only after its commit.
+use super::changes::{Ask, Changes, Done, Regroup};
 use super::jobs::Jobs;
+use super::port::JobsShown;
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
+use crate::jobs::Book;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
-use crate::protocol::{Fate, JobId, Spooled};
+use crate::parking::{Parking, ParkingAction};
+use crate::protocol::{Fate, GroupId, JobId, Spooled};
 use crate::queue::{Seat, TaskBell};
 use crate::sender::{LaneState, SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
 use crate::source::CatchUpEvent;
-use crate::status::JobStatus;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The API sees what lanes do at most so often.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// How the run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +50,35 @@ pub(super) struct Delivery {
     batcher: Batcher,
     sender: Sender,
     uploads: Uploads,
-    metrics: Arc<Metrics>,
     jobs: Jobs,
+    changing: Changing,
+    /// Lanes that changed and are not shown yet.
+    untold: BTreeMap<JobId, LaneState>,
+    told_at: Duration,
     ending: Ending,
-    bodies_bytes_max: u64,
     finishing: bool,
     complete: bool,
     /// Everything is durable since (monotonic).
     finished: Option<Duration>,
     todo: VecDeque<Todo>,
+}
+
+/// Jobs that change.
+pub(super) struct Changing {
+    /// What waits and what rides.
+    pub(super) changes: Changes,
+    /// The jobs as they were asked for.
+    pub(super) book: Book,
+    /// What is asked for.
+    pub(super) asked: mpsc::Receiver<Ask>,
+    /// What the API sees.
+    pub(super) told: Arc<JobsShown>,
+    /// Numbers of the deliveries.
+    pub(super) metrics: Arc<Metrics>,
+    /// Jobs without room.
+    pub(super) parking: Parking,
+    /// What parked groups have still to read, bytes.
+    pub(super) behind: BTreeMap<GroupId, u64>,
 }
 
 /// What the thread wakes up for, beside uploads and the clock.
@@ -87,10 +114,9 @@ impl Delivery {
         batcher: Batcher,
         sender: Sender,
         uploads: Uploads,
-        metrics: Arc<Metrics>,
         jobs: Jobs,
+        changing: Changing,
         ending: Ending,
-        bodies_bytes_max: u64,
     ) -> Delivery {
         let (to_ledger, to_source) =
             (Outbox::new(shared.to_ledger.clone()), Outbox::new(shared.to_source.clone()));
@@ -99,10 +125,11 @@ impl Delivery {
             batcher,
             sender,
             uploads,
-            metrics,
             jobs,
+            changing,
+            untold: BTreeMap::new(),
+            told_at: Duration::ZERO,
             ending,
-            bodies_bytes_max,
             finishing: false,
             complete: false,
             finished: None,
@@ -110,11 +137,15 @@ impl Delivery {
         }
     }
 
-    /// Runs until the agent has ended; `spooled` is what the last run left.
-    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>) -> Ended {
+    /// Runs until the agent has ended; `spooled` is what the last run left, `well` are jobs whose last batch was delivered.
+    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>, well: Vec<JobId>) -> Ended {
         self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
+        self.todo.push_back(Todo::Send(SendEvent::Known(well)));
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
+        self.work();
+        self.park_again();
         loop {
+            self.change();
             self.work();
             self.tell();
             if let Some(ended) = self.ended() {
@@ -128,10 +159,14 @@ impl Delivery {
                     None => std::future::pending().await,
                 }
             };
-            let (uploads, inbox) = (&mut self.uploads, &self.inbox);
+            let (uploads, inbox, asked) = (&mut self.uploads, &self.inbox, &mut self.changing.asked);
             tokio::select! {
                 biased;
                 uploaded = uploads.next() => self.uploaded(uploaded),
+                Some(ask) = asked.recv() => {
+                    let now = self.inbox.shared.clock.now().mono;
+                    self.changing.changes.ask(now, ask);
+                }
                 () = bell.until(|| inbox.look()) => {}
                 () = timer => {
                     self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
@@ -157,8 +192,8 @@ impl Delivery {
         while let Some(said) = self.inbox.shared.from_source.try_pop() {
             match said {
                 FromSource::SealNow => self.todo.push_back(Todo::Batch(BatcherEvent::SealNow)),
-                // The integrator's: nobody is parked yet.
-                FromSource::CaughtUp(_) | FromSource::Behind(_) => {}
+                FromSource::CaughtUp(group) => self.park(|parking, out| parking.caught_up(group, out)),
+                FromSource::Behind(behind) => self.changing.behind = behind.into_iter().collect(),
                 FromSource::Done { complete } => {
                     self.complete = complete;
                     self.finish();
@@ -170,6 +205,88 @@ impl Delivery {
         {
             self.todo.push_back(Todo::Send(SendEvent::Stop));
         }
+    }
+
+    /// Begins the change of jobs that is due.
+    fn change(&mut self) {
+        let Changing { changes, book, .. } = &mut self.changing;
+        if self.finishing || self.inbox.stopping {
+            return changes.end();
+        }
+        if let Some(change) = changes.due(self.inbox.shared.clock.now().mono, &self.jobs, book) {
+            self.todo.push_back(Todo::Batch(BatcherEvent::Change(change)));
+        }
+    }
+
+    /// A change is durable: everybody goes by the new jobs from here on.
+    fn changed(&mut self, token: u64, (batches, records): (u64, u64)) {
+        let mut done = self.changing.changes.done(token);
+        for job in &done.deleted {
+            self.changing.metrics.forget_job(*job);
+            self.changing.told.forget(*job);
+            self.untold.remove(job);
+        }
+        if batches > 0 {
+            tracing::warn!(batches, records, "batches of deleted jobs are gone with them, undelivered");
+        }
+        let answers = done.take_answers();
+        let Done { jobs, book, lanes, .. } = done;
+        self.jobs = jobs;
+        self.changing.told.book(book.clone());
+        self.changing.book = book;
+        self.todo.push_back(Todo::Send(SendEvent::Jobs(lanes)));
+        self.park_again();
+        Done::answer(answers);
+    }
+
+    /// Parking sees the jobs as they are now.
+    fn park_again(&mut self) {
+        let groups: Vec<(JobId, GroupId, bool)> = self.jobs.groups().collect();
+        self.park(|parking, out| parking.changed(groups.into_iter(), out));
+    }
+
+    /// Something happens to jobs without room: they leave the others, are read from the files, or go on with the others.
+    fn park(&mut self, step: impl FnOnce(&mut Parking, &mut Vec<ParkingAction>)) {
+        let mut actions = Vec::new();
+        step(&mut self.changing.parking, &mut actions);
+        let now = self.inbox.shared.clock.now().mono;
+        for action in actions {
+            let event = match action {
+                ParkingAction::Park { job, group } => {
+                    let label = self.jobs.get(job).map_or("", |job| &job.label);
+                    tracing::warn!(
+                        job = label,
+                        "the job holds more of the spool than its share: it is parked, and reads on from the files \
+                         once there is room"
+                    );
+                    let groups = BTreeMap::from([(job, group)]);
+                    let regroup = Regroup { groups, parked: vec![group], ..Regroup::default() };
+                    self.changing.changes.regroup(now, regroup);
+                    continue;
+                }
+                ParkingAction::Merge { job, group } => {
+                    let label = self.jobs.get(job).map_or("", |job| &job.label);
+                    tracing::info!(job = label, "the parked job has caught up");
+                    let groups = BTreeMap::from([(job, GroupId::MAIN)]);
+                    let regroup = Regroup { groups, merged: vec![group], ..Regroup::default() };
+                    self.changing.changes.regroup(now, regroup);
+                    continue;
+                }
+                ParkingAction::Begin(group) => CatchUpEvent::Begin(group),
+                ParkingAction::End(group) => CatchUpEvent::End(group),
+            };
+            self.inbox.to_source.put(ToSource::CatchUp(event));
+        }
+    }
+
+    /// Busy jobs commit alone; those that are parked, or about to be, are no concern of it.
+    fn regroup(&mut self, hot: Vec<JobId>, cool: Vec<JobId>) {
+        let parking = &self.changing.parking;
+        let hot = hot.into_iter().map(|job| (job, GroupId::HOT));
+        let all = hot.chain(cool.into_iter().map(|job| (job, GroupId::MAIN)));
+        let groups = all.filter(|(job, _)| !parking.concerns(*job)).collect();
+        let now = self.inbox.shared.clock.now().mono;
+        self.changing.changes.regroup(now, Regroup { groups, ..Regroup::default() });
     }
 
     fn finish(&mut self) {
@@ -189,16 +306,19 @@ impl Delivery {
                 self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
             }
             LedgerReply::Lost { group, bytes, .. } => {
+                let job = self.changing.parking.jobs().find(|parked| parked.group == group);
+                let job = job.and_then(|parked| self.jobs.get(parked.job)).map_or("", |job| &job.label);
                 tracing::warn!(
-                    group = group.0,
+                    job,
                     bytes,
-                    "a parked job has lost what left the disk before it could be read"
+                    "what the parked job had still to read has left the disk: it is lost"
                 );
             }
-            LedgerReply::Registered(_)
-            | LedgerReply::Gaps { .. }
-            | LedgerReply::Space(_)
-            | LedgerReply::NoSpace(_) => {
+            LedgerReply::Space(space) => self.todo.push_back(Todo::Send(SendEvent::Space {
+                used_bytes: space.spool_bytes,
+                limit_bytes: space.shared_bytes,
+            })),
+            LedgerReply::Registered(_) | LedgerReply::Gaps { .. } | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")
             }
         }
@@ -207,10 +327,11 @@ impl Delivery {
     fn uploaded(&mut self, uploaded: Uploaded) {
         match uploaded {
             Uploaded::Outcome { batch, answer, took, .. } => {
-                let counters = self.jobs.of(batch.job).counters.clone();
-                counters.uploaded(answer.status, took);
-                if answer.verdict != Verdict::Delivered {
-                    counters.verdict(&answer.verdict);
+                if let Some(job) = self.jobs.get(batch.job) {
+                    job.counters.uploaded(answer.status, took);
+                    if answer.verdict != Verdict::Delivered {
+                        job.counters.verdict(&answer.verdict);
+                    }
                 }
                 self.todo.push_back(Todo::Send(SendEvent::Outcome { id: batch.id, answer }));
             }
@@ -245,22 +366,25 @@ impl Delivery {
         let words = &self.inbox.shared.words;
         match action {
             BatcherAction::Seal { scope, epoch, change } => {
-                if change.is_some() {
-                    self.inbox.shared.change_plan(epoch, self.jobs.plan());
+                if let Some(token) = change {
+                    let plan = self.changing.changes.riding_jobs(token).plan();
+                    self.inbox.shared.change_plan(epoch, plan);
                 }
                 words.ask_seal(SealWord { epoch, scope });
                 self.inbox.shared.ring_shards();
             }
-            BatcherAction::Regroup { .. } | BatcherAction::Changed { .. } => {}
+            BatcherAction::Regroup { hot, cool } => self.regroup(hot, cool),
+            BatcherAction::Changed { token, deleted } => self.changed(token, deleted),
             BatcherAction::Commit(commit) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
             }
-            BatcherAction::Spooled(mut spooled) => {
+            BatcherAction::Spooled(spooled) => {
                 for batch in &spooled {
                     let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
-                    self.jobs.of(batch.job).counters.batch_bytes(batch.raw, compressed);
+                    if let Some(job) = self.jobs.get(batch.job) {
+                        job.counters.batch_bytes(batch.raw, compressed);
+                    }
                 }
-                self.keep_bodies(&mut spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
             BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
@@ -278,31 +402,22 @@ impl Delivery {
         }
     }
 
-    /// Bodies stay in memory from their commit to their upload only as far as there is memory for them.
-    fn keep_bodies(&self, spooled: &mut [Spooled]) {
-        let mut held = self.sender.bodies_bytes();
-        for batch in spooled {
-            let bytes: u64 = batch.body.iter().flatten().map(|b| b.len() as u64).sum();
-            if held + bytes > self.bodies_bytes_max {
-                batch.body = None;
-            } else {
-                held += bytes;
-            }
-        }
-    }
-
     fn sender_action(&mut self, action: SendAction) {
         match action {
-            SendAction::Upload { batch, .. } => {
-                self.uploads.start(self.jobs.of(batch.job).destination.clone(), batch)
+            SendAction::Upload { batch, standing, .. } => {
+                let to = self.jobs.get(batch.job).map(|job| job.destination.clone());
+                let to = to.unwrap_or_else(|| panic!("an upload of job {}, which is none", batch.job.0));
+                self.uploads.start(to, batch, standing);
             }
             SendAction::Judge(judged) => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
+            SendAction::OverShare { job } => self.park(|parking, out| parking.over_share(job, out)),
+            SendAction::UnderShare { job } => self.park(|parking, out| parking.under_share(job, out)),
             SendAction::Settled { batch, fate } => self.settled(&batch, fate),
             SendAction::Notice(notice) => {
-                let job = &self.jobs.of(notice.job()).label;
+                let job = self.jobs.get(notice.job()).map_or("", |job| &job.label);
                 match notice {
                     SendNotice::Well { .. } => tracing::info!(job, "{notice}"),
                     _ => tracing::warn!(job, "{notice}"),
@@ -313,7 +428,7 @@ impl Delivery {
 
     /// A verdict is durable.
     fn settled(&self, batch: &Spooled, fate: Fate) {
-        let counters = self.jobs.of(batch.job).counters.clone();
+        let Some(counters) = self.jobs.get(batch.job).map(|job| &job.counters) else { return };
         counters.verdict(fate);
         if fate == Fate::Delivered {
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
@@ -321,37 +436,31 @@ impl Delivery {
         }
     }
 
-    /// What `/status` and the gauges tell of the jobs.
-    fn tell(&self) {
-        let now = self.inbox.shared.clock.now().wall;
-        let lanes: Vec<LaneState> = self.sender.lanes().collect();
+    /// What the API and the gauges tell of the jobs.
+    fn tell(&mut self) {
+        for lane in self.sender.changed() {
+            self.untold.insert(lane.job, lane);
+        }
+        self.changing.metrics.delivery().backpressure(self.inbox.shared.words.readers_stopped());
+        let now = self.inbox.shared.clock.now().mono;
+        if self.untold.is_empty() || now < self.told_at + TELL_EVERY && self.finished.is_none() {
+            return;
+        }
+        self.told_at = now;
+        let lanes: Vec<LaneState> = std::mem::take(&mut self.untold).into_values().collect();
         for lane in &lanes {
-            self.jobs.of(lane.job).counters.spool_batches(lane.batches as u64);
+            if let Some(job) = self.jobs.get(lane.job) {
+                job.counters.spool_batches(lane.batches as u64);
+            }
         }
-        self.metrics.delivery().backpressure(self.inbox.shared.words.readers_stopped());
-        self.inbox.shared.shown.publish_jobs(|| {
-            let told = lanes.iter().filter(|lane| lane.job != JobId::REJECTS);
-            told.map(|lane| self.job_status(lane, now)).collect()
-        });
-    }
-
-    fn job_status(&self, lane: &LaneState, now: i64) -> JobStatus {
-        let job = self.jobs.of(lane.job);
-        let age = |first: i64| u64::try_from(now.saturating_sub(first) / 1_000_000_000).unwrap_or(0);
-        JobStatus {
-            name: job.label.clone(),
-            destination: job.destination.redacted().to_owned(),
-            state: lane.mood.as_str().to_owned(),
-            error: lane.error.clone(),
-            records_delivered: job.counters.records_delivered(),
-            spool_batches: lane.batches as u64,
-            oldest_seconds: lane.oldest.map(age),
-        }
+        self.changing.told.lanes(lanes);
     }
 
     fn deadline(&self) -> Option<Duration> {
+        let tell = (!self.untold.is_empty()).then_some(self.told_at + TELL_EVERY);
+        let change = self.changing.changes.deadline();
         let grace = self.finished.and_then(|at| self.grace().map(|grace| at + grace));
-        [self.batcher.deadline(), self.sender.deadline(), grace].into_iter().flatten().min()
+        [self.batcher.deadline(), self.sender.deadline(), change, tell, grace].into_iter().flatten().min()
     }
 
     fn grace(&self) -> Option<Duration> {

@@ -92,6 +92,7 @@ impl Driver {
             }
             LedgerReply::Space(space) => {
                 self.metrics.delivery().spool(space.spool_bytes, space.limit_bytes);
+                self.replies.put(LedgerReply::Space(space));
                 self.set_spool_full(space.full || self.no_space);
             }
             LedgerReply::NoSpace(event) => {

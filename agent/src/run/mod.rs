@@ -11,12 +11,16 @@
 //! Promises: the exit codes of INTERFACE 1; at the end everything read is durable.
 mod admin;
 mod catch_up;
+mod changes;
 mod clock;
 mod counters;
 mod delivery;
 mod error;
 mod jobs;
+mod labels;
 mod ledger;
+mod make;
+mod port;
 mod shard;
 mod shared;
 mod shown;

@@ -1,15 +1,14 @@
-//! shown: what `/status` tells of files and jobs, published now and then by the threads that know it.
+//! shown: what `/status` tells of files, published now and then by the thread that knows it.
 //!
 //! Promises: publishing never waits: what cannot be written at once is written the next time.
 //! Must not know: HTTP.
-use crate::status::{JobStatus, SourceStatus};
+use crate::status::SourceStatus;
 use std::sync::{Mutex, PoisonError};
 
 /// The last that was published.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     sources: Mutex<Vec<SourceStatus>>,
-    jobs: Mutex<Vec<JobStatus>>,
 }
 
 impl Shown {
@@ -18,17 +17,8 @@ impl Shown {
         publish(&self.sources, sources);
     }
 
-    /// Every job.
-    pub(super) fn publish_jobs(&self, jobs: impl FnOnce() -> Vec<JobStatus>) {
-        publish(&self.jobs, jobs);
-    }
-
     pub(super) fn sources(&self) -> Vec<SourceStatus> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn jobs(&self) -> Vec<JobStatus> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

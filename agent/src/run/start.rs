@@ -2,29 +2,35 @@
 //!
 //! Promises: nothing is started before everything that an operator may have got wrong is checked; threads end in the
 //! order in which they need one another: source, shards, delivery, ledger.
+use super::changes::Changes;
 use super::clock::Clock;
 use super::counters::Published;
-use super::delivery::{Delivery, Ended, Ending};
+use super::delivery::{Changing, Delivery, Ended, Ending};
 use super::error::StartError;
-use super::jobs::{self, Jobs};
+use super::jobs::Jobs;
+use super::make::Maker;
+use super::port::{ASKS, JobsShown, Port};
 use super::shared::Shared;
-use super::{ledger, shard, tail};
+use super::{labels, ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
+use crate::parking::Parking;
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
-use crate::sender::{Sender, Uploads};
+use crate::sender::{Sender, SenderSettings, Uploads};
 use crate::shard_loop::{ShardLoop, ShardPlan};
 use edgepush_shard::scan::Simd;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// A running agent.
 pub struct Running {
@@ -51,9 +57,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
     let (ledger, recovered) = open_ledger(config, &state, &clock)?;
-    let metrics = Metrics::new(jobs::labels(config, chosen.backend), config.cpus.len());
-    let jobs = Jobs::new(config, &state, &recovered, &metrics);
-    let jobs = jobs.map_err(|e| StartError::new(Exit::Operator, e))?;
+    let metrics = Metrics::new(labels::labels(config, chosen.backend), config.cpus.len());
+    let maker = Arc::new(Maker::new(config, state.path().to_owned(), metrics.clone()));
+    let (jobs, book) = maker.all(&recovered).map_err(|e| StartError::new(Exit::Operator, e))?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
     let api = super::admin::bind(config, once, state.path())?;
@@ -68,9 +74,30 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     health.ledger_open();
     let tail = tail::Plan::new(config, once, &recovered, (health.clone(), metrics.shard(0)));
     let shards = start_shards(config, &shared, &metrics, jobs.plan(), parts.shards, chosen.backend, tail)?;
-    let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health));
+    let (asks, asked) = mpsc::channel(ASKS);
+    let told = Arc::new(JobsShown::default());
+    told.book(book.clone());
+    let clock = shared.clock.clone();
+    let port = Port {
+        shown: told.clone(),
+        asks,
+        maker: maker.clone(),
+        metrics: metrics.clone(),
+        clock: Box::new(move || clock.now().wall),
+    };
+    let logpush = super::admin::logpush(&shared, port, recovered.ledger_id);
+    let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
+    let changing = Changing {
+        changes: Changes::new(maker),
+        book,
+        asked,
+        told,
+        metrics: metrics.clone(),
+        parking: Parking::new(recovered.last_group),
+        behind: BTreeMap::new(),
+    };
     let delivery = spawn("delivery", {
-        let (shared, metrics) = (shared.clone(), metrics.clone());
+        let shared = shared.clone();
         let bell = parts.delivery;
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
         move || {
@@ -86,9 +113,14 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                 for destination in jobs.destinations() {
                     destination.prepare().await;
                 }
-                let delivery = assemble(&config, shared, metrics, jobs, &recovered, reader, ending);
+                let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
                 serve(api, admin);
-                delivery.drive(bell, recovered.spooled).await
+                let good = recovered
+                    .jobs
+                    .iter()
+                    .filter(|row| row.last_complete.is_some() && row.last_error.is_none());
+                let well = good.map(|row| row.id).collect();
+                delivery.drive(bell, recovered.spooled, well).await
             });
             // Nobody waits for it any more when main has died.
             let _ = say_ended.send(ended);
@@ -240,8 +272,8 @@ fn use_vectors(wanted: SimdChoice) {
 fn assemble(
     config: &Config,
     shared: Shared,
-    metrics: Arc<Metrics>,
     jobs: Jobs,
+    changing: Changing,
     recovered: &Recovered,
     reader: crate::ledger::SpoolReader,
     ending: Ending,
@@ -254,11 +286,16 @@ fn assemble(
         many: BatcherSettings::MANY,
     };
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
-    let sender = Sender::new(jobs.send_jobs(), now.wall as u64);
     let egress = config.egress_max.map(|rate| rate.0);
     let share = memory_share(config);
+    let settings = SenderSettings {
+        uploads_max: SenderSettings::UPLOADS_MAX,
+        bodies_bytes_max: share,
+        seed: now.wall as u64,
+    };
+    let sender = Sender::new(jobs.send_jobs(), settings);
     let uploads = Uploads::new(Arc::new(reader), share, egress);
-    Delivery::new(shared, batcher, sender, uploads, metrics, jobs, ending, share)
+    Delivery::new(shared, batcher, sender, uploads, jobs, changing, ending)
 }
 
 /// An eighth of the spool (PROTOCOL P8), and what memory there is for it.

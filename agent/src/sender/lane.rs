@@ -1,17 +1,21 @@
 //! Lane: one job's batches on their way out, oldest first, and what its destination is like at the moment.
 //!
 //! Promises: at most `uploads` in flight; a destination that fails sees one batch at a time, its oldest, until one
-//! passes; what a destination refuses is held aside only when others pass (RULINGS 12).
+//! passes; what a destination refuses is held aside only when others pass (RULINGS 12); a job that is held sends nothing.
 //! Must not know: other jobs, how an upload is made.
 use super::backoff::{Backoff, WISH_MAX};
+use super::events::{LaneState, SendJob};
+use super::shares::{Claim, Stand};
+use super::turns::{Spot, Standing, When};
+use super::waitlist::{Place, Waiting, Waitlist, in_memory, stored};
 use crate::destination::Verdict;
-use crate::protocol::{BatchId, JobId, Spooled};
-use std::collections::{BTreeMap, HashMap};
+use crate::protocol::{BatchId, Now, Spooled};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A batch that is refused so often is held aside when others pass.
-const REFUSALS: u32 = 3;
+/// A job that fails so often in a row has a destination that is down, not one that stumbled: its share shrinks.
+const DOWN: u32 = 4;
 
 /// How a destination behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,25 +40,6 @@ impl Mood {
     }
 }
 
-/// The place of a batch in its lane: when it came; parts of a split batch take its place.
-type Place = (u64, BatchId);
-
-#[derive(Debug)]
-struct Waiting {
-    batch: Arc<Spooled>,
-    tries: u32,
-    /// Since its trial began; forgotten when its neighbours are refused like it.
-    refusals: u32,
-    /// Refusals in all.
-    refusals_ever: u32,
-    /// Batches that the destination had taken when its trial began.
-    passed_before: u64,
-    /// Why it was refused last.
-    why: String,
-    /// Not tried again before (monotonic).
-    not_before: Duration,
-}
-
 /// What is to be done with a batch after an answer.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -66,13 +51,26 @@ pub(super) enum Next {
     Split(Arc<Spooled>),
 }
 
+/// What a lane adds to the sums of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Batches that wait or are under way.
+    pub(super) batches: usize,
+    /// Batches on the wire or being split.
+    pub(super) in_flight: usize,
+    pub(super) bodies_bytes: u64,
+    pub(super) stored_bytes: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) job: JobId,
-    uploads: usize,
-    waiting: BTreeMap<Place, Waiting>,
+    settings: SendJob,
+    waiting: Waitlist,
     flight: HashMap<BatchId, (Place, Waiting)>,
     splitting: HashMap<BatchId, (Place, Arc<Spooled>)>,
+    /// Bytes of those under way.
+    flight_bodies_bytes: u64,
+    flight_stored_bytes: u64,
     mood: Mood,
     /// Bad moments in a row: one for all uploads that failed together, one for each probe.
     failures: u32,
@@ -81,30 +79,76 @@ pub(super) struct Lane {
     probed: Option<Place>,
     /// A batch waits that was refused often enough to be held aside.
     suspects: bool,
+    /// It has taken a batch since it failed last.
+    proven: bool,
+    /// Its last upload was slow.
+    slow: bool,
     passed: u64,
     not_before: Duration,
     error: Option<String>,
     came: u64,
+    failing_since: Option<i64>,
+    uploads: u64,
+    records: u64,
+    last_complete: Option<i64>,
+    last_error: Option<i64>,
+    /// Its batches whose verdict is not durable yet.
+    pub(super) unsettled: HashSet<BatchId>,
+    /// Its loss has been told.
+    pub(super) dropping: bool,
+    pub(super) over_share: bool,
+    pub(super) spot: Spot,
+    pub(super) stand: Stand,
 }
 
 impl Lane {
-    pub(super) fn new(job: JobId, uploads: usize) -> Lane {
+    pub(super) fn new(settings: SendJob) -> Lane {
         Lane {
-            job,
-            uploads: uploads.max(1),
-            waiting: BTreeMap::new(),
+            settings: SendJob { uploads: settings.uploads.max(1), ..settings },
+            waiting: Waitlist::default(),
             flight: HashMap::new(),
             splitting: HashMap::new(),
+            flight_bodies_bytes: 0,
+            flight_stored_bytes: 0,
             mood: Mood::Well,
             failures: 0,
             probe: None,
             probed: None,
             suspects: false,
+            proven: false,
+            slow: false,
             passed: 0,
             not_before: Duration::ZERO,
             error: None,
             came: 0,
+            failing_since: None,
+            uploads: 0,
+            records: 0,
+            last_complete: None,
+            last_error: None,
+            unsettled: HashSet::new(),
+            dropping: false,
+            over_share: false,
+            spot: Spot::Out,
+            stand: Stand::Out,
         }
+    }
+
+    /// The job is so from now on, perhaps with another destination: what the former one said counts no more.
+    pub(super) fn change(&mut self, settings: SendJob) {
+        self.settings = SendJob { uploads: settings.uploads.max(1), ..settings };
+        self.waiting.wait_no_more();
+        (self.failures, self.not_before, self.failing_since) = (0, Duration::ZERO, None);
+        (self.proven, self.slow) = (false, false);
+    }
+
+    /// Its destination took its last batch, before the restart.
+    pub(super) fn known(&mut self) {
+        self.proven = true;
+    }
+
+    pub(super) fn settings(&self) -> SendJob {
+        self.settings
     }
 
     pub(super) fn mood(&self) -> Mood {
@@ -115,142 +159,182 @@ impl Lane {
         self.error.as_deref()
     }
 
-    /// Batches that wait or are under way.
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len() + self.flight.len() + self.splitting.len()
+    pub(super) fn load(&self) -> Load {
+        let in_flight = self.flight.len() + self.splitting.len();
+        Load {
+            batches: self.waiting.len() + in_flight,
+            in_flight,
+            bodies_bytes: self.waiting.bodies_bytes() + self.flight_bodies_bytes,
+            stored_bytes: self.waiting.stored_bytes() + self.flight_stored_bytes,
+        }
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.flight.len() + self.splitting.len()
+    pub(super) fn standing(&self) -> Standing {
+        match self.mood {
+            Mood::Well if self.slow => Standing::Slow,
+            Mood::Well if self.proven => Standing::Good,
+            Mood::Well => Standing::Stranger,
+            Mood::Retrying | Mood::Holding => Standing::Failing,
+        }
+    }
+
+    /// Whether what it commits goes out soon.
+    pub(super) fn flows(&self) -> bool {
+        self.mood == Mood::Well && !self.settings.hold
+    }
+
+    pub(super) fn claim(&self) -> Claim {
+        let load = self.load();
+        let drops = self.settings.drop_oldest;
+        Claim {
+            bytes: load.stored_bytes,
+            failing: self.mood != Mood::Well && self.failures >= DOWN && !drops,
+            out: self.settings.hold || drops && self.waiting.is_empty(),
+            over: self.over_share,
+            mended: self.mood == Mood::Well || load.batches == 0,
+        }
+    }
+
+    pub(super) fn state(&self) -> LaneState {
+        let load = self.load();
+        LaneState {
+            job: self.settings.job,
+            mood: self.mood,
+            error: self.error.clone(),
+            batches: load.batches,
+            oldest: self.oldest(),
+            bytes: load.stored_bytes,
+            held: self.settings.hold,
+            over_share: self.over_share,
+            failing_since: self.failing_since,
+            uploads: self.uploads,
+            records: self.records,
+            last_complete: self.last_complete,
+            last_error: self.last_error,
+        }
     }
 
     /// The time of the oldest record that waits or is under way, ns since the epoch.
-    pub(super) fn oldest(&self) -> Option<i64> {
+    fn oldest(&self) -> Option<i64> {
         // Waiting batches lie in their order in time: what waits may be much, and this is asked often.
-        let waiting = self.waiting.values().next().into_iter();
+        let waiting = self.waiting.first().map(|(_, waiting)| waiting).into_iter();
         let flight = self.flight.values().map(|(_, waiting)| waiting);
         let splitting = self.splitting.values().map(|(_, batch)| batch.first);
         waiting.chain(flight).map(|waiting| waiting.batch.first).chain(splitting).min()
     }
 
-    pub(super) fn bodies_bytes(&self) -> u64 {
-        let flight = self.flight.values().map(|(_, waiting)| waiting);
-        let body =
-            |waiting: &Waiting| -> u64 { waiting.batch.body.iter().flatten().map(|b| b.len() as u64).sum() };
-        self.waiting.values().chain(flight).map(body).sum()
+    /// Its batches under way.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = BatchId> {
+        self.flight.keys().chain(self.splitting.keys()).copied()
     }
 
+    /// A batch comes, not to be tried before (monotonic; zero: at once).
     pub(super) fn push(&mut self, batch: Spooled, not_before: Duration) {
         self.came += 1;
-        let place = (self.came, batch.id);
-        self.put(place, Arc::new(batch), not_before);
+        let waiting = Waiting { not_before, ..Waiting::new(Arc::new(batch)) };
+        self.waiting.insert((self.came, waiting.batch.id), waiting);
     }
 
-    fn put(&mut self, place: Place, batch: Arc<Spooled>, not_before: Duration) {
-        let fresh = Waiting {
-            batch,
-            tries: 0,
-            refusals: 0,
-            refusals_ever: 0,
-            passed_before: 0,
-            why: String::new(),
-            not_before,
+    /// When [`Lane::pick`] has something.
+    pub(super) fn when(&mut self, now: Duration) -> When {
+        if self.settings.hold || self.waiting.is_empty() {
+            return When::Never;
+        }
+        self.waiting.promote(now);
+        let at = match self.mood {
+            // Cuts take memory: no more of them than uploads, and the one that makes room for the next upload.
+            Mood::Well if self.flight.len() >= self.settings.uploads => None,
+            Mood::Well if self.splitting.len() > self.settings.uploads => None,
+            Mood::Well => {
+                let own = match self.waiting.first_due() {
+                    Some(_) => Some(Duration::ZERO),
+                    None => self.waiting.next_due(),
+                };
+                own.map(|own| own.max(self.not_before))
+            }
+            Mood::Retrying | Mood::Holding => self.next_probe(now).map(|(_, at)| at),
         };
-        self.waiting.insert(place, fresh);
+        match at {
+            Some(at) if at <= now => When::Now,
+            Some(at) => When::At(at),
+            None => When::Never,
+        }
     }
 
     /// The next batch to be tried now.
     pub(super) fn pick(&mut self, now: Duration) -> Option<(Arc<Spooled>, u32)> {
-        let place = self.next_place(now)?;
-        let mut picked = self.waiting.remove(&place)?;
+        if self.when(now) != When::Now {
+            return None;
+        }
+        let place = match self.mood {
+            Mood::Well => self.waiting.first_due()?,
+            Mood::Retrying | Mood::Holding => self.next_probe(now)?.0,
+        };
+        let mut picked = self.waiting.remove(place)?;
         picked.tries += 1;
         if picked.tries == 1 {
             picked.passed_before = self.passed;
         }
         self.probe = (self.mood != Mood::Well).then_some(place);
-        let batch = picked.batch.clone();
-        let tries = picked.tries;
+        self.flight_stored_bytes += stored(&picked.batch);
+        self.flight_bodies_bytes += in_memory(&picked.batch);
+        let (batch, tries) = (picked.batch.clone(), picked.tries);
         self.flight.insert(batch.id, (place, picked));
         Some((batch, tries))
     }
 
-    fn next_place(&self, now: Duration) -> Option<Place> {
-        if self.mood == Mood::Well {
-            let due = |(_, w): &(&Place, &Waiting)| w.not_before <= now;
-            let room = self.flight.len() < self.uploads;
-            return self.candidates().find(due).filter(|_| room).map(|(place, _)| *place);
-        }
-        self.next_probe().filter(|(_, at)| *at <= now).map(|(place, _)| place)
-    }
-
     /// The batch that a failing destination sees next, and when: the oldest that may go by then.
-    fn next_probe(&self) -> Option<(Place, Duration)> {
-        if self.in_flight() > 0 {
+    fn next_probe(&self, now: Duration) -> Option<(Place, Duration)> {
+        if self.load().in_flight > 0 {
             return None;
         }
-        let free = self.waiting.iter().find(|(_, w)| w.not_before <= self.not_before);
-        let (place, oldest) = free.or_else(|| self.waiting.iter().min_by_key(|(_, w)| w.not_before))?;
-        let (place, waiting) = self.neighbour(*place, oldest).unwrap_or((*place, oldest));
-        Some((place, self.not_before.max(waiting.not_before)))
+        let oldest = self.waiting.oldest_by(self.not_before.max(now))?;
+        let place = self.neighbour(oldest).unwrap_or(oldest);
+        let own = self.waiting.get(place).map_or(Duration::ZERO, |w| w.not_before);
+        Some((place, self.not_before.max(own)))
     }
 
     /// While nobody knows whether the oldest batch or the destination is to blame, every other probe is a neighbour: the
     /// one that was refused least.
-    fn neighbour(&self, place: Place, oldest: &Waiting) -> Option<(Place, &Waiting)> {
-        if oldest.refusals < REFUSALS || self.probed != Some(place) {
+    fn neighbour(&self, oldest: Place) -> Option<Place> {
+        let suspect = self.waiting.get(oldest).is_some_and(Waiting::suspect);
+        if !suspect || self.probed != Some(oldest) {
             return None;
         }
-        let others = self.waiting.iter().filter(|(other, _)| **other != place);
-        others.min_by_key(|(other, w)| (w.refusals_ever, **other)).map(|(other, w)| (*other, w))
+        self.waiting.neighbour(oldest)
     }
 
-    /// Batches of a destination that is well, in the order in which they are tried: those under suspicion last.
-    fn candidates(&self) -> impl Iterator<Item = (&Place, &Waiting)> {
-        let trusted = self.waiting.iter().filter(|(_, w)| w.refusals < REFUSALS);
-        trusted.chain(self.waiting.iter().filter(|(_, w)| w.refusals >= REFUSALS))
-    }
-
-    /// When [`Lane::pick`] has something next, if not now.
-    pub(super) fn deadline(&self) -> Option<Duration> {
-        match self.mood {
-            Mood::Well if self.flight.len() < self.uploads => {
-                self.waiting.values().map(|w| w.not_before).min()
-            }
-            Mood::Well => None,
-            _ => self.next_probe().map(|(_, at)| at),
-        }
-    }
-
-    /// Whether a batch is under way here.
-    pub(super) fn has(&self, id: BatchId) -> bool {
-        self.flight.contains_key(&id)
+    /// Whether a batch is being split here.
+    pub(super) fn is_splitting(&self, id: BatchId) -> bool {
+        self.splitting.contains_key(&id)
     }
 
     /// What a verdict means for the batch and its neighbours. What is not given back waits.
     pub(super) fn answer(
         &mut self,
-        now: Duration,
+        now: Now,
         id: BatchId,
         verdict: Verdict,
+        slow: bool,
         backoff: &mut Backoff,
     ) -> Vec<Next> {
-        let Some((place, mut batch)) = self.flight.remove(&id) else { return Vec::new() };
+        let Some((place, batch)) = self.land(id) else { return Vec::new() };
+        self.uploads += 1;
+        self.slow = slow;
         let probe = self.probe == Some(place);
         if probe {
             (self.probe, self.probed) = (None, Some(place));
         }
         match verdict {
             Verdict::Delivered => {
-                self.passed += 1;
-                self.well();
+                self.delivered(&batch.batch);
                 let mut next = vec![Next::Delivered(batch.batch)];
                 next.extend(self.suspects_aside());
                 next
             }
             Verdict::Retry { after, why } => {
                 self.fails(now, probe, Mood::Retrying, after, why, backoff);
-                batch.not_before = self.not_before;
-                self.wait_again(place, batch);
+                self.wait_again(place, Waiting { not_before: self.not_before, ..batch });
                 Vec::new()
             }
             Verdict::Hold { why } => {
@@ -260,15 +344,42 @@ impl Lane {
             }
             Verdict::TooLarge { why } if batch.batch.records <= 1 => {
                 self.well();
+                self.last_error = Some(now.wall);
                 vec![Next::Aside(batch.batch, why)]
             }
             Verdict::TooLarge { .. } => {
                 self.well();
+                self.flight_stored_bytes += stored(&batch.batch);
+                self.flight_bodies_bytes += in_memory(&batch.batch);
                 self.splitting.insert(id, (place, batch.batch.clone()));
                 vec![Next::Split(batch.batch)]
             }
             Verdict::Refused { why } => self.refused(now, probe, place, batch, why, backoff),
         }
+    }
+
+    /// An upload has ended.
+    fn land(&mut self, id: BatchId) -> Option<(Place, Waiting)> {
+        let landed = self.flight.remove(&id)?;
+        self.flight_stored_bytes -= stored(&landed.1.batch);
+        self.flight_bodies_bytes -= in_memory(&landed.1.batch);
+        Some(landed)
+    }
+
+    /// A cut has ended.
+    fn cut(&mut self, id: BatchId) -> Option<(Place, Arc<Spooled>)> {
+        let (place, batch) = self.splitting.remove(&id)?;
+        self.flight_stored_bytes -= stored(&batch);
+        self.flight_bodies_bytes -= in_memory(&batch);
+        Some((place, batch))
+    }
+
+    fn delivered(&mut self, batch: &Spooled) {
+        self.passed += 1;
+        self.records += batch.records;
+        self.last_complete = self.last_complete.max(Some(batch.last));
+        (self.failing_since, self.dropping, self.proven) = (None, false, true);
+        self.well();
     }
 
     fn well(&mut self) {
@@ -283,7 +394,7 @@ impl Lane {
     /// The destination fails. A wish holds for it whoever brought it; back-off grows with each bad moment.
     fn fails(
         &mut self,
-        now: Duration,
+        now: Now,
         probe: bool,
         mood: Mood,
         wish: Option<Duration>,
@@ -293,43 +404,51 @@ impl Lane {
         let wish = wish.map(|wish| wish.min(WISH_MAX));
         if probe || self.mood == Mood::Well {
             self.failures += 1;
-            self.not_before = now + wish.unwrap_or_else(|| backoff.after(self.failures));
+            self.not_before = now.mono + wish.unwrap_or_else(|| backoff.after(self.failures));
         } else if let Some(wish) = wish {
-            self.not_before = self.not_before.max(now + wish);
+            self.not_before = self.not_before.max(now.mono + wish);
+        }
+        if self.failures > 1 {
+            // It is no mere stumble: what waits for it must not hold memory.
+            self.waiting.forget_bodies();
         }
         self.mood = mood;
+        self.proven = false;
         self.error = Some(why);
+        self.last_error = Some(now.wall);
+        self.failing_since.get_or_insert(now.wall);
     }
 
     fn refused(
         &mut self,
-        now: Duration,
+        now: Now,
         probe: bool,
         place: Place,
         mut batch: Waiting,
         why: String,
         backoff: &mut Backoff,
     ) -> Vec<Next> {
+        self.last_error = Some(now.wall);
         batch.refusals += 1;
         batch.refusals_ever += 1;
         batch.why.clone_from(&why);
-        let often = batch.refusals >= REFUSALS;
+        let often = batch.suspect();
         if often && self.passed > batch.passed_before {
             return vec![Next::Aside(batch.batch, why)];
         }
-        let neighbour = self.suspects && self.waiting.values().any(|w| w.refusals >= REFUSALS);
+        let neighbour = self.suspects && self.waiting.iter().any(|(_, w)| w.suspect());
         self.suspects |= often;
         if neighbour && (often || self.mood != Mood::Well) {
             // It is not the batch, it is the job: none of them is under suspicion any more.
             self.fails(now, probe, Mood::Holding, None, why, backoff);
-            let flight = self.flight.values_mut().map(|(_, w)| w);
-            for suspect in self.waiting.values_mut().chain(flight).chain([&mut batch]) {
+            self.waiting.trust_all(self.passed);
+            for suspect in self.flight.values_mut().map(|(_, w)| w).chain([&mut batch]) {
                 (suspect.refusals, suspect.passed_before) = (0, self.passed);
             }
             self.suspects = false;
         } else if self.mood == Mood::Well {
             self.error = Some(why);
-            batch.not_before = now + backoff.after(batch.refusals);
+            batch.not_before = now.mono + backoff.after(batch.refusals);
             self.wait_again(place, batch);
             return Vec::new();
         } else {
@@ -345,39 +464,38 @@ impl Lane {
         if !std::mem::take(&mut self.suspects) {
             return Vec::new();
         }
-        let blamed: Vec<Place> = self
-            .waiting
-            .iter()
-            .filter(|(_, w)| w.refusals >= REFUSALS && self.passed > w.passed_before)
-            .map(|(place, _)| *place)
-            .collect();
-        let aside = blamed.into_iter().filter_map(|place| self.waiting.remove(&place));
+        let blamed = self.waiting.iter().filter(|(_, w)| w.suspect() && self.passed > w.passed_before);
+        let blamed: Vec<Place> = blamed.map(|(place, _)| *place).collect();
+        let aside = blamed.into_iter().filter_map(|place| self.waiting.remove(place));
         let aside = aside.map(|w| Next::Aside(w.batch, w.why)).collect();
-        let mut left = self.waiting.values().chain(self.flight.values().map(|(_, w)| w));
-        self.suspects = left.any(|w| w.refusals >= REFUSALS);
+        let mut left = self.waiting.iter().map(|(_, w)| w).chain(self.flight.values().map(|(_, w)| w));
+        self.suspects = left.any(Waiting::suspect);
         aside
     }
 
     /// A batch that has to wait is read from the spool when it goes: what waits must not hold memory.
     fn wait_again(&mut self, place: Place, mut batch: Waiting) {
-        if batch.batch.body.is_some() {
-            batch.batch = Arc::new(Spooled { body: None, ..(*batch.batch).clone() });
-        }
+        batch.forget_body();
         self.waiting.insert(place, batch);
     }
 
-    /// The parts of a batch take its place. Says whether it was split here.
-    pub(super) fn split(&mut self, parent: BatchId, children: Vec<Spooled>) -> Option<Vec<Spooled>> {
-        let Some(((came, _), _)) = self.splitting.remove(&parent) else { return Some(children) };
+    /// The parts of a batch take its place.
+    pub(super) fn split(&mut self, parent: BatchId, children: Vec<Spooled>) {
+        let Some(((came, _), _)) = self.cut(parent) else { return };
         for child in children {
-            self.put((came, child.id), Arc::new(child), Duration::ZERO);
+            self.waiting.insert((came, child.id), Waiting::new(Arc::new(child)));
         }
-        None
     }
 
     /// A batch that is under way and can neither be sent nor split leaves the lane.
     pub(super) fn take(&mut self, id: BatchId) -> Option<Arc<Spooled>> {
-        let split = self.splitting.remove(&id).map(|(_, batch)| batch);
-        split.or_else(|| self.flight.remove(&id).map(|(_, waiting)| waiting.batch))
+        let cut = self.cut(id).map(|(_, batch)| batch);
+        cut.or_else(|| self.land(id).map(|(_, waiting)| waiting.batch))
+    }
+
+    /// The oldest batch that waits leaves the lane.
+    pub(super) fn drop_oldest(&mut self) -> Option<Arc<Spooled>> {
+        let place = *self.waiting.first()?.0;
+        self.waiting.remove(place).map(|waiting| waiting.batch)
     }
 }

@@ -1,18 +1,20 @@
 //! Uploads: performs what the sender's machine asks for, on the delivery thread's runtime.
 //!
-//! Promises: a body that is not in memory is read on a blocking thread and checked; bytes on the wire and bytes a
-//! second are bounded; every upload that is begun has an end, and a destination's panic is not swallowed.
+//! Promises: a body that is not in memory is read on a blocking thread and checked; bytes in memory ([`Room`]) and bytes
+//! a second are bounded, and what is slow does not keep others from either; every upload that is begun has an end, and a destination's panic is not swallowed.
 //! Must not know: retries, order.
+use super::room::Room;
+use super::turns::Standing;
+use super::waitlist::stored;
 use crate::destination::{Answer, Destination, Outgoing, Status, Verdict};
 use crate::ledger::{ReadError, SplitChild, SpoolReader};
 use crate::protocol::{BatchId, Spooled};
 use bytes::Bytes;
-use edgepush_shard::batch::{self, Framing, SplitError};
+use edgepush_shard::batch::{self, SplitError};
 use edgepush_shard::codec::{Level, codec};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -46,9 +48,6 @@ pub enum Uploaded {
     },
 }
 
-/// A unit of the bound on bytes: a semaphore counts in 32 bits.
-const KIB: u64 = 1024;
-
 /// A batch that is to be cut and cannot be read for the moment is tried again after this.
 const SPLIT_AGAIN: Duration = Duration::from_secs(1);
 
@@ -61,9 +60,8 @@ pub struct Uploads {
 /// What all uploads share.
 struct Wire {
     reader: Arc<SpoolReader>,
-    /// KiB of bodies that may be in memory for uploads.
-    room: Semaphore,
-    room_kib: u32,
+    /// For bodies in memory.
+    room: Room,
     egress: Option<Egress>,
 }
 
@@ -88,20 +86,18 @@ impl Egress {
 }
 
 impl Uploads {
-    /// No upload yet. `bytes_max`: of bodies in memory for uploads (one larger batch goes alone).
+    /// No upload yet. `bytes_max`: of bodies in memory for uploads (two larger than half of it go beside it).
     pub fn new(reader: Arc<SpoolReader>, bytes_max: u64, egress_max: Option<u64>) -> Uploads {
-        let room_kib =
-            u32::try_from(bytes_max / KIB).unwrap_or(u32::MAX).clamp(1, Semaphore::MAX_PERMITS as u32);
         let egress =
             egress_max.map(|rate| Egress { bytes_per_second: rate.max(1), next: Mutex::new(Instant::now()) });
-        let wire = Wire { reader, room: Semaphore::new(room_kib as usize), room_kib, egress };
+        let wire = Wire { reader, room: Room::new(bytes_max), egress };
         Uploads { wire: Arc::new(wire), set: JoinSet::new() }
     }
 
-    /// Begins an upload.
-    pub fn start(&mut self, to: Arc<dyn Destination>, batch: Arc<Spooled>) {
+    /// Begins an upload to a destination that is like this.
+    pub fn start(&mut self, to: Arc<dyn Destination>, batch: Arc<Spooled>, standing: Standing) {
         let wire = self.wire.clone();
-        self.set.spawn(async move { wire.upload(to, batch).await });
+        self.set.spawn(async move { wire.upload(to, batch, standing).await });
     }
 
     /// Begins to cut a batch in two.
@@ -124,12 +120,12 @@ impl Uploads {
 }
 
 impl Wire {
-    async fn upload(&self, to: Arc<dyn Destination>, batch: Arc<Spooled>) -> Uploaded {
+    async fn upload(&self, to: Arc<dyn Destination>, batch: Arc<Spooled>, standing: Standing) -> Uploaded {
         // The turn comes before the room: what waits for its turn must not keep others from theirs.
         if let Some(egress) = self.egress.as_ref().filter(|_| to.leaves_host()) {
             egress.turn(stored(&batch)).await;
         }
-        let _room = self.room(stored(&batch)).await;
+        let _room = self.room.take(standing, stored(&batch)).await;
         let begun = Instant::now();
         let body = match self.body(&batch).await {
             Ok(body) => body,
@@ -148,17 +144,12 @@ impl Wire {
             codec: batch.codec,
             container: batch.container,
             records: batch.records,
+            csv: batch.naming.csv,
             body,
         };
         let (bytes, begun) = (outgoing.len(), Instant::now());
         let answer = to.deliver(outgoing).await;
         Uploaded::Outcome { batch, answer, took: begun.elapsed(), bytes }
-    }
-
-    /// Room for so many bytes in memory; more than there is in all waits until it is alone.
-    async fn room(&self, bytes: u64) -> SemaphorePermit<'_> {
-        let kib = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).clamp(1, self.room_kib);
-        self.room.acquire_many(kib).await.expect("INVARIANT: this semaphore is never closed")
     }
 
     /// The whole body as it goes out.
@@ -175,19 +166,20 @@ impl Wire {
     }
 
     async fn split(&self, batch: Arc<Spooled>) -> Uploaded {
-        let (id, records) = (batch.id, batch.records);
-        // Its records lie in memory beside its body.
-        let _room = self.room(stored(&batch).saturating_add(batch.raw)).await;
-        let body = loop {
+        let (id, records, naming) = (batch.id, batch.records, batch.naming.clone());
+        let (_room, body) = loop {
+            // Its records lie in memory beside its body. Cuts are rare and slow: they take no room from good ones.
+            let room = self.room.take(Standing::Slow, stored(&batch).saturating_add(batch.raw)).await;
             match self.body(&batch).await {
-                Ok(body) => break body,
-                Err(Trouble::Weather(_)) => tokio::time::sleep(SPLIT_AGAIN).await,
+                Ok(body) => break (room, body),
                 Err(Trouble::Rotten(why)) => return Uploaded::Unreadable { id, why },
+                Err(Trouble::Weather(_)) => drop(room),
             }
+            tokio::time::sleep(SPLIT_AGAIN).await;
         };
         let halves = blocking(move || {
             let mut codec = codec(batch.codec, Level::Fast);
-            batch::split(&mut *codec, batch.container, &Framing::default(), records, &body)
+            batch::split(&mut *codec, batch.container, &naming.framing, records, &body)
         })
         .await;
         match halves {
@@ -225,11 +217,6 @@ impl Trouble {
         }
         Trouble::Weather(format!("the spool cannot be read: {error}"))
     }
-}
-
-/// Bytes of the batch in the spool.
-fn stored(batch: &Spooled) -> u64 {
-    batch.pieces.iter().map(|piece| piece.len).sum()
 }
 
 fn joined(batch: &Spooled, pieces: Vec<Vec<Bytes>>) -> Result<Vec<Bytes>, Trouble> {

@@ -3,16 +3,16 @@
 //! Promises: hosts compare in lower case, without port and trailing dot, in records and zones alike. A look-up costs one
 //! hash, and one per label when there are wildcards.
 //! Must not know: records, jobs beyond their positions.
+use super::digest::Map;
 use super::route::{Positions, Run};
 use crate::limits::HOST_BYTES_MAX;
-use std::collections::HashMap;
 
 /// Jobs by host.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    exact: HashMap<Box<[u8]>, Run>,
+    exact: Map<Box<[u8]>, Run>,
     /// What stands behind the `*.` of a wildcard.
-    below: HashMap<Box<[u8]>, Run>,
+    below: Map<Box<[u8]>, Run>,
 }
 
 /// A host in its plain form.
@@ -53,6 +53,12 @@ fn without_port(raw: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether a host is its own plain form: most are, and are not copied.
+fn is_plain(raw: &[u8]) -> bool {
+    let plain = |&byte: &u8| !byte.is_ascii_uppercase() && byte != b':' && byte != b'[';
+    raw.len() <= HOST_BYTES_MAX && raw.iter().all(plain) && !raw.is_empty() && !raw.ends_with(b".")
+}
+
 impl Hosts {
     /// The jobs of each host; a wildcard is `*.` and a host. What is no host belongs to no record.
     pub(super) fn new<'a>(hosts: impl Iterator<Item = (&'a str, u32)>, positions: &mut Positions) -> Hosts {
@@ -75,15 +81,22 @@ impl Hosts {
 
     /// Calls `found` with the jobs of a host, and with those of each wildcard that it is below.
     pub(super) fn find(&self, raw: &[u8], mut found: impl FnMut(Run)) {
-        let Some(host) = Host::new(raw) else { return };
-        if let Some(&run) = self.exact.get(host.as_bytes()) {
+        if is_plain(raw) {
+            self.find_plain(raw, &mut found);
+        } else if let Some(host) = Host::new(raw) {
+            self.find_plain(host.as_bytes(), &mut found);
+        }
+    }
+
+    fn find_plain(&self, host: &[u8], found: &mut impl FnMut(Run)) {
+        if let Some(&run) = self.exact.get(host) {
             found(run);
         }
         if self.below.is_empty() {
             return;
         }
-        for at in memchr::memchr_iter(b'.', host.as_bytes()).filter(|&at| at > 0) {
-            if let Some(&run) = self.below.get(&host.as_bytes()[at + 1..]) {
+        for at in memchr::memchr_iter(b'.', host).filter(|&at| at > 0) {
+            if let Some(&run) = self.below.get(&host[at + 1..]) {
                 found(run);
             }
         }
@@ -114,6 +127,10 @@ mod tests {
         assert_eq!(plain("example.com:http").as_deref(), Some(&b"example.com:http"[..]));
         for raw in ["", ".", ":80", "[]"] {
             assert_eq!(plain(raw), None, "{raw}");
+            assert!(!is_plain(raw.as_bytes()));
+        }
+        for raw in ["example.com", "a..b", "x", "192.0.2.1", "é"] {
+            assert!(is_plain(raw.as_bytes()) && plain(raw).as_deref() == Some(raw.as_bytes()), "{raw}");
         }
         assert!(plain(&"x".repeat(255)).is_some());
         assert_eq!(plain(&"x".repeat(256)), None);

@@ -3,6 +3,7 @@
 //! Promises: value bytes are the input's, never re-spelled where a job does not ask for it; nothing is allocated per
 //! record after warm-up.
 //! Must not know: where the bytes go.
+mod digest;
 mod fields;
 pub mod filter;
 mod format;

@@ -7,14 +7,15 @@
 //! Promises: what is wanted is exactly what zone, filter and sample of each job say: the look-up only leaves out jobs
 //! that cannot want the record. Nothing is allocated per record after warm-up.
 //! Must not know: what jobs do with records.
+use super::digest::{Map, digest};
 use super::fields::{FieldSlot, FieldTable, Resolved};
-use super::filter::number::Decimal;
 use super::filter::{Compiled, Filter};
 use super::host::Hosts;
 use super::sample::Sample;
 use crate::record::{Record, ValueKind};
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 
 /// What routing must know of a job.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,7 @@ struct Job {
 #[derive(Debug)]
 struct Values {
     slot: FieldSlot,
-    runs: HashMap<u64, Run>,
+    runs: Map<u64, Run>,
 }
 
 /// Positions of jobs, in runs that ascend.
@@ -77,10 +78,10 @@ impl Positions {
     }
 
     /// The jobs of each key.
-    pub(super) fn group<K: Ord + Hash>(&mut self, mut pairs: Vec<(K, u32)>) -> HashMap<K, Run> {
+    pub(super) fn group<K: Ord + Hash>(&mut self, mut pairs: Vec<(K, u32)>) -> Map<K, Run> {
         pairs.sort_unstable();
         pairs.dedup();
-        let mut groups = HashMap::with_capacity(pairs.len());
+        let mut groups = Map::with_capacity_and_hasher(pairs.len(), <_>::default());
         let mut rest = pairs.into_iter().peekable();
         while let Some((key, first)) = rest.next() {
             let start = self.0.len() as u32;
@@ -189,8 +190,9 @@ impl Routes {
 /// A field, and digests of the values that a job wants of it.
 type Narrow<'a> = Option<(&'a str, Vec<u64>)>;
 
-/// By which field each job without hosts is found: of those that its filter requires, the one whose values the fewest
-/// jobs require. A thousand jobs that all want status 200 of a host each are found by host.
+/// By which field each job without hosts is found. A thousand jobs that all want status 200 of a host each are found by
+/// host, not by status: few jobs share each value of it. And every field costs each record a look-up, so among fields
+/// whose values are shared alike it is one that many jobs name.
 fn narrowest<'a>(jobs: &[RouteJob<'a>]) -> Vec<Narrow<'a>> {
     let required = |job: &RouteJob<'a>| -> Vec<(&'a str, Vec<u64>)> {
         let filter = job.filter.filter(|_| job.hosts.is_none());
@@ -199,28 +201,60 @@ fn narrowest<'a>(jobs: &[RouteJob<'a>]) -> Vec<Narrow<'a>> {
         fields.into_iter().map(|(field, values)| (field, digests(values))).collect()
     };
     let all: Vec<_> = jobs.iter().map(required).collect();
-    let mut askers: HashMap<(&str, u64), u32> = HashMap::new();
+    let mut named: HashMap<&str, u32> = HashMap::new();
+    let mut shared: HashMap<(&str, u64), u32> = HashMap::new();
     for (field, digests) in all.iter().flatten() {
+        *named.entry(field).or_default() += 1;
         for &digest in digests {
-            *askers.entry((field, digest)).or_default() += 1;
+            *shared.entry((field, digest)).or_default() += 1;
         }
     }
-    let asked = |(field, digests): &(&'a str, Vec<u64>)| -> u32 {
-        digests.iter().filter_map(|&digest| askers.get(&(*field, digest))).sum()
+    let cost = |(field, digests): &(&'a str, Vec<u64>)| {
+        let sharers: u32 = digests.iter().filter_map(|&digest| shared.get(&(*field, digest))).sum();
+        // Alike: up to 7, up to 63, and so on.
+        (sharers.max(1).ilog2() / 3, Reverse(named.get(field).copied()), sharers)
     };
-    all.into_iter().map(|fields| fields.into_iter().min_by_key(asked)).collect()
+    all.into_iter().map(|fields| fields.into_iter().min_by_key(cost)).collect()
 }
 
-/// A hash that equal values share: `200`, `"200"` and `200.0` have one. Others may share it too; the filter decides.
-fn digest(value: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match Decimal::read(value) {
-        None => hasher.write(value),
-        Some(number) => {
-            hasher.write_u8(u8::from(number.negative));
-            hasher.write_i64(number.point);
-            number.digits().for_each(|digit| hasher.write_u8(digit));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::RAW;
+
+    #[test]
+    fn routers_move_to_their_shards() {
+        fn moves<T: Send>() {}
+        moves::<Router>();
     }
-    hasher.finish()
+
+    fn filters(nodes: impl Iterator<Item = String>) -> Vec<Filter> {
+        let parse = |node| Filter::parse(&format!(r#"{{"where":{node}}}"#), &RAW);
+        nodes.map(|node| parse(node).expect("right").expect("a filter")).collect()
+    }
+
+    #[test]
+    fn jobs_are_found_by_what_the_fewest_share() {
+        let eq = |key: &str, value: u32| format!(r#"{{"key":"{key}","operator":"eq","value":{value}}}"#);
+        let shared =
+            (0..50).map(|n| format!(r#"{{"and":[{},{},{}]}}"#, eq("a", 1), eq("own", n), eq("b", n / 2)));
+        let rest = [
+            eq("a", 1),
+            format!(r#"{{"or":[{},{}]}}"#, eq("a", 1), eq("b", 1)),
+            format!(r#"{{"and":[{},{}]}}"#, eq("rare", 1), eq("own", 3)),
+        ];
+        let filters = filters(shared.chain(rest));
+        let job = |filter| RouteJob { hosts: None, filter: Some(filter), sample: Sample::ALL };
+        let found = narrowest(&filters.iter().map(job).collect::<Vec<_>>());
+        let fields: Vec<Option<&str>> = found.iter().map(|narrow| narrow.as_ref().map(|n| n.0)).collect();
+        assert!(fields[..50].iter().all(|field| *field == Some("own")), "{fields:?}");
+        assert_eq!(
+            fields[50..],
+            [Some("a"), None, Some("own")],
+            "a field of one job alone costs all records"
+        );
+        let hosts = ["x".to_owned()];
+        let hosted = RouteJob { hosts: Some(&hosts), ..job(&filters[0]) };
+        assert_eq!(narrowest(&[hosted]), [None], "a zone's job is found by its hosts");
+    }
 }

@@ -3,6 +3,7 @@
 //! Every page has room for the same number of items, and a slab's items follow its chain of pages.
 //! Promises: items written through a [`Cursor`] come back in order; nothing is allocated after [`Column::new`].
 //! Must not know: what the items mean.
+use super::huge::wish;
 use super::pages::{NONE, Pages};
 use std::ops::Range;
 
@@ -27,9 +28,27 @@ pub(super) struct Column<T> {
 }
 
 impl<T: Copy + Default> Column<T> {
-    /// Room for `per_page` items in each of `pages` pages.
+    /// Room for `per_page` items in each of `pages` pages. Call [`Column::reach`] for each page before it is used.
     pub(super) fn new(pages: usize, per_page: usize) -> Column<T> {
-        Column { items: vec![T::default(); pages * per_page], per_page }
+        let mut items = Vec::with_capacity(pages * per_page);
+        wish(&mut items);
+        Column { items, per_page }
+    }
+
+    /// Makes the items up to a page exist. Before that their memory is not resident: what a page's first user needs is
+    /// written then, within the capacity.
+    #[inline]
+    pub(super) fn reach(&mut self, page: u32) {
+        let len = (page as usize + 1) * self.per_page;
+        if self.items.len() < len {
+            self.items.resize(len, T::default());
+        }
+    }
+
+    /// Items that exist: what is resident.
+    #[cfg(test)]
+    pub(super) fn written(&self) -> usize {
+        self.items.len()
     }
 
     /// The place of the next `want` items if they stand side by side. The chain has room for them.
@@ -143,6 +162,7 @@ mod tests {
     fn items_come_back_over_page_borders() {
         let (pages, [first, _]) = interleaved();
         let mut column: Column<u8> = Column::new(4, 4);
+        column.reach(3);
         let mut cursor = Cursor::new(first);
         column.append(&pages, &mut cursor, b"abc");
         column.append(&pages, &mut cursor, b"defg");
@@ -159,6 +179,7 @@ mod tests {
         let second = pages.extend(first);
         assert_eq!(second, first + 1);
         let mut column: Column<u8> = Column::new(8, 4);
+        column.reach(7);
         let mut cursor = Cursor::new(first);
         column.append(&pages, &mut cursor, b"abc");
         let window = column.window(&pages, &mut cursor, 5).expect("adjacent pages");

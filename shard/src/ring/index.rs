@@ -20,6 +20,7 @@ pub(super) struct Index {
     entries: Vec<Entry>,
     oldest: u32,
     youngest: u32,
+    count: usize,
     /// What was found last: neighbouring records often go to the same job.
     last: Option<(SlabKey, u32)>,
 }
@@ -29,7 +30,7 @@ impl Index {
     pub(super) fn new(slots: usize) -> Index {
         let entry = Entry { key: SlabKey(0), bucket_next: NONE, older: NONE, younger: NONE };
         let buckets = vec![NONE; slots.next_power_of_two()];
-        Index { buckets, entries: vec![entry; slots], oldest: NONE, youngest: NONE, last: None }
+        Index { buckets, entries: vec![entry; slots], oldest: NONE, youngest: NONE, count: 0, last: None }
     }
 
     /// Bytes that one slot takes, buckets included.
@@ -66,6 +67,7 @@ impl Index {
             youngest => self.entries[youngest as usize].younger = slot,
         }
         self.youngest = slot;
+        self.count += 1;
         self.last = Some((key, slot));
     }
 
@@ -73,6 +75,7 @@ impl Index {
     pub(super) fn close(&mut self, slot: u32) {
         let Entry { key, bucket_next, older, younger } = self.entries[slot as usize];
         self.last = None;
+        self.count -= 1;
         let bucket = self.bucket(key);
         let mut at = self.buckets[bucket];
         if at == slot {
@@ -91,6 +94,12 @@ impl Index {
             NONE => self.youngest = older,
             younger => self.entries[younger as usize].older = older,
         }
+    }
+
+    /// How many slabs are open.
+    #[inline]
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// The slab that was opened first.

@@ -8,6 +8,7 @@
 //! Promises: all memory is taken in [`Ring::new`] and stays under the bytes given; nothing is allocated afterwards.
 //! Must not know: what a record means, or what becomes of a slab.
 mod column;
+mod huge;
 mod index;
 mod pages;
 
@@ -20,9 +21,11 @@ use pages::Pages;
 /// straddle a border.
 pub const PAGE_BYTES: usize = 4096;
 /// Record ends that a page has room for: records shorter than 64 bytes take more pages than their bytes need.
-const PAGE_RECORDS: usize = 64;
-/// Field spans that a page has room for: fields that average less than 32 bytes, keys included, take more pages.
-const PAGE_FIELDS: usize = 128;
+const PAGE_RECORDS: usize = PAGE_BYTES / 64;
+/// Field spans that a page has room for: fields that average less than 25 bytes, keys included, take more pages.
+const PAGE_FIELDS: usize = 5 * PAGE_BYTES / 128;
+/// Pages that a slab takes at once, where they are free, once it is that large itself.
+const STEP_PAGES: usize = 16;
 /// What a page takes in memory with everything that is kept for it.
 const PAGE_COST: usize = PAGE_BYTES
     + PAGE_RECORDS * 2 * size_of::<u32>()
@@ -255,7 +258,7 @@ impl Scratch {
         Scratch {
             bytes: vec![0; slab_bytes],
             ends: vec![0; pages * PAGE_RECORDS],
-            fields: vec![Span::default(); pages * PAGE_FIELDS],
+            fields: Vec::with_capacity(pages * PAGE_FIELDS),
             field_ends: vec![0; pages * PAGE_RECORDS],
         }
     }
@@ -264,6 +267,15 @@ impl Scratch {
         let page = PAGE_RECORDS * 2 * size_of::<u32>() + PAGE_FIELDS * size_of::<Span>();
         slab_bytes + slab_pages_max(slab_bytes) * page
     }
+}
+
+/// The first `len` items, within the capacity: memory that was never asked for is not resident.
+#[inline]
+fn reached(items: &mut Vec<Span>, len: usize) -> &mut [Span] {
+    if items.len() < len {
+        items.resize(len, Span::default());
+    }
+    &mut items[..len]
 }
 
 /// Twice the pages that the bytes need: slabs of many short records or fields still come near their size.
@@ -304,7 +316,7 @@ impl Ring {
             slab_bytes,
             pages: Pages::new(pages),
             index: Index::new(pages),
-            held: vec![Held::new(0, 0); pages],
+            held: Vec::with_capacity(pages),
             bytes: Column::new(pages, PAGE_BYTES),
             ends: Column::new(pages, PAGE_RECORDS),
             fields: Column::new(pages, PAGE_FIELDS),
@@ -340,7 +352,7 @@ impl Ring {
             at: 0,
             fields: match fields_window.clone() {
                 Some(window) => self.fields.at(window),
-                None => &mut self.scratch.fields[..fields_max],
+                None => reached(&mut self.scratch.fields, fields_max),
             },
             fields_at: 0,
             start: held.bytes,
@@ -384,7 +396,7 @@ impl Ring {
         } else {
             self.bytes.gather(pages, slot, &mut scratch.bytes[..bytes]);
             self.ends.gather(pages, slot, &mut scratch.ends[..records]);
-            self.fields.gather(pages, slot, &mut scratch.fields[..fields]);
+            self.fields.gather(pages, slot, reached(&mut scratch.fields, fields));
             self.field_ends.gather(pages, slot, &mut scratch.field_ends[..field_ends]);
             (
                 &scratch.bytes[..bytes],
@@ -400,6 +412,11 @@ impl Ring {
     /// Bytes of records that a job's slab holds; 0 when it has none.
     pub fn slab_len(&mut self, key: SlabKey) -> usize {
         self.index.find(key).map_or(0, |slot| self.held[slot as usize].bytes as usize)
+    }
+
+    /// How many slabs are open.
+    pub fn slabs(&self) -> usize {
+        self.index.count()
     }
 
     /// Processing time of the first record in a job's slab (ns since the epoch).
@@ -456,7 +473,11 @@ impl Ring {
         let need = Held::new(0, now).pages_with(bytes_max, fields_max);
         self.room_for(need)?;
         let slot = self.pages.begin();
+        if self.held.len() <= slot as usize {
+            self.held.resize(slot as usize + 1, Held::new(slot, now));
+        }
         self.held[slot as usize] = Held::new(slot, now);
+        self.reach(slot);
         self.index.open(key, slot);
         self.chain(slot, need);
         Ok(slot)
@@ -493,13 +514,29 @@ impl Ring {
 
     /// Grows a chain to `need` pages, which are free.
     fn chain(&mut self, slot: u32, need: usize) {
-        let held = &mut self.held[slot as usize];
-        while (held.pages as usize) < need {
+        // A busy job's slab grows by a quarter, but takes nothing from many others.
+        let more = need + if self.pages.is_crowded() { 0 } else { (need / 4).min(STEP_PAGES) };
+        let more = more.min(slab_pages_max(self.slab_bytes));
+        loop {
+            let held = &mut self.held[slot as usize];
+            let have = held.pages as usize;
+            if have >= need && (have >= more || !self.pages.is_free(held.tail + 1)) {
+                break;
+            }
             let tail = self.pages.extend(held.tail);
             held.side_by_side &= tail == held.tail + 1;
             held.tail = tail;
             held.pages += 1;
+            self.reach(tail);
         }
+    }
+
+    /// A page's memory is there from now on.
+    fn reach(&mut self, page: u32) {
+        self.bytes.reach(page);
+        self.ends.reach(page);
+        self.fields.reach(page);
+        self.field_ends.reach(page);
     }
 }
 
@@ -573,6 +610,38 @@ mod tests {
         ring.release(SlabKey(0));
         assert_eq!(put(&mut ring, 5, &[b'y'; PAGE_BYTES]), Ok(()));
         assert_eq!(ring.slab(SlabKey(5)).expect("open").run.bytes.len(), PAGE_BYTES + 2);
+    }
+
+    #[test]
+    fn memory_that_no_slab_used_was_not_written() {
+        let mut ring = Ring::new(64 << 20, SLAB);
+        assert_eq!((ring.bytes.written(), ring.fields.written(), ring.held.len()), (0, 0, 0));
+        assert_eq!(put(&mut ring, 1, b"x\n"), Ok(()));
+        let page = (ring.bytes.written(), ring.fields.written(), ring.held.len());
+        assert_eq!(page, (PAGE_BYTES, PAGE_FIELDS, 1));
+        // Nor does it come back after a burst: the lowest pages are taken first.
+        (0..1000).for_each(|key| assert_eq!(put(&mut ring, key, b"x\n"), Ok(())));
+        let burst = ring.bytes.written();
+        assert!((1000 * PAGE_BYTES..2100 * PAGE_BYTES).contains(&burst), "{burst} bytes");
+        (0..1000).for_each(|key| ring.release(SlabKey(key)));
+        for _ in 0..10_000 {
+            assert_eq!(put(&mut ring, 7, b"x\n"), Ok(()));
+            ring.release(SlabKey(7));
+        }
+        assert_eq!(ring.bytes.written(), burst);
+    }
+
+    #[test]
+    fn ten_thousand_slabs_are_counted_and_kept_by_age() {
+        let mut ring = Ring::new(96 << 20, SLAB);
+        for key in 0..10_000 {
+            assert_eq!(put(&mut ring, key * 7, b"x\n"), Ok(()));
+        }
+        (0..10_000).step_by(3).for_each(|key| ring.release(SlabKey(key * 7)));
+        assert_eq!(ring.slabs(), 6666);
+        let left = (0..10_000).filter(|key| key % 3 != 0).map(|key| SlabKey(key * 7));
+        assert!(ring.keys().eq(left));
+        assert_eq!(ring.oldest(), Some(SlabKey(7)));
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// How many words of the map are looked at for a good place: 16 × 64 pages of 4 KiB are 4 MiB, several slabs.
 const WINDOW_WORDS: usize = 16;
+/// So many chains may be kept apart from one another, as long as each is a small part of that window.
+const CHAINS_APART: usize = 64;
 
 /// The free map and the chains.
 pub(super) struct Pages {
@@ -17,6 +19,7 @@ pub(super) struct Pages {
     free_count: usize,
     /// No word before this one has a free page.
     lowest: usize,
+    chains: usize,
     next: Vec<u32>,
 }
 
@@ -28,7 +31,7 @@ impl Pages {
         if !count.is_multiple_of(64) {
             free[count / 64] = (1 << (count % 64)) - 1;
         }
-        Pages { free, free_count: count, lowest: 0, next: vec![NONE; count] }
+        Pages { free, free_count: count, lowest: 0, chains: 0, next: vec![NONE; count] }
     }
 
     /// Free pages.
@@ -52,6 +55,7 @@ impl Pages {
         let page = self.place();
         self.take(page);
         self.next[page as usize] = NONE;
+        self.chains += 1;
         page
     }
 
@@ -68,6 +72,7 @@ impl Pages {
     /// Gives back a chain.
     pub(super) fn give_back(&mut self, first: u32) {
         let mut page = first;
+        self.chains -= 1;
         while page != NONE {
             let word = page as usize / 64;
             self.free[word] |= 1 << (page % 64);
@@ -77,7 +82,14 @@ impl Pages {
         }
     }
 
-    fn is_free(&self, page: u32) -> bool {
+    /// Whether there are so many chains that none can be kept apart from others.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.chains >= CHAINS_APART
+    }
+
+    /// Whether a page is there, and free.
+    #[inline]
+    pub(super) fn is_free(&self, page: u32) -> bool {
         let word = self.free.get(page as usize / 64).copied().unwrap_or(0);
         word >> (page % 64) & 1 == 1
     }
@@ -93,8 +105,12 @@ impl Pages {
 
     /// A free page with free pages behind it: the start of the longest free stretch near the bottom of the ring, or
     /// its middle when a slab ends right before it and would want to grow there. The bottom is preferred so that a
-    /// lightly loaded ring stays in the cache.
+    /// lightly loaded ring stays in the cache. With many chains no stretch stays free: any page will do.
     fn place(&self) -> u32 {
+        if self.is_crowded() {
+            let word = self.free.get(self.lowest).expect("INVARIANT: a page was asked of a full ring");
+            return self.lowest as u32 * 64 + word.trailing_zeros();
+        }
         let until = (self.lowest + WINDOW_WORDS).min(self.free.len()) * 64;
         let (mut best, mut best_len) = (NONE as usize, 0);
         let mut at = self.lowest * 64;

@@ -5,4 +5,5 @@
 pub mod corpus;
 pub mod filter;
 pub mod oracle;
+pub mod output;
 pub mod property;

@@ -311,7 +311,9 @@ impl<'a> Reader<'a> {
             }
             _ => {}
         }
-        if csv && !named && self.get("record_template").is_none_or(|template| template == "") {
+        let template = self.get("record_template").is_some_and(|template| template != "");
+        let columns_missing = csv && !named && !template;
+        if columns_missing {
             let message = "is missing; csv needs it, because every record must have the same columns";
             self.problem(&["field_names"], message);
         }
@@ -324,7 +326,9 @@ impl<'a> Reader<'a> {
             }
         }
         self.names_together(options, csv);
-        if options.record_bytes_min() == 0 && (named || !csv) {
+        // What is wrong with the template or the columns was said.
+        let said = columns_missing || template != options.record_template.is_some();
+        if options.record_bytes_min() == 0 && !said {
             let message = "is empty, and so is record_prefix: a record whose fields are all missing would have no \
                            byte at all; end records with something, \"\\n\" for example";
             self.problem(&["record_suffix"], message);

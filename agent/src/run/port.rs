@@ -1,0 +1,145 @@
+//! port: the running agent as whoever changes jobs sees it.
+//!
+//! Promises: reading never waits for the delivery thread; a change is answered when it is durable, or cannot be made.
+//! Must not know: HTTP, how a change is carried out.
+use super::changes::Ask;
+use super::make::{Maker, label};
+use crate::destination::{Boxed, Destination};
+use crate::jobs::redact;
+use crate::jobs::{Book, Change, ChangeError, JobChange, JobHealth, JobsPort, Life};
+use crate::metrics::{BatchVerdict, Metrics};
+use crate::protocol::JobId;
+use crate::sender::LaneState;
+use crate::status::JobStatus;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Jobs that `/status` tells of.
+const STATUS_JOBS_MAX: usize = 500;
+
+/// A lane's state in one word.
+fn state_of(lane: &LaneState) -> &'static str {
+    match lane {
+        lane if lane.held => "disabled",
+        lane if lane.over_share => "parked",
+        lane => lane.mood.as_str(),
+    }
+}
+
+/// Asks that wait for the delivery thread.
+pub(super) const ASKS: usize = 64;
+
+/// What the delivery thread shows of the jobs.
+#[derive(Default)]
+pub(super) struct JobsShown {
+    book: Mutex<Arc<Book>>,
+    lanes: Mutex<BTreeMap<JobId, LaneState>>,
+}
+
+impl JobsShown {
+    /// The jobs from now on.
+    pub(super) fn book(&self, book: Book) {
+        *self.book.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
+    }
+
+    /// A job is gone.
+    pub(super) fn forget(&self, job: JobId) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    }
+
+    /// What has become of some jobs' batches.
+    pub(super) fn lanes(&self, changed: Vec<LaneState>) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        for lane in changed {
+            if let Some(known) = book.get(lane.job) {
+                let life = Life {
+                    last_complete: lane.last_complete.or(known.life.last_complete),
+                    last_error: lane.error.as_ref().and(lane.last_error),
+                    error_message: lane.error.clone(),
+                };
+                if known.life != life {
+                    Arc::make_mut(&mut book).live(lane.job, life);
+                }
+            }
+            lanes.insert(lane.job, lane);
+        }
+    }
+
+    /// Every job for `/status`, those in trouble first.
+    pub(super) fn statuses(&self, metrics: &Metrics, now: i64) -> Vec<JobStatus> {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = |id: JobId| lanes.get(&id).is_some_and(|lane| lane.error.is_some() || lane.over_share);
+        let mut jobs: Vec<&Arc<crate::jobs::Job>> = book.iter().collect();
+        jobs.sort_by_key(|job| (!trouble(job.id), job.id));
+        jobs.truncate(STATUS_JOBS_MAX);
+        let age = |first: i64| u64::try_from(now.saturating_sub(first) / 1_000_000_000).unwrap_or(0);
+        let status = |job: &Arc<crate::jobs::Job>| {
+            let lane = lanes.get(&job.id);
+            JobStatus {
+                name: label(job),
+                destination: redact::redacted(job.config.destination_conf.expose()),
+                state: lane.map_or("ok", state_of).to_owned(),
+                error: lane.and_then(|lane| lane.error.clone()),
+                records_delivered: metrics.known_job(job.id).map_or(0, |known| known.records_delivered()),
+                spool_batches: lane.map_or(0, |lane| lane.batches as u64),
+                oldest_seconds: lane.and_then(|lane| lane.oldest).map(age),
+            }
+        };
+        jobs.into_iter().map(status).collect()
+    }
+
+    fn lane(&self, job: JobId) -> Option<LaneState> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
+    }
+}
+
+/// The port.
+pub(super) struct Port {
+    pub(super) shown: Arc<JobsShown>,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) maker: Arc<Maker>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Wall time, ns since the epoch.
+    pub(super) clock: Box<dyn Fn() -> i64 + Send + Sync>,
+}
+
+impl JobsPort for Port {
+    fn book(&self) -> Arc<Book> {
+        self.shown.book.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: Change) -> Boxed<'static, Result<Vec<JobChange>, ChangeError>> {
+        let asks = self.asks.clone();
+        Box::pin(async move {
+            let stopping = || ChangeError::Unavailable("the agent is stopping".into());
+            let (answer, answered) = oneshot::channel();
+            asks.send(Ask { change, answer }).await.map_err(|_| stopping())?;
+            answered.await.map_err(|_| stopping())?
+        })
+    }
+
+    fn destination(&self, conf: &str) -> Result<Arc<dyn Destination>, String> {
+        self.maker.destination(conf)
+    }
+
+    fn health(&self, job: JobId) -> JobHealth {
+        let Some(counters) = self.metrics.known_job(job) else { return JobHealth::default() };
+        let lane = self.shown.lane(job);
+        let (raw, compressed) = counters.bytes();
+        let good = |status: &str| status == "ok" || status.starts_with('2');
+        let by_status = counters.uploads().into_iter().map(|(status, n)| (status.to_string(), n));
+        let age = |first: i64| (self.clock)().saturating_sub(first).max(0) as u64 / 1_000_000_000;
+        JobHealth {
+            uploads: counters.batches(BatchVerdict::Delivered),
+            records: counters.records_delivered(),
+            bytes: raw,
+            bytes_compressed: compressed,
+            retries: by_status.filter(|(status, _)| !good(status)).collect(),
+            lag_seconds: lane.as_ref().and_then(|lane| lane.oldest).map_or(0, age),
+            state: lane.as_ref().map_or("ok", state_of).into(),
+        }
+    }
+}
