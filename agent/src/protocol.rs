@@ -367,6 +367,9 @@ pub struct Committed {
     pub deleted: (u64, u64),
     /// How many chunks of each parked group are durable with it.
     pub caught: Vec<(GroupId, usize)>,
+    /// The hot group has decided more than the main group. After a commit of all slabs: what it had decided before a
+    /// restart, and the main group has not read again.
+    pub hot_ahead: bool,
 }
 
 /// What became of a batch, for good.

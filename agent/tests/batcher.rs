@@ -172,8 +172,15 @@ impl World {
                 open.push((change.open, id));
             }
         }
-        let committed =
-            Committed { epoch: commit.epoch, open, spooled, durable: Vec::new(), deleted: (0, 0) };
+        let committed = Committed {
+            epoch: commit.epoch,
+            open,
+            spooled,
+            durable: Vec::new(),
+            deleted: (0, 0),
+            caught: Vec::new(),
+            hot_ahead: false,
+        };
         self.step(BatcherEvent::Committed(committed));
     }
 

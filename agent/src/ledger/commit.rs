@@ -57,8 +57,8 @@ struct Next {
 struct NextSources {
     progress: BTreeMap<(GroupId, SourceId), Progress>,
     rows: BTreeMap<SourceId, SourceRow>,
-    /// Every slab was closed: the hot group needs no rows of its own.
-    all: bool,
+    /// Sources of which the hot group needs no rows of its own any more.
+    hot_done: Vec<SourceId>,
 }
 
 /// Bytes of a piece.
@@ -313,9 +313,28 @@ impl<D: Disk> Ledger<D> {
                 }
             }
         }
-        // When every slab was closed, both live groups have decided the same.
-        next.all = commit.logs.iter().any(|(group, _)| *group == GroupId::MAIN);
+        if commit.logs.iter().any(|(group, _)| *group == GroupId::MAIN) {
+            self.next_hot(commit, &mut next);
+        }
         next
+    }
+
+    /// When every slab was closed, both live groups have decided the same: but for what the hot group alone had decided
+    /// before a restart, as far as the main group has not read it again.
+    fn next_hot(&self, commit: &Commit, next: &mut NextSources) {
+        for (group, id) in self.progress.keys().filter(|(group, _)| *group == GroupId::HOT) {
+            let mut hot = self.progress_of(*group, *id);
+            let live = commit.logs.iter().filter(|(group, _)| *group == GroupId::MAIN);
+            for logged in live.flat_map(|(_, log)| log).filter(|logged| logged.source == *id) {
+                hot.add(logged.start, logged.end, logged.evidence.tail_hash);
+            }
+            let main = next.progress.get(&(GroupId::MAIN, *id)).or(self.progress.get(&(GroupId::MAIN, *id)));
+            if main.is_some_and(|main| hot.beyond(main).is_empty()) {
+                next.hot_done.push(*id);
+            } else {
+                next.progress.insert((GroupId::HOT, *id), hot);
+            }
+        }
     }
 
     /// What a group has decided of a source. A hot group without a row has decided what the main group has.
@@ -334,7 +353,7 @@ impl<D: Disk> Ledger<D> {
         draft: &mut Draft,
         sources: &NextSources,
     ) -> Result<Deleted, Fault> {
-        let NextSources { progress, rows, all } = sources;
+        let NextSources { progress, rows, hot_done } = sources;
         debug_assert!(
             progress.iter().all(|((group, id), ranges)| self.progress_of(*group, *id).low <= ranges.low),
             "I4: progress went back"
@@ -354,8 +373,9 @@ impl<D: Disk> Ledger<D> {
         for ((group, id), ranges) in progress {
             sources::put_progress(&tx, grp(*group), *id, ranges)?;
         }
-        if *all && self.progress.keys().any(|(group, _)| *group == GroupId::HOT) {
-            tx.prepare_cached("DELETE FROM progress WHERE grp = ?1")?.execute([grp(GroupId::HOT)])?;
+        for id in hot_done {
+            tx.prepare_cached("DELETE FROM progress WHERE grp = ?1 AND source = ?2")?
+                .execute([grp(GroupId::HOT), db(id.0)])?;
         }
         let mut deleted = Deleted::default();
         if let Some(change) = &commit.jobs {
@@ -412,8 +432,8 @@ impl<D: Disk> Ledger<D> {
         };
         let durable = sources.progress.iter().filter_map(main).collect();
         self.progress.extend(sources.progress);
-        if sources.all {
-            self.progress.retain(|(group, _), _| *group != GroupId::HOT);
+        for id in sources.hot_done {
+            self.progress.remove(&(GroupId::HOT, id));
         }
         self.sources.extend(sources.rows);
         if let Some(change) = &commit.jobs {
@@ -424,7 +444,8 @@ impl<D: Disk> Ledger<D> {
         let deleted = (deleted.batches, deleted.records);
         let parked = commit.logs.iter().filter(|(group, _)| !group.is_live());
         let caught = parked.map(|(group, log)| (*group, log.len())).collect();
-        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted, caught })
+        let hot_ahead = self.progress.keys().any(|(group, _)| *group == GroupId::HOT);
+        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted, caught, hot_ahead })
     }
 }
 

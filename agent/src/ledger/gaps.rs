@@ -97,6 +97,14 @@ impl<D: Disk> Ledger<D> {
         gaps
     }
 
+    /// Whether a parked group has decided something that the main group has not.
+    pub(super) fn is_ahead(&self, group: GroupId) -> bool {
+        self.sources.keys().any(|id| {
+            let of = |group| self.progress.get(&(group, *id));
+            of(group).zip(of(GroupId::MAIN)).is_some_and(|(of, main)| !of.beyond(main).is_empty())
+        })
+    }
+
     /// Bytes that a parked group has still to read.
     pub fn behind_bytes(&self, group: GroupId) -> u64 {
         self.sources.keys().map(|id| length(&self.behind(group, *id))).sum()

@@ -7,11 +7,11 @@ use super::error::Fault;
 use super::gaps::drop_unused;
 use super::judge::delete_batch;
 use super::pack::{Draft, Packs};
+use super::restart::progress_rows;
 use super::sources::{HOUR, add_loss};
 use super::{Disk, Ledger, grp, job};
 use crate::protocol::{BatchId, GroupId, JobId, JobRow, JobsCommit, Progress, SourceId};
 use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
 
 /// What a job's text takes in the ledger beside its bytes, rounded up.
 const JOB_BYTES: u64 = 256;
@@ -66,6 +66,15 @@ pub(super) fn change(
              SELECT ?1, source, low, above, tails FROM progress WHERE grp = 0",
         )?
         .execute([grp(*group)])?;
+        for row in change.put.iter().filter(|row| row.group == *group) {
+            // What the hot group has decided before the others is decided for a job that leaves it.
+            conn.prepare_cached(
+                "INSERT OR REPLACE INTO progress(grp, source, low, above, tails)
+                 SELECT ?1, source, low, above, tails FROM progress
+                 WHERE grp = 1 AND (SELECT grp FROM job WHERE id = ?2) = 1",
+            )?
+            .execute([grp(*group), job(row.id)])?;
+        }
     }
     for row in &change.put {
         put(conn, row)?;
@@ -123,12 +132,7 @@ impl<D: Disk> Ledger<D> {
         self.progress.retain(|(group, _), _| known(group));
         for group in change.parked.iter().filter(|group| known(group)) {
             self.groups.push(*group);
-            let main: BTreeMap<(GroupId, SourceId), Progress> = self
-                .sources
-                .keys()
-                .map(|id| ((*group, *id), self.progress[&(GroupId::MAIN, *id)].clone()))
-                .collect();
-            self.progress.extend(main);
+            self.progress.extend(progress_rows(&self.conn, *group)?);
         }
         self.open.retain(|_, row| !change.deleted.contains(&row.batch.job));
         Ok(())

@@ -192,6 +192,9 @@ pub enum LedgerReply {
         group: GroupId,
         /// What it has still to read, by source; only sources of which there is something.
         gaps: Vec<Gap>,
+        /// It has decided something that the main group has not: a job of the hot group was parked before the main group
+        /// had read again what the hot group had decided before a restart.
+        ahead: bool,
     },
     /// Answer to [`LedgerEvent::Lost`]: it is decided.
     Lost {
@@ -286,9 +289,11 @@ impl<D: Disk> Ledger<D> {
             LedgerEvent::Split { parent, children } => {
                 Ok(vec![LedgerReply::Split { parent: *parent, children: self.split(*parent, children)? }])
             }
-            LedgerEvent::Gaps(group) => {
-                Ok(vec![LedgerReply::Gaps { group: *group, gaps: self.gaps(*group) }])
-            }
+            LedgerEvent::Gaps(group) => Ok(vec![LedgerReply::Gaps {
+                group: *group,
+                gaps: self.gaps(*group),
+                ahead: self.is_ahead(*group),
+            }]),
             LedgerEvent::Lost { group, source, ranges } => {
                 let bytes = self.lose(now, *group, *source, ranges)?;
                 Ok(vec![LedgerReply::Lost { group: *group, source: *source, bytes }])

@@ -83,8 +83,8 @@ impl Driver {
     fn route(&mut self, reply: LedgerReply) {
         match reply {
             LedgerReply::Registered(rows) => self.to_source.put(ToSource::Registered(rows)),
-            LedgerReply::Gaps { group, gaps } => {
-                self.to_source.put(ToSource::CatchUp(CatchUpEvent::Gaps { group, gaps }));
+            LedgerReply::Gaps { group, gaps, ahead } => {
+                self.to_source.put(ToSource::CatchUp(CatchUpEvent::Gaps { group, gaps, ahead }));
             }
             LedgerReply::Lost { group, .. } => {
                 self.to_source.put(ToSource::CatchUp(CatchUpEvent::Lost(group)));

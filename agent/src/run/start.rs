@@ -285,7 +285,8 @@ fn assemble(
         uncommitted_bytes_max: uncommitted_bytes_max(config),
         many: BatcherSettings::MANY,
     };
-    let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
+    let hot_ahead = recovered.sources.iter().any(|row| !row.hot.is_empty());
+    let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone()).hot_ahead(hot_ahead);
     let egress = config.egress_max.map(|rate| rate.0);
     let share = memory_share(config);
     let settings = SenderSettings {

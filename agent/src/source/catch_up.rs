@@ -47,6 +47,8 @@ pub enum CatchUpEvent {
         group: GroupId,
         /// What it has still to read.
         gaps: Vec<Gap>,
+        /// It has decided something that the main group has not: it cannot go on with the others yet.
+        ahead: bool,
     },
     /// So many of a group's chunks are durable.
     Caught {
@@ -267,7 +269,7 @@ impl CatchUp {
         match event {
             CatchUpEvent::Begin(group) => self.begin(now, group),
             CatchUpEvent::End(group) => self.end(group),
-            CatchUpEvent::Gaps { group, gaps } => self.gaps(now, group, gaps, out),
+            CatchUpEvent::Gaps { group, gaps, ahead } => self.gaps(now, group, (gaps, ahead), out),
             CatchUpEvent::Caught { group, chunks } => self.caught(group, chunks),
             CatchUpEvent::Lost(group) => {
                 if let Some(turn) = self.turn.as_mut().filter(|turn| turn.group == group) {
@@ -327,7 +329,13 @@ impl CatchUp {
         }
     }
 
-    fn gaps(&mut self, now: Now, group: GroupId, gaps: Vec<Gap>, out: &mut Vec<CatchUpAction>) {
+    fn gaps(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        (gaps, ahead): (Vec<Gap>, bool),
+        out: &mut Vec<CatchUpAction>,
+    ) {
         let asked = |turn: &&mut Turn| turn.group == group && turn.stage == Stage::Asked;
         let Some(turn) = self.turn.as_mut().filter(asked) else { return };
         if turn.ending || turn.stale {
@@ -337,12 +345,17 @@ impl CatchUp {
         self.missing.retain(|(of, source), _| *of != group || gaps.iter().any(|gap| gap.source == *source));
         let bytes: u64 = gaps.iter().map(Gap::bytes).sum();
         self.behind.insert(group, bytes);
+        if ahead && turn.standing.is_some() {
+            turn.stale = true;
+            turn.stage = Stage::Settling;
+            return;
+        }
         if gaps.is_empty() && turn.standing.is_some() {
             turn.stage = Stage::Merging;
             return out.push(CatchUpAction::Merge(group));
         }
         let missing = gaps.iter().any(|gap| self.missing.contains_key(&(group, gap.source)));
-        if turn.standing.is_none() && !missing && bytes <= STAND_BYTES {
+        if turn.standing.is_none() && !missing && !ahead && bytes <= STAND_BYTES {
             turn.stage = Stage::Standing;
             turn.standing = Some(now.mono);
             out.push(CatchUpAction::Stand(true));
@@ -526,7 +539,7 @@ impl CatchUp {
             return;
         }
         let missing = self.missing.keys().any(|(group, _)| *group == turn.group);
-        if turn.standing.is_some() && !turn.ending && !late(turn) && !self.held && !missing {
+        if turn.standing.is_some() && !turn.ending && !turn.stale && !late(turn) && !self.held && !missing {
             // Nothing was added meanwhile: the ledger says whether anything is left.
             return turn.ask(out);
         }

@@ -56,7 +56,10 @@ impl Oracle {
     pub fn decided(&mut self, logged: &Logged, cut: &Cut, jobs: &SimJobs) {
         self.learn(logged.source, logged.start..logged.end, cut);
         for job in jobs.values().filter(|job| job.takes && !job.group.is_live()) {
-            let records = cut.lines.iter().filter(|line| matches!(line, Line::Record(_)));
+            // What it had got in the hot group before a restart is not due again.
+            let got = self.got.entry(job.id).or_default();
+            let due = |line: &&Line| matches!(line, Line::Record(_)) && !got.contains(*line);
+            let records = cut.lines.iter().filter(due);
             self.due.entry(job.id).or_default().extend(records);
         }
     }

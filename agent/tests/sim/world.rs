@@ -98,7 +98,7 @@ impl World {
         let life_settings = LifeSettings {
             shards: 2 + rng.below(3),
             salt: rng.next(),
-            many: pick(&mut rng, &[0, 1, 16]),
+            many: pick(&mut rng, &[0, 0, 1, 16]),
             commit_interval: Duration::from_millis(pick(&mut rng, &[50, 300, 1000])),
             uncommitted_bytes_max: pick(&mut rng, &[2000, 20_000, 1 << 20]),
             blind: rng.one_in(4),

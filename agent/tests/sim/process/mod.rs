@@ -298,7 +298,8 @@ impl Life {
                 around.now,
                 jobs::batch_jobs(&jobs),
                 recovered.open.clone(),
-            ),
+            )
+            .hot_ahead(recovered.sources.iter().any(|row| !row.hot.is_empty())),
             sender: Sender::new(send_jobs.collect(), send_settings),
             uploads: Vec::new(),
             ledger,
@@ -537,8 +538,8 @@ impl Life {
         };
         for reply in replies.clone() {
             match reply {
-                LedgerReply::Gaps { group, gaps } => {
-                    self.to_catch_up.push_back(CatchUpEvent::Gaps { group, gaps });
+                LedgerReply::Gaps { group, gaps, ahead } => {
+                    self.to_catch_up.push_back(CatchUpEvent::Gaps { group, gaps, ahead });
                 }
                 LedgerReply::Lost { group, .. } => self.to_catch_up.push_back(CatchUpEvent::Lost(group)),
                 LedgerReply::Registered(rows) => self.to_source.push_back(SourceEvent::Registered(rows)),
