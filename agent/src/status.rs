@@ -114,7 +114,7 @@ pub fn status(config: &Config, flags: StatusArgs) -> Exit {
         return Exit::Held;
     };
     let addr = bind::reach(addr);
-    match ask(addr, config.api_token.as_ref().map(|token| token.expose())) {
+    match ask(addr, config.own_token(false).map(|token| token.expose())) {
         Ok((200, body)) if flags.json => print(&body, Exit::Done),
         Ok((200, body)) => match serde_json::from_str::<Status>(&body) {
             Ok(status) => print(&show(&status), Exit::Done),

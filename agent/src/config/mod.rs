@@ -147,6 +147,14 @@ impl Config {
         self.api.filter(|_| !once || self.api_said)
     }
 
+    /// The token with which a command of this host asks its own agent: `EDGEPUSH_API_TOKEN`, else the first of the
+    /// others that is for the whole host and may `write`, where that is needed. None when there are no tokens.
+    pub fn own_token(&self, write: bool) -> Option<&Secret> {
+        let fits = |rights: &Rights| !rights.are_restricted() && (rights.write || !write);
+        let other = self.api_tokens.iter().find(|token| fits(&token.rights)).map(|token| &token.token);
+        self.api_token.as_ref().or(other)
+    }
+
     /// The most uncompressed bytes of a batch, for an HTTP kind of destination or another.
     pub fn batch_bytes_of(&self, http: bool) -> u32 {
         self.batch_bytes.unwrap_or(if http { 5_000_000 } else { 50_000_000 })

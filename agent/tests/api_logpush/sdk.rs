@@ -44,3 +44,35 @@ fn the_typescript_sdk_passes() {
         &place(".cache/sdk/node/.installed"),
     );
 }
+
+/// Schemathesis makes up requests from the document and holds every answer against it.
+#[test]
+fn schemathesis_finds_nothing() {
+    let program = place(".cache/sdk/schemathesis/bin/schemathesis");
+    if std::env::var_os("SDK_NEEDED").is_none() {
+        eprintln!("SKIPPED: Schemathesis takes a minute; .ci/sdk installs and runs it");
+        return;
+    }
+    let setup = Setup { token: Some("all-rights"), only_null: true, jobs_max: 20, ..Setup::default() };
+    let server = Server::start(setup);
+    let out = Command::new(program)
+        .args([
+            "run",
+            "--no-color",
+            "--suppress-health-check=all",
+            "--seed=1",
+            "--max-examples=20",
+            "--workers=2",
+        ])
+        // Not every text that the document allows is a destination that works.
+        .args(["--checks=all", "--exclude-checks=positive_data_acceptance", "--warnings=off"])
+        .args(["--generation-database=none", "-H", "Authorization: Bearer all-rights"])
+        .arg(format!("http://{}/client/v4/openapi.json", server.addr))
+        .current_dir(server.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    let end: Vec<&str> = said.lines().rev().take(12).collect();
+    println!("{}", end.into_iter().rev().collect::<Vec<_>>().join("\n"));
+}
