@@ -149,7 +149,6 @@ fn state(setup: Setup, port: Arc<BookPort>, now: Arc<AtomicI64>) -> ApiState {
         sources: vec![],
         repairs: &[],
         reasons: &[],
-        jobs: vec!["env".into()],
     };
     let metrics = Metrics::new(labels, 1);
     let logpush = Logpush {
