@@ -70,6 +70,8 @@ pub struct Config {
     pub level: Level,
     /// How gzip segments are joined; `None` = by destination.
     pub gzip: Option<Container>,
+    /// Where job files are: a directory, or a URL that is polled, checked; `None` = nowhere.
+    pub jobs: Option<Target>,
     /// Hosts of each zone; `None` = zones are not told apart.
     pub zones: Option<ZoneHosts>,
     /// Most jobs beside the environment job.
@@ -150,6 +152,7 @@ impl Config {
             codec: CodecKind::None,
             level: Level::Fast,
             gzip: None,
+            jobs: None,
             zones: None,
             jobs_max: 0,
             cores: CoreSpec::Count(1),
@@ -386,6 +389,12 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
                  that, or fewer EDGEPUSH_CORES"
             ),
         });
+    }
+    if let Some(jobs) = config.jobs.as_ref().filter(|jobs| choice::is_web(jobs.expose()))
+        && let Err(why) = (around.destination)(jobs.expose())
+    {
+        problems.push(Problem { subject: format!("EDGEPUSH_JOBS={jobs}"), why });
+        config.jobs = None;
     }
     if let Some(addr) = config.api
         && !addr.ip().is_loopback()
