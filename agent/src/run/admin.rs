@@ -59,5 +59,7 @@ fn status(metrics: &Metrics, health: &Health, shared: &Shared) -> Status {
         },
         jobs,
         backpressure: shared.words.readers_stopped(),
+        // Until the agent runs more than the environment job.
+        jobs_refused: None,
     }
 }
