@@ -329,7 +329,15 @@ pub const KEYS: &[Key] = &[
         "How gzip is laid out: many members (files and objects; parallel readers use the boundaries) or a single one \
          (everything with Content-Encoding: many HTTP readers stop at the first member).",
     ),
-    planned("EDGEPUSH_JOBS", "directory", Unset("none"), "job files are", "Directory of job files."),
+    Key {
+        name: "EDGEPUSH_JOBS",
+        kind: "directory, or `https://…`",
+        preset: Unset("none"),
+        privacy: Privacy::Url,
+        parse: One(|c, t| choice::jobs(t).map(|v| c.jobs = Some(v))),
+        help: "Where job files are: every `*.json` in the directory, which is watched, or a document that is polled. \
+               A set that is empty, cut off or partly wrong is refused as a whole, and the last good one runs on.",
+    },
     key(
         "EDGEPUSH_ZONES",
         "`zone=host host;zone2=…`, or the path of a JSON file",

@@ -59,6 +59,8 @@ pub struct Config {
     pub line_max: u32,
     /// The environment job's destination, checked.
     pub destination: Target,
+    /// Whether `EDGEPUSH_DESTINATION` was set: its default is for agents without any other job.
+    pub destination_said: bool,
     /// The environment job's data set.
     pub dataset: &'static Dataset,
     /// The environment job's output fields, in order; `None` = not said.
@@ -91,6 +93,8 @@ pub struct Config {
     pub level: Level,
     /// How gzip segments are joined; `None` = by destination.
     pub gzip: Option<Container>,
+    /// Where job files are: a directory, or a URL that is polled, checked; `None` = nowhere.
+    pub jobs: Option<Target>,
     /// Hosts of each zone; `None` = zones are not told apart.
     pub zones: Option<ZoneHosts>,
     /// Most jobs beside the environment job.
@@ -177,6 +181,7 @@ impl Config {
             start: Start::Beginning,
             line_max: 0,
             destination: Target::new(""),
+            destination_said: false,
             dataset: &RAW,
             fields: None,
             filter_text: String::new(),
@@ -193,6 +198,7 @@ impl Config {
             codec: CodecKind::None,
             level: Level::Fast,
             gzip: None,
+            jobs: None,
             zones: None,
             jobs_max: 0,
             cores: CoreSpec::Count(1),
@@ -331,6 +337,7 @@ pub fn read(said: impl IntoIterator<Item = (OsString, OsString)>, around: &Aroun
             None => (set_default(key, around, &mut config), Origin::Default),
         };
         config.api_said |= key.name == "EDGEPUSH_API" && origin != Origin::Default;
+        config.destination_said |= key.name == "EDGEPUSH_DESTINATION" && origin != Origin::Default;
         in_force.push(InForce { name: key.name.into(), value: key.shown(&text), origin });
     }
     check_together(&mut config, around, &mut problems);
@@ -430,6 +437,12 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
                  that, or fewer EDGEPUSH_CORES"
             ),
         });
+    }
+    if let Some(jobs) = config.jobs.as_ref().filter(|jobs| choice::is_web(jobs.expose()))
+        && let Err(why) = (around.destination)(jobs.expose())
+    {
+        problems.push(Problem { subject: format!("EDGEPUSH_JOBS={jobs}"), why });
+        config.jobs = None;
     }
     if let Some(addr) = config.api
         && !addr.ip().is_loopback()
