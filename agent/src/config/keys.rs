@@ -353,12 +353,18 @@ pub const KEYS: &[Key] = &[
         One(|c, t| count_within(t, 1, 100_000).map(|v| c.jobs_max = v)),
         "Most jobs beside the environment job.",
     ),
-    planned(
+    key(
         "EDGEPUSH_JOB_DISABLE_AFTER",
-        "duration",
+        "duration, 1m to 365d, or `off`",
         Text("off"),
-        "automatic disabling is",
-        "When a job that only fails is disabled.",
+        One(|c, t| {
+            c.job_disable_after = match t {
+                "off" => None,
+                _ => Some(duration_within(t, MINUTE, 365 * 24 * HOUR)?),
+            };
+            Ok(())
+        }),
+        "A job of the API whose destination has taken nothing for so long is disabled, with an error that says so.",
     ),
     key(
         "EDGEPUSH_CORES",

@@ -77,6 +77,8 @@ pub struct Config {
     pub output_options: Option<serde_json::Map<String, serde_json::Value>>,
     /// What its records look like: all of the above.
     pub output: OutputOptions,
+    /// A job that fails for so long is disabled; `None` = never.
+    pub job_disable_after: Option<Duration>,
     /// What hashed fields are hashed with.
     pub privacy_key: Option<Secret>,
     /// In which field a record's host stands; `None` = in one of the usual ones.
@@ -190,6 +192,7 @@ impl Config {
             timestamp_format: None,
             output_options: None,
             output: OutputOptions::all(&RAW),
+            job_disable_after: None,
             privacy_key: None,
             domain_field: None,
             batch_records: 0,

@@ -107,7 +107,14 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let port = Arc::new(port);
     let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
-    let changing = Changing { changes: Changes::new(maker), book, asked, told, metrics: metrics.clone() };
+    let changing = Changing {
+        changes: Changes::new(maker),
+        book,
+        asked,
+        told,
+        metrics: metrics.clone(),
+        disable_after: config.job_disable_after,
+    };
     let delivery = spawn("delivery", {
         let shared = shared.clone();
         let bell = parts.delivery;
