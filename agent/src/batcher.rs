@@ -158,11 +158,6 @@ pub struct Batcher {
     finish: Option<bool>,
     /// The epoch whose commit ends the run.
     finishing: Option<u64>,
-    /// The outstanding commit is of all slabs.
-    committing_all: bool,
-    /// The main group reads again what the hot group had decided before a restart: until it has, a job that moved
-    /// between them would get lines twice, or not at all.
-    hot_ahead: bool,
     uncommitted_bytes: u64,
     /// Of these, the main group's.
     main_bytes: u64,
@@ -170,6 +165,10 @@ pub struct Batcher {
     stopped: bool,
     next_key: u64,
     in_commit: Vec<BatchCommit>,
+    /// A replay is under way in which the hot group is ahead of the main group: no job may change between them.
+    hot_ahead: bool,
+    /// What the outstanding commit is of.
+    committing: Scope,
 }
 
 impl Batcher {
@@ -188,21 +187,15 @@ impl Batcher {
             riding: None,
             finish: None,
             finishing: None,
-            committing_all: false,
-            hot_ahead: false,
             uncommitted_bytes: 0,
             main_bytes: 0,
             committing_bytes: 0,
             stopped: false,
             next_key,
             in_commit: Vec::new(),
+            hot_ahead: true,
+            committing: Scope::All,
         }
-    }
-
-    /// Says whether the last run left the hot group ahead of the main group.
-    pub fn hot_ahead(mut self, ahead: bool) -> Batcher {
-        self.hot_ahead = ahead;
-        self
     }
 
     /// Stored bytes that are in memory and not committed.
@@ -294,7 +287,7 @@ impl Batcher {
         self.epoch = epoch + 1;
         self.in_commit.clone_from(&batches);
         self.seal = Seal::Committing;
-        self.committing_all = scope == Scope::All;
+        self.committing = scope;
         let jobs = self.riding.as_ref().map(|(_, rows)| rows.clone());
         let logs = logs.into_iter().collect();
         out.push(BatcherAction::Commit(Commit { epoch, batches, logs, jobs }));
@@ -303,7 +296,7 @@ impl Batcher {
     fn committed(&mut self, committed: Committed, out: &mut Vec<BatcherAction>) {
         assert!(matches!(self.seal, Seal::Committing), "an answer without a commit");
         self.seal = Seal::None;
-        if self.committing_all {
+        if self.committing == Scope::All {
             self.hot_ahead = committed.hot_ahead;
         }
         let mut spooled = committed.spooled;
@@ -374,7 +367,7 @@ impl Batcher {
             self.last_size_seal = Some(now.mono);
         }
         let (hot, cool) = self.lanes.regroup(scope);
-        if !self.hot_ahead && (!hot.is_empty() || !cool.is_empty()) {
+        if !self.hot_ahead && !(hot.is_empty() && cool.is_empty()) {
             out.push(BatcherAction::Regroup { hot, cool });
         }
         self.seal(now, scope, out);

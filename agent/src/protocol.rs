@@ -367,8 +367,7 @@ pub struct Committed {
     pub deleted: (u64, u64),
     /// How many chunks of each parked group are durable with it.
     pub caught: Vec<(GroupId, usize)>,
-    /// The hot group has decided more than the main group. After a commit of all slabs: what it had decided before a
-    /// restart, and the main group has not read again.
+    /// All slabs were closed, and yet the hot group has decided more than the main group: a replay has not reached it.
     pub hot_ahead: bool,
 }
 

@@ -96,6 +96,7 @@ impl World {
                 BatcherAction::Readers { stop } => self.stopped = stop,
                 BatcherAction::Spooled(_)
                 | BatcherAction::Durable(_)
+                | BatcherAction::Caught(_)
                 | BatcherAction::Regroup { .. }
                 | BatcherAction::Changed { .. } => {}
             }

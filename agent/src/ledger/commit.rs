@@ -57,8 +57,10 @@ struct Next {
 struct NextSources {
     progress: BTreeMap<(GroupId, SourceId), Progress>,
     rows: BTreeMap<SourceId, SourceRow>,
-    /// Sources of which the hot group needs no rows of its own any more.
-    hot_done: Vec<SourceId>,
+    /// Every slab was closed.
+    all: bool,
+    /// Sources of which the hot group has decided what the main group has: it needs no row of its own.
+    levelled: Vec<SourceId>,
 }
 
 /// Bytes of a piece.
@@ -313,26 +315,28 @@ impl<D: Disk> Ledger<D> {
                 }
             }
         }
-        if commit.logs.iter().any(|(group, _)| *group == GroupId::MAIN) {
-            self.next_hot(commit, &mut next);
+        next.all = commit.logs.iter().any(|(group, _)| *group == GroupId::MAIN);
+        if next.all {
+            self.level_hot(commit, &mut next);
         }
         next
     }
 
-    /// When every slab was closed, both live groups have decided the same: but for what the hot group alone had decided
-    /// before a restart, as far as the main group has not read it again.
-    fn next_hot(&self, commit: &Commit, next: &mut NextSources) {
-        for (group, id) in self.progress.keys().filter(|(group, _)| *group == GroupId::HOT) {
-            let mut hot = self.progress_of(*group, *id);
-            let live = commit.logs.iter().filter(|(group, _)| *group == GroupId::MAIN);
-            for logged in live.flat_map(|(_, log)| log).filter(|logged| logged.source == *id) {
+    /// When every slab was closed, both live groups have decided the same, but for what a replay has not reached yet:
+    /// there the hot group is still ahead and keeps its row.
+    fn level_hot(&self, commit: &Commit, next: &mut NextSources) {
+        for ((_, id), hot) in self.progress.iter().filter(|((group, _), _)| *group == GroupId::HOT) {
+            let mut hot = hot.clone();
+            let main =
+                commit.logs.iter().filter(|(group, _)| *group == GroupId::MAIN).flat_map(|(_, log)| log);
+            for logged in main.filter(|logged| logged.source == *id) {
                 hot.add(logged.start, logged.end, logged.evidence.tail_hash);
             }
-            let main = next.progress.get(&(GroupId::MAIN, *id)).or(self.progress.get(&(GroupId::MAIN, *id)));
-            if main.is_some_and(|main| hot.beyond(main).is_empty()) {
-                next.hot_done.push(*id);
-            } else {
+            let known = next.progress.get(&(GroupId::MAIN, *id)).or(self.progress.get(&(GroupId::MAIN, *id)));
+            if known.is_some_and(|main| !hot.beyond(main).is_empty()) {
                 next.progress.insert((GroupId::HOT, *id), hot);
+            } else {
+                next.levelled.push(*id);
             }
         }
     }
@@ -353,7 +357,7 @@ impl<D: Disk> Ledger<D> {
         draft: &mut Draft,
         sources: &NextSources,
     ) -> Result<Deleted, Fault> {
-        let NextSources { progress, rows, hot_done } = sources;
+        let NextSources { progress, rows, levelled, .. } = sources;
         debug_assert!(
             progress.iter().all(|((group, id), ranges)| self.progress_of(*group, *id).low <= ranges.low),
             "I4: progress went back"
@@ -373,7 +377,7 @@ impl<D: Disk> Ledger<D> {
         for ((group, id), ranges) in progress {
             sources::put_progress(&tx, grp(*group), *id, ranges)?;
         }
-        for id in hot_done {
+        for id in levelled {
             tx.prepare_cached("DELETE FROM progress WHERE grp = ?1 AND source = ?2")?
                 .execute([grp(GroupId::HOT), db(id.0)])?;
         }
@@ -432,8 +436,8 @@ impl<D: Disk> Ledger<D> {
         };
         let durable = sources.progress.iter().filter_map(main).collect();
         self.progress.extend(sources.progress);
-        for id in sources.hot_done {
-            self.progress.remove(&(GroupId::HOT, id));
+        for id in &sources.levelled {
+            self.progress.remove(&(GroupId::HOT, *id));
         }
         self.sources.extend(sources.rows);
         if let Some(change) = &commit.jobs {
@@ -444,7 +448,7 @@ impl<D: Disk> Ledger<D> {
         let deleted = (deleted.batches, deleted.records);
         let parked = commit.logs.iter().filter(|(group, _)| !group.is_live());
         let caught = parked.map(|(group, log)| (*group, log.len())).collect();
-        let hot_ahead = self.progress.keys().any(|(group, _)| *group == GroupId::HOT);
+        let hot_ahead = sources.all && self.progress.keys().any(|(group, _)| *group == GroupId::HOT);
         Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted, caught, hot_ahead })
     }
 }

@@ -98,7 +98,7 @@ impl<D: Disk> Ledger<D> {
     }
 
     /// Whether a parked group has decided something that the main group has not.
-    pub(super) fn is_ahead(&self, group: GroupId) -> bool {
+    pub fn is_ahead(&self, group: GroupId) -> bool {
         self.sources.keys().any(|id| {
             let of = |group| self.progress.get(&(group, *id));
             of(group).zip(of(GroupId::MAIN)).is_some_and(|(of, main)| !of.beyond(main).is_empty())

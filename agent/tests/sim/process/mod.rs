@@ -298,8 +298,7 @@ impl Life {
                 around.now,
                 jobs::batch_jobs(&jobs),
                 recovered.open.clone(),
-            )
-            .hot_ahead(recovered.sources.iter().any(|row| !row.hot.is_empty())),
+            ),
             sender: Sender::new(send_jobs.collect(), send_settings),
             uploads: Vec::new(),
             ledger,
