@@ -51,6 +51,8 @@ pub struct Parking {
     moving: BTreeMap<JobId, GroupId>,
     /// Jobs without room.
     over: BTreeSet<JobId>,
+    /// Jobs that take records, parked or not.
+    taking: BTreeSet<JobId>,
     /// Groups that the reader has been told of.
     begun: BTreeSet<GroupId>,
     last_group: u32,
@@ -64,6 +66,7 @@ impl Parking {
             parked: BTreeMap::new(),
             moving: BTreeMap::new(),
             over: BTreeSet::new(),
+            taking: BTreeSet::new(),
             begun: BTreeSet::new(),
             last_group: last_group.max(GroupId::FIRST_PARKED.0 - 1),
         }
@@ -77,9 +80,6 @@ impl Parking {
         }
         self.over.insert(job);
         self.settle(out);
-        if !self.concerns(job) {
-            self.park(job, out);
-        }
     }
 
     /// The job has room again.
@@ -116,16 +116,9 @@ impl Parking {
         self.over.retain(|job| jobs.contains_key(job));
         let parked = |(_, (group, takes)): &(&JobId, &(GroupId, bool))| !group.is_live() && *takes;
         self.parked = jobs.iter().filter(parked).map(|(job, (group, _))| (*job, *group)).collect();
+        let takes = jobs.iter().filter(|(job, (_, takes))| **job != JobId::REJECTS && *takes);
+        self.taking = takes.map(|(job, _)| *job).collect();
         self.settle(out);
-        let again: Vec<JobId> = self
-            .over
-            .iter()
-            .copied()
-            .filter(|job| !self.concerns(*job) && jobs.get(job).is_some_and(|(_, takes)| *takes))
-            .collect();
-        for job in again {
-            self.park(job, out);
-        }
     }
 
     /// Whether a job is parked, or about to be or to be no more.
@@ -142,11 +135,20 @@ impl Parking {
         })
     }
 
-    fn park(&mut self, job: JobId, out: &mut Vec<ParkingAction>) {
-        self.last_group += 1;
-        let group = GroupId(self.last_group);
-        self.moving.insert(job, group);
-        out.push(ParkingAction::Park { job, group });
+    /// A job is parked for the sake of the others: when none of them has room either, the readers stand still for all.
+    fn park(&mut self, out: &mut Vec<ParkingAction>) {
+        if self.taking.is_subset(&self.over) {
+            return;
+        }
+        for job in self.over.intersection(&self.taking).copied().collect::<Vec<_>>() {
+            if self.concerns(job) {
+                continue;
+            }
+            self.last_group += 1;
+            let group = GroupId(self.last_group);
+            self.moving.insert(job, group);
+            out.push(ParkingAction::Park { job, group });
+        }
     }
 
     /// The reader is told of the groups whose jobs have room, and of those that have not or are gone.
@@ -156,6 +158,7 @@ impl Parking {
         out.extend(self.begun.difference(&wanted).map(|group| ParkingAction::End(*group)));
         out.extend(wanted.difference(&self.begun).map(|group| ParkingAction::Begin(*group)));
         self.begun = wanted;
+        self.park(out);
     }
 }
 
@@ -164,7 +167,19 @@ mod tests {
     use super::*;
 
     const A: JobId = JobId(7);
+    const B: JobId = JobId(8);
     const FIRST: GroupId = GroupId::FIRST_PARKED;
+
+    fn moved(parking: &mut Parking, a: GroupId) -> Vec<ParkingAction> {
+        does(|out| parking.changed([(A, a, true), (B, GroupId::MAIN, true)].into_iter(), out))
+    }
+
+    /// Two jobs that have room.
+    fn two() -> Parking {
+        let mut parking = Parking::new(0);
+        assert_eq!(moved(&mut parking, GroupId::MAIN), []);
+        parking
+    }
 
     fn does(f: impl FnOnce(&mut Vec<ParkingAction>)) -> Vec<ParkingAction> {
         let mut out = Vec::new();
@@ -174,19 +189,16 @@ mod tests {
 
     #[test]
     fn a_job_parks_catches_up_and_goes_on() {
-        let mut parking = Parking::new(0);
+        let mut parking = two();
         assert_eq!(does(|out| parking.over_share(A, out)), [ParkingAction::Park { job: A, group: FIRST }]);
         assert_eq!(does(|out| parking.over_share(A, out)), [], "it moves already");
-        assert_eq!(does(|out| parking.changed([(A, FIRST, true)].into_iter(), out)), []);
+        assert_eq!(moved(&mut parking, FIRST), []);
         assert_eq!(does(|out| parking.under_share(A, out)), [ParkingAction::Begin(FIRST)]);
         assert_eq!(
             does(|out| parking.caught_up(FIRST, out)),
             [ParkingAction::Merge { job: A, group: FIRST }]
         );
-        assert_eq!(
-            does(|out| parking.changed([(A, GroupId::MAIN, true)].into_iter(), out)),
-            [ParkingAction::End(FIRST)]
-        );
+        assert_eq!(moved(&mut parking, GroupId::MAIN), [ParkingAction::End(FIRST)]);
         let again = does(|out| parking.over_share(A, out));
         assert_eq!(
             again,
@@ -197,21 +209,18 @@ mod tests {
 
     #[test]
     fn room_that_comes_before_the_change_is_durable_is_not_forgotten() {
-        let mut parking = Parking::new(0);
+        let mut parking = two();
         parking.over_share(A, &mut Vec::new());
         assert_eq!(does(|out| parking.under_share(A, out)), []);
-        assert_eq!(
-            does(|out| parking.changed([(A, FIRST, true)].into_iter(), out)),
-            [ParkingAction::Begin(FIRST)]
-        );
+        assert_eq!(moved(&mut parking, FIRST), [ParkingAction::Begin(FIRST)]);
     }
 
     #[test]
     fn a_merge_that_is_under_way_is_not_taken_back() {
-        let mut parking = Parking::new(0);
+        let mut parking = two();
         parking.over_share(A, &mut Vec::new());
         parking.under_share(A, &mut Vec::new());
-        parking.changed([(A, FIRST, true)].into_iter(), &mut Vec::new());
+        moved(&mut parking, FIRST);
         parking.caught_up(FIRST, &mut Vec::new());
         assert_eq!(
             does(|out| parking.over_share(A, out)),
@@ -219,21 +228,35 @@ mod tests {
             "the live reader must stand until it is durable"
         );
         assert_eq!(
-            does(|out| parking.changed([(A, GroupId::MAIN, true)].into_iter(), out)),
+            moved(&mut parking, GroupId::MAIN),
             [ParkingAction::End(FIRST), ParkingAction::Park { job: A, group: GroupId(FIRST.0 + 1) }]
         );
     }
 
     #[test]
     fn without_room_again_or_deleted_it_is_read_no_more() {
-        let mut parking = Parking::new(0);
+        let mut parking = two();
         parking.over_share(A, &mut Vec::new());
         parking.under_share(A, &mut Vec::new());
-        parking.changed([(A, FIRST, true)].into_iter(), &mut Vec::new());
+        moved(&mut parking, FIRST);
         assert_eq!(does(|out| parking.over_share(A, out)), [ParkingAction::End(FIRST)]);
         assert_eq!(does(|out| parking.caught_up(FIRST, out)), [ParkingAction::End(FIRST)]);
         assert_eq!(does(|out| parking.under_share(A, out)), [ParkingAction::Begin(FIRST)]);
         assert_eq!(does(|out| parking.changed([].into_iter(), out)), [ParkingAction::End(FIRST)]);
         assert_eq!(parking.jobs().count(), 0);
+    }
+    #[test]
+    fn nobody_parks_when_nobody_has_room() {
+        let mut parking = two();
+        parking.over_share(B, &mut Vec::new());
+        let second = GroupId(FIRST.0 + 1);
+        assert_eq!(does(|out| parking.over_share(A, out)), [], "the readers stand still for both");
+        assert_eq!(does(|out| parking.under_share(B, out)), [ParkingAction::Park { job: A, group: second }]);
+    }
+
+    #[test]
+    fn the_rejects_are_never_parked() {
+        let mut parking = two();
+        assert_eq!(does(|out| parking.over_share(JobId::REJECTS, out)), []);
     }
 }
