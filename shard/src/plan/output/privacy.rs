@@ -4,7 +4,7 @@
 //! truncated address names a network, never a host.
 //! Must not know: which fields, and where the key is kept.
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is done to a field's values (`privacy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
