@@ -88,9 +88,10 @@ pub struct Follow {
 pub async fn follow(from: Option<JobsFrom>, port: Arc<dyn JobsPort>, with: Follow) {
     let followed = from.as_ref().map(JobsFrom::kind);
     let left = |kind| followed != Some(kind) && guard::of_kind(&port.book(), kind).next().is_some();
-    let one = async |place: Option<Place>| match place {
-        Some(place) => with.follow(place, &port).await,
-        None => {}
+    let one = async |place: Option<Place>| {
+        if let Some(place) = place {
+            with.follow(place, &port).await;
+        }
     };
     let place = from.map(|from| Place::of(from, with.pace));
     let gone = |kind| left(kind).then_some(Place::Gone(kind));
