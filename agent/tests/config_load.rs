@@ -216,6 +216,7 @@ fn job_files_are_in_a_directory_or_behind_a_url() {
         assert_eq!(jobs(text), text);
     }
     assert!(loaded(&[]).jobs.is_none());
+    let around = Around { destination: edgepush::destination::url::validate, ..around(host()) };
     for (text, told) in [
         (
             "s3://bucket/jobs",
@@ -226,7 +227,8 @@ fn job_files_are_in_a_directory_or_behind_a_url() {
             "EDGEPUSH_JOBS=https:///jobs?key=… names no host; write https://host/path",
         ),
     ] {
-        assert_eq!(refused(&[("EDGEPUSH_JOBS", text)]), [told]);
+        let problems = load(pairs(&[("EDGEPUSH_JOBS", text)]), &around, Needs::Nothing).unwrap_err();
+        assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [told]);
     }
 }
 
