@@ -419,6 +419,14 @@ mod tests {
             let half = [("a.json", four.as_str()), ("b.json", bad)];
             assert!(refused_outright(&bench.ruling(&half)), "one bad file spoils the set: {bad}");
         }
+        let forms =
+            [four.clone(), format!("{{\"jobs\":{four}}}"), four[1..four.find("},").unwrap() + 1].into()];
+        for whole in &forms {
+            assert!(!refused_outright(&bench.ruling(&[("a.json", whole)])), "{whole}");
+            for cut in 0..whole.len() {
+                assert!(refused_outright(&bench.ruling(&[("a.json", &whole[..cut])])), "{}", &whole[..cut]);
+            }
+        }
         let ten = list(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
         let many = bench.ruling(&[("a.json", &ten)]);
         assert!(refused_outright(&many) && format!("{many:?}").contains("EDGEPUSH_JOBS_MAX"), "{many:?}");
