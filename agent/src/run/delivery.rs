@@ -223,7 +223,9 @@ impl Delivery {
         self.jobs = jobs;
         self.changing.told.book(book.clone());
         self.changing.book = book;
-        self.todo.push_back(Todo::Send(SendEvent::Jobs(lanes)));
+        // Before anything else that waits for the sender: it must not begin an upload of a job that is gone, nor of one
+        // that takes nothing any more.
+        self.todo.push_front(Todo::Send(SendEvent::Jobs(lanes)));
         Done::answer(answers);
     }
 
