@@ -365,7 +365,8 @@ impl Delivery {
         counters.verdict(fate);
         if fate == Fate::Delivered {
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
-            counters.delivered(batch.records, Duration::from_nanos(lag as u64));
+            let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
+            counters.delivered(batch.records, (batch.raw, compressed), Duration::from_nanos(lag as u64));
         }
     }
 
