@@ -40,6 +40,9 @@ pub struct Ask {
     pub tries: usize,
     /// `Idempotency-Key`.
     pub key: String,
+    pub method: String,
+    /// Path and query.
+    pub target: String,
     /// `Content-Length`.
     pub length: u64,
 }
@@ -137,6 +140,25 @@ impl Recorder {
     }
     pub fn url(&self) -> String {
         format!("http://{}/ingest", self.address)
+    }
+    /// The URL for one of many jobs: its requests are told from the others' by their target.
+    pub fn url_of(&self, job: &str) -> String {
+        format!("{}?job={job}", self.url())
+    }
+    /// What was posted for one job, in the order of arrival; what asks whether the server is there is none of it.
+    pub fn posts(&self, job: &str) -> Vec<Request> {
+        let target = format!("/ingest?job={job}");
+        let mut requests = self.requests();
+        requests.retain(|r| r.method == "POST" && r.target == target);
+        requests
+    }
+    /// What was taken of it: the first of each key, for a receiver removes doubles.
+    pub fn taken(&self, job: &str) -> Vec<Request> {
+        let mut keys = std::collections::HashSet::new();
+        let mut posts = self.posts(job);
+        posts.retain(|r| r.whole && r.status.is_some_and(|s| (200..300).contains(&s)));
+        posts.retain(|r| keys.insert(r.key().to_owned()));
+        posts
     }
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
@@ -243,7 +265,8 @@ async fn record(
         let requests = shared.requests.lock().unwrap();
         let tries = requests.iter().filter(|r| r.key() == seen.key()).count();
         let length = seen.header("content-length").parse().unwrap_or(0);
-        Ask { number: requests.len(), tries, key: seen.key().to_owned(), length }
+        let (method, target) = (seen.method.clone(), seen.target.clone());
+        Ask { number: requests.len(), tries, key: seen.key().to_owned(), method, target, length }
     };
     let script = shared.script.lock().unwrap().clone();
     let answer = script(&ask);
