@@ -405,8 +405,10 @@ impl Delivery {
     fn ended(&self) -> Option<Ended> {
         let at = self.finished?;
         let pending = self.sender.pending() as u64;
+        // Nobody waits for what a disabled job holds.
+        let done = pending == self.sender.held() as u64;
         let late = self.grace().is_some_and(|grace| self.inbox.shared.clock.now().mono >= at + grace);
         let idle = self.inbox.stopping && self.sender.in_flight() == 0;
-        (pending == 0 || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
+        (done || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
     }
 }
