@@ -18,14 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 /// Jobs that `/status` tells of.
 const STATUS_JOBS_MAX: usize = 500;
 
-/// A job's state in one word. A lane is told of once something happens to it.
+/// A job's state in one word. A lane is told of once something happens to it, and a moment later.
 fn state_of(lane: Option<&LaneState>, enabled: bool) -> &'static str {
     match lane {
+        _ if !enabled => "disabled",
         Some(lane) if lane.held => "disabled",
         Some(lane) if lane.over_share => "parked",
         Some(lane) => lane.mood.as_str(),
-        None if enabled => "ok",
-        None => "disabled",
+        None => "ok",
     }
 }
 
