@@ -304,8 +304,10 @@ fn a_disabled_job_takes_nothing_and_sends_nothing() {
     more();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(recorder.posts("a").len(), 0, "nothing is sent for a disabled job");
-    // The hold outlives the process.
+    // The hold outlives the process, and nobody waits for what is held.
     agent.kill();
+    let once = setup.once().exits(1);
+    assert_eq!(once.count("undelivered_batches"), 1);
     let agent = setup.start_ready();
     assert_eq!(api.health(id)["state"], json!("disabled"));
     std::thread::sleep(Duration::from_secs(1));
@@ -314,6 +316,7 @@ fn a_disabled_job_takes_nothing_and_sends_nothing() {
     wait_until("what was held is sent", PATIENCE, || recorder.taken("a").len() == 1);
     writer::append(&place.log(), "r", 1500..2000);
     agent.wait_read(500);
+    assert_eq!(api.job(id)["version"], json!(4));
     finish(&setup, agent);
     let expected: Vec<u64> = (500..1000).chain(1500..2000).collect();
     assert_eq!(seqs(&posted(&recorder, "a")), expected);
