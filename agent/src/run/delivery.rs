@@ -215,8 +215,8 @@ impl Delivery {
             self.changing.told.forget(*job);
             self.untold.remove(job);
         }
-        if batches > 0 {
-            tracing::warn!(batches, records, "batches of deleted jobs are gone with them, undelivered");
+        if records > 0 {
+            tracing::warn!(batches, records, "records of deleted jobs are gone with them, undelivered");
         }
         let answers = done.take_answers();
         let Done { jobs, book, lanes, .. } = done;
