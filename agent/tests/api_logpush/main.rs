@@ -6,5 +6,4 @@ mod jobs;
 mod kit;
 mod mistakes;
 mod schema;
-mod sdk;
 mod tries;

@@ -188,6 +188,19 @@ impl Recorder {
     pub fn lines(&self) -> Vec<Vec<u8>> {
         self.accepted().iter().flat_map(Request::lines).collect()
     }
+    /// [`Recorder::records`] of each target.
+    pub fn records_by_target(&self) -> BTreeMap<String, u64> {
+        let requests = self.shared.requests.lock().unwrap();
+        let mut keys = std::collections::HashSet::new();
+        let mut sums = BTreeMap::new();
+        for request in requests.iter().filter(|r| r.status.is_some_and(|s| (200..300).contains(&s))) {
+            if keys.insert((&request.target, request.key())) {
+                let records: u64 = request.header("x-edgepush-records").parse().unwrap_or(0);
+                *sums.entry(request.target.clone()).or_default() += records;
+            }
+        }
+        sums
+    }
     /// How many lines were accepted, by `X-Edgepush-Records`: cheap enough to poll.
     pub fn records(&self) -> u64 {
         let requests = self.shared.requests.lock().unwrap();
