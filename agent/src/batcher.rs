@@ -288,7 +288,11 @@ impl Batcher {
         self.in_commit.clone_from(&batches);
         self.seal = Seal::Committing;
         self.committing = scope;
-        let jobs = self.riding.as_ref().map(|(_, rows)| rows.clone());
+        let lost = self.lanes.take_lost();
+        let jobs = self.riding.as_ref().map(|(_, rows)| match lost.is_empty() {
+            true => rows.clone(),
+            false => Arc::new(JobsCommit { lost, ..JobsCommit::clone(rows) }),
+        });
         let logs = logs.into_iter().collect();
         out.push(BatcherAction::Commit(Commit { epoch, batches, logs, jobs }));
     }

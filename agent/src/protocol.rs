@@ -238,6 +238,23 @@ pub struct JobsCommit {
     pub put: Vec<JobRow>,
     /// Jobs that go, with everything that is spooled or open of them: a loss with this reason.
     pub deleted: Vec<JobId>,
+    /// What they had that no commit has seen: a loss too.
+    pub lost: Vec<Lost>,
+}
+
+/// Records of a deleted job that were in memory only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The job.
+    pub job: JobId,
+    /// How many.
+    pub records: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// Processing time of the first one, ns since the epoch.
+    pub first: i64,
+    /// And of the last one.
+    pub last: i64,
 }
 
 /// What a parked group has still to read of one source: what the main group has decided and it has not.

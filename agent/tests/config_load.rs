@@ -244,6 +244,29 @@ fn a_setting_of_a_part_that_is_not_built_is_refused_unless_it_is_the_default() {
 }
 
 #[test]
+fn job_files_are_in_a_directory_or_behind_a_url() {
+    let jobs = |text: &str| loaded(&[("EDGEPUSH_JOBS", text)]).jobs.unwrap().expose().to_owned();
+    for text in ["/etc/edgepush/jobs.d", "jobs.d", "https://h/jobs?header_Authorization=Bearer%20s3cr3t"] {
+        assert_eq!(jobs(text), text);
+    }
+    assert!(loaded(&[]).jobs.is_none());
+    let around = Around { destination: edgepush::destination::url::validate, ..around(host()) };
+    for (text, told) in [
+        (
+            "s3://bucket/jobs",
+            "EDGEPUSH_JOBS=s3://bucket/jobs must be a directory, or begin with https:// or http://",
+        ),
+        (
+            "https:///jobs?key=s3cr3t",
+            "EDGEPUSH_JOBS=https:///jobs?key=… names no host; write https://host/path",
+        ),
+    ] {
+        let problems = load(pairs(&[("EDGEPUSH_JOBS", text)]), &around, Needs::Nothing).unwrap_err();
+        assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [told]);
+    }
+}
+
+#[test]
 fn every_default_is_read_by_its_own_parser() {
     for key in KEYS {
         if let (Preset::Text(text), Parse::One(_)) = (key.preset, key.parse) {

@@ -67,14 +67,14 @@ fn newer_state_is_not_touched() {
     std::fs::write(dir.path().join("VERSION"), "2\n").unwrap();
     let error = StateDir::open(dir.path()).unwrap_err();
     assert_eq!(error.exit_code(), 3);
-    assert!(error.to_string().contains("version 3"), "{error}");
+    assert!(error.to_string().contains("version 2"), "{error}");
     std::fs::write(dir.path().join("VERSION"), "1\n").unwrap();
     let state = StateDir::open(dir.path()).unwrap();
     drop(start(&state, settings()).unwrap());
     state.connect().unwrap().pragma_update(None, "user_version", 3).unwrap();
     let error = start(&state, settings()).unwrap_err();
     assert!(
-        matches!(error, LedgerError::Newer { found: 2, known: 1, .. }) && error.exit_code() == 3,
+        matches!(error, LedgerError::Newer { found: 3, known: 2, .. }) && error.exit_code() == 3,
         "{error}"
     );
     // Another program's database is no ledger.

@@ -97,8 +97,7 @@ fn stamp(met: &Metadata) -> [i64; 7] {
 
 /// The names that count, in their order.
 fn names(path: &Path) -> Result<Vec<String>, String> {
-    let failed =
-        |error: io::Error| format!("{} cannot be read: {error}; mend that, or EDGEPUSH_JOBS", path.display());
+    let failed = |error: io::Error| format!("{} cannot be read: {error}", path.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();

@@ -88,9 +88,10 @@ pub struct Follow {
 pub async fn follow(from: Option<JobsFrom>, port: Arc<dyn JobsPort>, with: Follow) {
     let followed = from.as_ref().map(JobsFrom::kind);
     let left = |kind| followed != Some(kind) && guard::of_kind(&port.book(), kind).next().is_some();
-    let one = async |place: Option<Place>| match place {
-        Some(place) => with.follow(place, &port).await,
-        None => {}
+    let one = async |place: Option<Place>| {
+        if let Some(place) = place {
+            with.follow(place, &port).await;
+        }
     };
     let place = from.map(|from| Place::of(from, with.pace));
     let gone = |kind| left(kind).then_some(Place::Gone(kind));
@@ -157,11 +158,14 @@ impl Place {
         }
     }
 
-    /// When a set that was refused is judged again although it is as it was.
-    fn again(&self, pace: Pace) -> Duration {
+    /// The set was refused: after what time it is judged again although it is as it was. A URL is polled in any case.
+    fn not_taken(&mut self, pace: Pace) -> Option<Duration> {
         match self {
-            Place::Directory(_) | Place::Gone(_) => pace.again,
-            Place::Url(_) => pace.poll,
+            Place::Directory(_) | Place::Gone(_) => Some(pace.again),
+            Place::Url(document) => {
+                document.forget();
+                None
+            }
         }
     }
 }
@@ -176,12 +180,10 @@ impl Follow {
             if let Some(seen) = place.look(due || self.guard.confirmed(kind).is_some()).await {
                 again = match self.carry_out(kind, seen, port).await {
                     Outcome::Good => None,
-                    Outcome::Refused => Some(Instant::now() + place.again(self.pace)),
-                    Outcome::NotNow => Some(Instant::now() + self.pace.retry),
-                };
-                if let (Place::Url(document), Some(_)) = (&mut place, again) {
-                    document.forget();
+                    Outcome::Refused => place.not_taken(self.pace),
+                    Outcome::NotNow => Some(self.pace.retry),
                 }
+                .map(|pause| Instant::now() + pause);
             }
             sleep(self.pace.look).await;
         }

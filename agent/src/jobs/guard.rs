@@ -315,7 +315,7 @@ impl Standing {
             None => "mend it".into(),
         };
         Some(format!(
-            "the jobs of {from} are refused, the last good set stays with {jobs} jobs: {why}; {remedy}"
+            "the jobs of {from} are refused, the last good set stays (jobs that run: {jobs}): {why}; {remedy}"
         ))
     }
 
@@ -419,6 +419,14 @@ mod tests {
             let half = [("a.json", four.as_str()), ("b.json", bad)];
             assert!(refused_outright(&bench.ruling(&half)), "one bad file spoils the set: {bad}");
         }
+        let forms =
+            [four.clone(), format!("{{\"jobs\":{four}}}"), four[1..four.find("},").unwrap() + 1].into()];
+        for whole in &forms {
+            assert!(!refused_outright(&bench.ruling(&[("a.json", whole)])), "{whole}");
+            for cut in 0..whole.len() {
+                assert!(refused_outright(&bench.ruling(&[("a.json", &whole[..cut])])), "{}", &whole[..cut]);
+            }
+        }
         let ten = list(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
         let many = bench.ruling(&[("a.json", &ten)]);
         assert!(refused_outright(&many) && format!("{many:?}").contains("EDGEPUSH_JOBS_MAX"), "{many:?}");
@@ -458,6 +466,10 @@ mod tests {
         bench.put(&[("a.json", &four)], None);
         let digest = bench.waits(&[("a.json", &one)]);
         assert_eq!(digest.len(), DIGEST_CHARS);
+        let changed = four.replacen("true", "false", 1);
+        let mut later = Bench { book: bench.book.clone(), zones: Zones::new(None) };
+        later.put(&[("a.json", &changed)], None);
+        assert_ne!(later.waits(&[("a.json", &one)]), digest, "the jobs that run have changed meanwhile");
         let other = list(&["b"]);
         let mut beside = seen(&[("a.json", &other)]);
         beside.confirmed = Some(digest.clone());
@@ -485,7 +497,7 @@ mod tests {
         assert!(state.refuse(KIND, vec!["is bad".into()], None, 7));
         assert!(!state.refuse(KIND, vec!["is bad".into()], None, 8), "no news");
         assert_eq!((refused.load(Relaxed), state.standings()[0].refused_at), (1, Some(7)));
-        assert!(state.refused().unwrap().ends_with("stays with 3 jobs: is bad; mend it"));
+        assert!(state.refused().unwrap().ends_with("stays (jobs that run: 3): is bad; mend it"));
         assert!(state.refuse(KIND, vec!["is small".into()], Some("d1".into()), 9));
         assert!(state.refused().unwrap().contains("`edgepush jobs confirm d1`, or write d1 into /j/CONFIRM"));
         assert_eq!(state.confirm("d2"), Err(NotConfirmed::Other));

@@ -15,6 +15,8 @@ use std::fmt;
 pub type SetFile = (String, Vec<u8>);
 /// One job: its key, which is unique in the set, whose it is, and what it is.
 pub type SetJob = (String, Owner, JobConfig);
+/// A job as it is written, behind the JSON pointer of its place.
+pub type Placed = (String, Map<String, Value>);
 
 /// What a set is judged with.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +63,11 @@ pub fn read(files: &[SetFile], judges: Judges<'_>) -> Result<Vec<SetJob>, Vec<Mi
     if set.mistakes.is_empty() { Ok(set.jobs) } else { Err(set.mistakes) }
 }
 
-/// The jobs in a document with the pointers of their places: one job, a list of jobs, or `{"jobs": […]}`.
+/// The jobs in a document: one job, a list of jobs, or `{"jobs": […]}`.
 ///
 /// # Errors
 /// Why there are none in it.
-pub fn jobs_in(document: Value) -> Result<Vec<(String, Map<String, Value>)>, Vec<Problem>> {
+pub fn jobs_in(document: Value) -> Result<Vec<Placed>, Vec<Problem>> {
     let (front, list) = match document {
         Value::Array(list) => ("", list),
         Value::Object(mut object) if object.contains_key("jobs") => {

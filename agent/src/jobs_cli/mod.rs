@@ -173,20 +173,23 @@ impl Jobs {
             }
         };
         self.talk.send("POST", "/edgepush/jobs-source/confirm", json!({ "digest": meant }))?;
+        let is_meant = |set: &&Value| set["digest"] == meant;
+        let kind = before.iter().find(is_meant).map(|set| set["kind"].clone()).unwrap_or_default();
         let until = Instant::now() + CONFIRM_WAIT;
-        let (sets, done) = loop {
+        loop {
             let sets = self.talk.get("/edgepush/jobs-source")?;
-            let done = !waiting(&sets).iter().any(|set| set["digest"] == meant);
-            if done || Instant::now() >= until {
-                break (sets, done);
+            if !waiting(&sets).iter().any(|set| is_meant(&set)) {
+                let all = sets["sets"].as_array().into_iter().flatten();
+                let good = all.filter(|set| set["kind"] == kind).all(|set| set["state"] == "good");
+                // It was carried out, or it changed meanwhile and is refused again.
+                return self.tell(&sets, || show::sets(&sets), if good { Exit::Done } else { Exit::Failed });
+            }
+            if Instant::now() >= until {
+                complain("edgepush: it is confirmed, and not carried out yet: look at `edgepush jobs`\n");
+                return Err(Exit::Failed);
             }
             std::thread::sleep(CONFIRM_LOOK);
-        };
-        if !done {
-            complain("edgepush: it is confirmed, and not carried out yet: look at `edgepush jobs`\n");
-            return Err(Exit::Failed);
         }
-        self.tell(&sets, || show::sets(&sets), Exit::Done)
     }
 }
 

@@ -44,8 +44,13 @@ pub(super) fn sets(sets: &Value) -> String {
     let mut out = String::new();
     for set in sets["sets"].as_array().into_iter().flatten() {
         if set["message"].is_null() {
-            let _ =
-                writeln!(out, "{}: {}, {} jobs run", text(&set["from"]), text(&set["state"]), set["jobs"]);
+            let _ = writeln!(
+                out,
+                "{}: {}, jobs that run: {}",
+                text(&set["from"]),
+                text(&set["state"]),
+                set["jobs"]
+            );
         }
     }
     out + &refused(sets)

@@ -363,9 +363,14 @@ impl<D: Disk> Ledger<D> {
             "I4: progress went back"
         );
         let tx = self.conn.transaction()?;
+        let mut new_namings: HashMap<Naming, i64> = HashMap::new();
         for batch in next.iter_mut() {
             if batch.new {
-                batch.row.naming_row = naming_row(&tx, &self.namings, &batch.row.naming)?;
+                batch.row.naming_row = match new_namings.get(&*batch.row.naming) {
+                    Some(row) => *row,
+                    None => naming_row(&tx, &self.namings, &batch.row.naming)?,
+                };
+                new_namings.insert((*batch.row.naming).clone(), batch.row.naming_row);
                 put_batch(&tx, &batch.row, batch.named.as_ref())?;
             } else {
                 update_batch(&tx, &batch.row, batch.named.as_ref())?;

@@ -30,7 +30,12 @@ pub(super) fn state(
     let clock = shared.clock.clone();
     let status = {
         let (metrics, health, shared) = (metrics.clone(), health.clone(), shared.clone());
-        move || status(&metrics, &health, &shared, told.statuses(&metrics, shared.clock.now().wall))
+        let guard = logpush.port.guard();
+        move || {
+            let jobs = told.statuses(&metrics, shared.clock.now().wall);
+            let jobs_refused = guard.as_ref().and_then(|guard| guard.refused());
+            Status { jobs_refused, ..status(&metrics, &health, &shared, jobs) }
+        }
     };
     ApiState {
         metrics: metrics.clone(),

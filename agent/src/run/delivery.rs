@@ -228,15 +228,17 @@ impl Delivery {
             self.changing.told.forget(*job);
             self.untold.remove(job);
         }
-        if batches > 0 {
-            tracing::warn!(batches, records, "batches of deleted jobs are gone with them, undelivered");
+        if records > 0 {
+            tracing::warn!(batches, records, "records of deleted jobs are gone with them, undelivered");
         }
         let answers = done.take_answers();
         let Done { jobs, book, lanes, .. } = done;
         self.jobs = jobs;
         self.changing.told.book(book.clone());
         self.changing.book = book;
-        self.todo.push_back(Todo::Send(SendEvent::Jobs(lanes)));
+        // Before anything else that waits for the sender: it must not begin an upload of a job that is gone, nor of one
+        // that takes nothing any more.
+        self.todo.push_front(Todo::Send(SendEvent::Jobs(lanes)));
         self.park_again();
         Done::answer(answers);
     }
@@ -434,7 +436,8 @@ impl Delivery {
         counters.verdict(fate);
         if fate == Fate::Delivered {
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
-            counters.delivered(batch.records, Duration::from_nanos(lag as u64));
+            let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
+            counters.delivered(batch.records, (batch.raw, compressed), Duration::from_nanos(lag as u64));
         }
     }
 
@@ -494,8 +497,10 @@ impl Delivery {
     fn ended(&self) -> Option<Ended> {
         let at = self.finished?;
         let pending = self.sender.pending() as u64;
+        // Nobody waits for what a disabled job holds.
+        let done = pending == self.sender.held() as u64;
         let late = self.grace().is_some_and(|grace| self.inbox.shared.clock.now().mono >= at + grace);
         let idle = self.inbox.stopping && self.sender.in_flight() == 0;
-        (pending == 0 || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
+        (done || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
     }
 }

@@ -90,10 +90,9 @@ impl Maker {
         let mut kept = vec![self.environment_entry(&all[1])];
         for row in recovered.jobs.iter().filter(|row| !row.config.is_empty()) {
             let Some(entry) = entry(row) else {
-                tracing::error!(
-                    job = row.id.0,
-                    "the ledger has a job that this program cannot read: it is left alone"
-                );
+                // Not in the book: nobody can change what cannot be shown. What it left is held, or the sender would
+                // send it to nobody.
+                all.push(self.held(&unreadable(row), "this program cannot read it in the ledger"));
                 continue;
             };
             let made = self.make(&entry, row.group, Some(recovered));
@@ -382,6 +381,12 @@ fn entry(row: &JobRow) -> Option<jobs::Job> {
         error_message: row.error_message.clone(),
     };
     Some(jobs::Job { id: row.id, version: row.version, owner, origin, config, life })
+}
+
+/// A job of which nothing but its row is known.
+fn unreadable(row: &JobRow) -> jobs::Job {
+    let (owner, origin, config) = (Owner::local(), Origin::Environment, JobConfig::default());
+    jobs::Job { id: row.id, version: row.version, owner, origin, config, life: Life::default() }
 }
 
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open
