@@ -4,7 +4,7 @@
 //! only after its commit.
 use super::changes::{Ask, Changes, Done, Regroup};
 use super::jobs::Jobs;
-use super::port::JobsShown;
+use super::port::{JobsShown, ParkedShown};
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
@@ -79,6 +79,8 @@ pub(super) struct Changing {
     pub(super) parking: Parking,
     /// What parked groups have still to read, bytes.
     pub(super) behind: BTreeMap<GroupId, u64>,
+    /// What they can read no more, bytes.
+    pub(super) lost: BTreeMap<GroupId, u64>,
     /// `EDGEPUSH_JOB_DISABLE_AFTER`.
     pub(super) disable_after: Option<Duration>,
 }
@@ -195,7 +197,10 @@ impl Delivery {
             match said {
                 FromSource::SealNow => self.todo.push_back(Todo::Batch(BatcherEvent::SealNow)),
                 FromSource::CaughtUp(group) => self.park(|parking, out| parking.caught_up(group, out)),
-                FromSource::Behind(behind) => self.changing.behind = behind.into_iter().collect(),
+                FromSource::Behind(behind) => {
+                    self.changing.behind = behind.into_iter().collect();
+                    self.show_parked();
+                }
                 FromSource::Done { complete } => {
                     self.complete = complete;
                     self.finish();
@@ -281,6 +286,18 @@ impl Delivery {
             };
             self.inbox.to_source.put(ToSource::CatchUp(event));
         }
+        self.show_parked();
+    }
+
+    /// The API sees which jobs are parked.
+    fn show_parked(&self) {
+        let Changing { parking, behind, lost, told, .. } = &self.changing;
+        let bytes = |of: &BTreeMap<GroupId, u64>, group| of.get(&group).copied().unwrap_or(0);
+        let shown = parking.jobs().map(|parked| {
+            let (behind_bytes, lost_bytes) = (bytes(behind, parked.group), bytes(lost, parked.group));
+            (parked.job, ParkedShown { behind_bytes, lost_bytes })
+        });
+        told.park(shown.collect());
     }
 
     /// Busy jobs commit alone; those that are parked, or about to be, are no concern of it.
@@ -310,6 +327,8 @@ impl Delivery {
                 self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
             }
             LedgerReply::Lost { group, bytes, .. } => {
+                *self.changing.lost.entry(group).or_default() += bytes;
+                self.show_parked();
                 let job = self.changing.parking.jobs().find(|parked| parked.group == group);
                 let job = job.and_then(|parked| self.jobs.get(parked.job)).map_or("", |job| &job.label);
                 tracing::warn!(

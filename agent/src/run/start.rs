@@ -117,6 +117,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         metrics: metrics.clone(),
         parking: Parking::new(recovered.last_group),
         behind: BTreeMap::new(),
+        lost: BTreeMap::new(),
         disable_after: config.job_disable_after,
     };
     let delivery = spawn("delivery", {
