@@ -101,6 +101,9 @@ impl Words {
     }
 }
 
+/// The epoch whose seal brings a plan, and the plan.
+type PlanFrom = (u64, Arc<ShardPlan>);
+
 /// The queues and bells of one agent; cloned to every thread.
 #[derive(Clone)]
 pub struct Shared {
@@ -111,7 +114,7 @@ pub struct Shared {
     /// What `/status` tells.
     pub(super) shown: Arc<Shown>,
     /// The jobs from a seal on: the epoch that it ends, and the plan. Written before the seal is asked for.
-    plan: Arc<Mutex<Option<(u64, Arc<ShardPlan>)>>>,
+    plan: Arc<Mutex<Option<PlanFrom>>>,
     /// Chunks, for whichever shard is free.
     pub chunks: Queue<Chunk>,
     /// From each shard to the batcher.
