@@ -355,6 +355,8 @@ pub struct Committed {
     pub durable: Vec<(SourceId, u64)>,
     /// Batches of deleted jobs that went: batches, records.
     pub deleted: (u64, u64),
+    /// All slabs were closed, and yet the hot group has decided more than the main group: a replay has not reached it.
+    pub hot_ahead: bool,
 }
 
 /// What became of a batch, for good.

@@ -243,6 +243,7 @@ pub struct DeliveryCounters {
     pub(super) spool_limit: AtomicU64,
     pub(super) backpressure: AtomicU64,
     pub(super) rejects_dropped: Arc<AtomicU64>,
+    pub(super) sets_refused: Arc<AtomicU64>,
 }
 
 impl DeliveryCounters {
@@ -254,6 +255,10 @@ impl DeliveryCounters {
     /// The readers are stopped since nothing has room, or run again.
     pub fn backpressure(&self, on: bool) {
         self.backpressure.store(u64::from(on), Relaxed);
+    }
+    /// How many sets of jobs are refused at present: written by who guards them.
+    pub fn sets_refused(&self) -> Arc<AtomicU64> {
+        self.sets_refused.clone()
     }
     /// The counter of reject files that went to keep their bound.
     pub fn rejects_dropped(&self) -> Arc<AtomicU64> {

@@ -44,13 +44,13 @@ pub(super) fn state(
 }
 
 /// What the jobs API works with.
-pub(super) fn logpush(shared: &Shared, port: Port, ledger_id: u128) -> Logpush {
+pub(super) fn logpush(shared: &Shared, port: Arc<Port>, ledger_id: u128) -> Logpush {
     let clock = shared.clock.clone();
     let mut secret = [0; 32];
     secret[..16].copy_from_slice(&ledger_id.to_le_bytes());
     Logpush {
         zones: port.maker.zones.clone(),
-        port: Arc::new(port),
+        port,
         checks: CHECKS,
         challenges: Challenges::new(&secret),
         challenged: no_scheme,
@@ -78,5 +78,7 @@ fn status(metrics: &Metrics, health: &Health, shared: &Shared, jobs: Vec<JobStat
         },
         jobs,
         backpressure: shared.words.readers_stopped(),
+        // Until the agent runs more than the environment job.
+        jobs_refused: None,
     }
 }

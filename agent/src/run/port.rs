@@ -6,7 +6,7 @@ use super::changes::Ask;
 use super::make::{Maker, label};
 use crate::destination::{Boxed, Destination};
 use crate::jobs::redact;
-use crate::jobs::{Book, Change, ChangeError, JobChange, JobHealth, JobsPort, Life};
+use crate::jobs::{Book, Change, ChangeError, GuardState, JobChange, JobHealth, JobsPort, Life};
 use crate::metrics::{BatchVerdict, Metrics};
 use crate::protocol::JobId;
 use crate::sender::LaneState;
@@ -104,6 +104,8 @@ pub(super) struct Port {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) maker: Arc<Maker>,
     pub(super) metrics: Arc<Metrics>,
+    /// How the sets of jobs that come from elsewhere stand.
+    pub(super) guard: Arc<GuardState>,
     /// Wall time, ns since the epoch.
     pub(super) clock: Box<dyn Fn() -> i64 + Send + Sync>,
 }
@@ -125,6 +127,10 @@ impl JobsPort for Port {
 
     fn destination(&self, conf: &str) -> Result<Arc<dyn Destination>, String> {
         self.maker.destination(conf)
+    }
+
+    fn guard(&self) -> Option<Arc<GuardState>> {
+        Some(self.guard.clone())
     }
 
     fn health(&self, job: JobId) -> JobHealth {

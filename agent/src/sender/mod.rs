@@ -263,10 +263,8 @@ impl Sender {
                 batch.body = None;
             }
             self.touch(now, job, |lane, backoff| {
-                if restart {
-                    lane.not_before(now.mono + backoff.up_to(RESTART_JITTER));
-                }
-                lane.push(batch);
+                let wait = restart.then(|| now.mono + backoff.up_to(RESTART_JITTER));
+                lane.push(batch, wait.unwrap_or_default());
             });
         }
     }

@@ -6,4 +6,5 @@ mod jobs;
 mod kit;
 mod mistakes;
 mod schema;
+mod schemathesis;
 mod tries;
