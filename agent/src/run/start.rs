@@ -94,7 +94,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let shards = start_shards(config, &shared, &metrics, jobs.plan(), parts.shards, chosen.backend, tail)?;
     let (asks, asked) = mpsc::channel(ASKS);
     let told = Arc::new(JobsShown::default());
-    told.book(book.clone());
+    told.book(book);
     let clock = shared.clock.clone();
     let port = Port {
         shown: told.clone(),
@@ -109,7 +109,6 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
     let changing = Changing {
         changes: Changes::new(maker),
-        book,
         asked,
         told,
         metrics: metrics.clone(),
