@@ -109,13 +109,24 @@ impl Uploads {
     /// The next end of an upload; never when none is under way. Safe to drop and call again.
     pub async fn next(&mut self) -> Uploaded {
         match self.set.join_next().await {
-            Some(Ok(uploaded)) => uploaded,
-            Some(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => unreachable!("INVARIANT: no upload is ever cancelled"),
-            },
+            Some(ended) => joined_task(ended),
             None => std::future::pending().await,
         }
+    }
+
+    /// An upload that has ended already, if there is one.
+    pub fn try_next(&mut self) -> Option<Uploaded> {
+        self.set.try_join_next().map(joined_task)
+    }
+}
+
+fn joined_task(ended: Result<Uploaded, tokio::task::JoinError>) -> Uploaded {
+    match ended {
+        Ok(uploaded) => uploaded,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => unreachable!("INVARIANT: no upload is ever cancelled"),
+        },
     }
 }
 
