@@ -163,6 +163,10 @@ pub struct Batcher {
     stopped: bool,
     next_key: u64,
     in_commit: Vec<BatchCommit>,
+    /// A replay is under way in which the hot group is ahead of the main group: no job may change between them.
+    hot_ahead: bool,
+    /// What the outstanding commit is of.
+    committing: Scope,
 }
 
 impl Batcher {
@@ -187,6 +191,8 @@ impl Batcher {
             stopped: false,
             next_key,
             in_commit: Vec::new(),
+            hot_ahead: true,
+            committing: Scope::All,
         }
     }
 
@@ -279,7 +285,12 @@ impl Batcher {
         self.epoch = epoch + 1;
         self.in_commit.clone_from(&batches);
         self.seal = Seal::Committing;
-        let jobs = self.riding.as_ref().map(|(_, rows)| rows.clone());
+        self.committing = scope;
+        let lost = self.lanes.take_lost();
+        let jobs = self.riding.as_ref().map(|(_, rows)| match lost.is_empty() {
+            true => rows.clone(),
+            false => Arc::new(JobsCommit { lost, ..JobsCommit::clone(rows) }),
+        });
         let logs = logs.into_iter().collect();
         out.push(BatcherAction::Commit(Commit { epoch, batches, logs, jobs }));
     }
@@ -287,6 +298,9 @@ impl Batcher {
     fn committed(&mut self, committed: Committed, out: &mut Vec<BatcherAction>) {
         assert!(matches!(self.seal, Seal::Committing), "an answer without a commit");
         self.seal = Seal::None;
+        if self.committing == Scope::All {
+            self.hot_ahead = committed.hot_ahead;
+        }
         let mut spooled = committed.spooled;
         self.uncommitted_bytes -= std::mem::take(&mut self.committing_bytes);
         self.attach_bodies(&mut spooled);
@@ -352,7 +366,7 @@ impl Batcher {
             self.last_size_seal = Some(now.mono);
         }
         let (hot, cool) = self.lanes.regroup(scope);
-        if !hot.is_empty() || !cool.is_empty() {
+        if !self.hot_ahead && !(hot.is_empty() && cool.is_empty()) {
             out.push(BatcherAction::Regroup { hot, cool });
         }
         self.seal(now, scope, out);

@@ -55,8 +55,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Run the whole agent on realistic traffic for some seconds and prove that nothing was lost
     Demo(DemoArgs),
-    /// Manage jobs (not built yet)
-    Jobs(Later),
+    /// List and manage the jobs of the running agent
+    Jobs(JobsArgs),
     /// Manage customers' keys (not built yet)
     Keys(Later),
     /// Look into the archive (not built yet)
@@ -79,7 +79,6 @@ impl Command {
     /// The name of a command whose part is not built yet.
     pub fn not_built(&self) -> Option<&'static str> {
         match self {
-            Command::Jobs(_) => Some("jobs"),
             Command::Keys(_) => Some("keys"),
             Command::Archive(_) => Some("archive"),
             Command::Replay(_) => Some("replay"),
@@ -138,6 +137,68 @@ pub struct DemoArgs {
     /// Where log, state and archive go; made if missing [default: a new directory below the temporary one]
     #[arg(long)]
     pub dir: Option<std::path::PathBuf>,
+}
+
+/// What `jobs` is to do; nothing said: list them.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct JobsArgs {
+    /// What to do with them
+    #[command(subcommand)]
+    pub ask: Option<JobsAsk>,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands below `jobs`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum JobsAsk {
+    /// All jobs with their state, and whether a set of job files is refused
+    List,
+    /// One job with its figures
+    Show {
+        /// Its id
+        id: u64,
+    },
+    /// Create a job; its destination is asked first
+    Create {
+        /// The job as a JSON object; `-`: standard input
+        file: String,
+        /// The zone whose job it is
+        #[arg(long, conflicts_with = "account")]
+        zone: Option<String>,
+        /// The account whose job it is [default: local]
+        #[arg(long)]
+        account: Option<String>,
+    },
+    /// Let a job take records
+    Enable {
+        /// Its id
+        id: u64,
+    },
+    /// Let a job take no more records
+    Disable {
+        /// Its id
+        id: u64,
+    },
+    /// Delete a job
+    Delete {
+        /// Its id
+        id: u64,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tell everything that is wrong with a job, its destination asked; exits with 1 if something is
+    Test {
+        /// The id of a job, or a job file; `-`: standard input
+        what: String,
+    },
+    /// Let a set of job files that was refused replace the jobs that run
+    Confirm {
+        /// The digest that the refusal tells [default: that of the set that waits]
+        digest: Option<String>,
+    },
 }
 
 /// Whatever is said to a command that does not exist yet.
@@ -217,6 +278,25 @@ mod tests {
     }
 
     #[test]
+    fn jobs_has_commands_of_its_own() {
+        let ask = |line: &str| match parsed(line) {
+            Ok(Command::Jobs(args)) => (args.ask, args.json),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(ask("edgepush jobs"), (None, false));
+        assert_eq!(ask("edgepush jobs list --json"), (Some(JobsAsk::List), true));
+        assert_eq!(ask("edgepush jobs delete 7 --yes"), (Some(JobsAsk::Delete { id: 7, yes: true }), false));
+        let (file, zone) = ("-".to_owned(), Some("z".to_owned()));
+        let create = JobsAsk::Create { file, zone, account: None };
+        assert_eq!(ask("edgepush jobs create - --zone z"), (Some(create), false));
+        for line in
+            ["edgepush jobs show x", "edgepush jobs create", "edgepush jobs create - --zone a --account b"]
+        {
+            assert_eq!(parsed(line).unwrap_err(), Exit::Operator, "{line}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_the_operators() {
         let lines = [
             "edgepush",
@@ -233,7 +313,7 @@ mod tests {
     #[test]
     fn later_commands_take_anything() {
         for line in
-            ["edgepush jobs", "edgepush keys add --name x", "edgepush spool ls --json", "edgepush archive ls"]
+            ["edgepush top", "edgepush keys add --name x", "edgepush spool ls --json", "edgepush archive ls"]
         {
             assert!(parsed(line).unwrap().not_built().is_some(), "{line}");
         }

@@ -7,6 +7,7 @@
 //! Who may import whom: `config` is a leaf; `source`, `ledger`, `destination` do not know one another; only `run`
 //! knows all of them.
 pub mod api;
+pub mod ask;
 pub mod batcher;
 pub mod check;
 pub mod cli;
@@ -15,6 +16,7 @@ pub mod demo;
 pub mod denied;
 pub mod destination;
 pub mod jobs;
+pub mod jobs_cli;
 pub mod ledger;
 pub mod log;
 pub mod metrics;

@@ -1,7 +1,7 @@
 //! The `edgepush` binary: one match on the command, and the only place that decides an exit code.
 use edgepush::cli::{self, Cli, Command, Exit};
 use edgepush::config::{self, Around, Config, Host, Needs};
-use edgepush::{check, demo, destination, log, run, status};
+use edgepush::{check, demo, destination, jobs_cli, log, run, status};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -38,8 +38,8 @@ fn perform(command: Command) -> Exit {
             check::check(config, &around.host, flags, run::probes())
         }
         Command::Status(flags) => with_config(Needs::Nothing, |config| status::status(&config, flags)),
-        Command::Jobs(_)
-        | Command::Keys(_)
+        Command::Jobs(args) => with_config(Needs::Nothing, |config| jobs_cli::jobs(&config, args)),
+        Command::Keys(_)
         | Command::Archive(_)
         | Command::Replay(_)
         | Command::Top(_)

@@ -237,6 +237,23 @@ pub struct JobsCommit {
     pub put: Vec<JobRow>,
     /// Jobs that go, with everything that is spooled or open of them: a loss with this reason.
     pub deleted: Vec<JobId>,
+    /// What they had that no commit has seen: a loss too.
+    pub lost: Vec<Lost>,
+}
+
+/// Records of a deleted job that were in memory only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The job.
+    pub job: JobId,
+    /// How many.
+    pub records: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// Processing time of the first one, ns since the epoch.
+    pub first: i64,
+    /// And of the last one.
+    pub last: i64,
 }
 
 /// Where a piece lies.
@@ -338,6 +355,8 @@ pub struct Committed {
     pub durable: Vec<(SourceId, u64)>,
     /// Batches of deleted jobs that went: batches, records.
     pub deleted: (u64, u64),
+    /// All slabs were closed, and yet the hot group has decided more than the main group: a replay has not reached it.
+    pub hot_ahead: bool,
 }
 
 /// What became of a batch, for good.

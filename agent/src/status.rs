@@ -1,22 +1,12 @@
 //! status: what the running agent says about itself, and `edgepush status`, which asks it.
 //!
-//! Promises: the JSON of `/status` only gains fields; asking never takes longer than [`ASK_TIMEOUT`].
+//! Promises: the JSON of `/status` only gains fields; asking never takes longer than [`crate::ask::TIMEOUT`].
 //! Must not know: how the agent works.
-use crate::api::bind;
-use crate::cli::{Exit, StatusArgs, complain, print};
+use crate::ask::Agent;
+use crate::cli::{Exit, StatusArgs, print};
 use crate::config::Config;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::header::{AUTHORIZATION, HOST};
-use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::time::Duration;
-
-/// Longest time that asking may take.
-pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest answer that is read: some thousand sources.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// What the agent does at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +36,8 @@ pub struct Status {
     pub spool: SpoolStatus,
     /// Whether the readers wait because nothing has room.
     pub backpressure: bool,
+    /// Which sets of job files are refused, why, and what to do; `None`: none is.
+    pub jobs_refused: Option<String>,
 }
 
 /// One followed file.
@@ -102,68 +94,19 @@ pub struct SpoolStatus {
 
 /// `edgepush status`.
 pub fn status(config: &Config, flags: StatusArgs) -> Exit {
-    let known = bind::read(&config.state_dir);
-    let said = config.api.filter(|addr| addr.port() != 0);
-    // An agent of another state directory may listen at the default address: an address that was said comes first.
-    let addr = if config.api_said { said.or(known) } else { known.or(said) };
-    let Some(addr) = addr else {
-        complain(&format!(
-            "edgepush: no agent answers: {} does not exist and EDGEPUSH_API gives no address\n",
-            config.state_dir.join(bind::ADDR_FILE).display()
-        ));
-        return Exit::Held;
+    let agent = match Agent::find(config) {
+        Ok(agent) => agent,
+        Err(exit) => return exit,
     };
-    let addr = bind::reach(addr);
-    match ask(addr, config.api_token.as_ref().map(|token| token.expose())) {
+    match agent.answer("GET", "/status", None) {
         Ok((200, body)) if flags.json => print(&body, Exit::Done),
         Ok((200, body)) => match serde_json::from_str::<Status>(&body) {
             Ok(status) => print(&show(&status), Exit::Done),
-            Err(error) => {
-                complain(&format!("edgepush: {addr} does not answer like an agent: {error}\n"));
-                Exit::Held
-            }
+            Err(error) => agent.is_none(&error.to_string()),
         },
-        Ok((401, _)) => {
-            complain(&format!(
-                "edgepush: {addr} asks for its token: set EDGEPUSH_API_TOKEN as the agent has it\n"
-            ));
-            Exit::Operator
-        }
-        Ok((code, body)) => {
-            complain(&format!("edgepush: {addr} does not answer like an agent: {code} {}\n", body.trim()));
-            Exit::Held
-        }
-        Err(error) => {
-            complain(&format!("edgepush: no agent answers at {addr}: {error}\n"));
-            Exit::Held
-        }
+        Ok((code, body)) => agent.is_none(&format!("{code} {}", body.trim())),
+        Err(exit) => exit,
     }
-}
-
-/// Asks for `/status`: the HTTP status and the body.
-fn ask(addr: SocketAddr, token: Option<&str>) -> Result<(u16, String), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    let asking = async {
-        let stream = tokio::net::TcpStream::connect(addr).await.map_err(|error| error.to_string())?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        tokio::spawn(connection);
-        let mut request = hyper::Request::get("/status").header(HOST, addr.to_string());
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Empty::<bytes::Bytes>::new()).map_err(|error| error.to_string())?;
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let code = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        Ok((code, String::from_utf8_lossy(&body).into_owned()))
-    };
-    runtime
-        .block_on(async { tokio::time::timeout(ASK_TIMEOUT, asking).await })
-        .unwrap_or_else(|_| Err(format!("nothing came within {} s", ASK_TIMEOUT.as_secs())))
 }
 
 /// The answer for people.
@@ -186,6 +129,9 @@ pub fn show(status: &Status) -> String {
     let _ = writeln!(out, "spool  {} batches, {bytes} of {limit}", status.spool.batches);
     if status.backpressure {
         let _ = writeln!(out, "back-pressure: files wait unread until there is room");
+    }
+    for refused in status.jobs_refused.iter().flat_map(|refused| refused.lines()) {
+        let _ = writeln!(out, "refused set: {refused}");
     }
     for job in &status.jobs {
         let waiting = match (job.spool_batches, job.oldest_seconds) {
@@ -241,6 +187,7 @@ mod tests {
             runtime: "uring".into(),
             simd: "avx2".into(),
             backpressure: true,
+            jobs_refused: Some("the jobs of /j are refused".into()),
             spool: SpoolStatus { bytes: 1_500_000, limit_bytes: 10_000_000_000, batches: 2 },
             jobs: vec![JobStatus {
                 name: "env".into(),
@@ -266,6 +213,7 @@ mod tests {
             "edgepush 0.1.0 pid 7 ready, up 0 s, runtime uring, simd avx2\n",
             "spool  2 batches, 1.5MB of 10000.0MB\n",
             "back-pressure: files wait unread",
+            "refused set: the jobs of /j are refused\n",
             "job    env retrying -> https://h/in, 10 records delivered, 2 batches wait, the oldest for 31 s\n",
             "       503 busy\n",
             "source /var/log/a.log read 100 of 200, durable to 50, lag 100 bytes\n",

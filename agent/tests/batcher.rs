@@ -172,8 +172,14 @@ impl World {
                 open.push((change.open, id));
             }
         }
-        let committed =
-            Committed { epoch: commit.epoch, open, spooled, durable: Vec::new(), deleted: (0, 0) };
+        let committed = Committed {
+            epoch: commit.epoch,
+            open,
+            spooled,
+            durable: Vec::new(),
+            deleted: (0, 0),
+            hot_ahead: false,
+        };
         self.step(BatcherEvent::Committed(committed));
     }
 

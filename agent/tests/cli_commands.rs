@@ -46,7 +46,7 @@ fn typing_errors_are_exit_2() {
 #[test]
 fn commands_that_are_not_built_say_so() {
     for args in
-        [&["jobs"][..], &["keys", "add", "--name", "x"], &["archive", "ls"], &["spool", "ls"], &["top"]]
+        [&["doctor"][..], &["keys", "add", "--name", "x"], &["archive", "ls"], &["spool", "ls"], &["top"]]
     {
         let (code, _, err) = ended(args, &[]);
         assert_eq!(code, Some(2), "{args:?}");

@@ -38,6 +38,37 @@ fn refused(said: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn zones_tokens_and_the_bound_of_jobs_are_read() {
+    let tokens = "read+zone=a:Z,read:R,write+zone=a:W,write:ALL";
+    let c = loaded(&[
+        ("EDGEPUSH_ZONES", "a=x.example *.x.example;b=y.example"),
+        ("EDGEPUSH_JOBS_MAX", "7"),
+        ("EDGEPUSH_API_TOKENS", tokens),
+        ("EDGEPUSH_API", "0.0.0.0:9600"),
+    ]);
+    assert_eq!((c.zones.as_ref().unwrap().len(), c.jobs_max, c.api_tokens.len()), (2, 7, 4));
+    assert!(c.own_token(false).unwrap().is(b"R") && c.own_token(true).unwrap().is(b"ALL"));
+    let c = loaded(&[("EDGEPUSH_API_TOKENS", tokens), ("EDGEPUSH_API_TOKEN", "own")]);
+    assert!(c.own_token(true).unwrap().is(b"own"));
+    let c = loaded(&[]);
+    assert!(c.zones.is_none() && c.api_tokens.is_empty() && c.own_token(false).is_none());
+    assert_eq!(c.jobs_max, 10_000);
+    let files = |path: &Path| match path.to_str() {
+        Some("/z.json") => Ok(r#"{"a":["x.example"]}"#.to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let around = Around { host: host(), read: &files, destination: |_| Ok(()) };
+    let c = load(pairs(&[("EDGEPUSH_ZONES", "/z.json")]), &around, Needs::Nothing).unwrap();
+    assert_eq!(c.zones.unwrap()["a"], ["x.example"]);
+    let problems = load(pairs(&[("EDGEPUSH_ZONES", "/none")]), &around, Needs::Nothing).unwrap_err();
+    assert!(problems[0].to_string().contains("cannot be read"), "{problems:?}");
+    let said =
+        refused(&[("EDGEPUSH_ZONES", "a="), ("EDGEPUSH_JOBS_MAX", "0"), ("EDGEPUSH_API_TOKENS", "hunter22")]);
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(!said.concat().contains("hunter22"), "{said:?}");
+}
+
+#[test]
 fn nothing_said_is_a_whole_configuration() {
     let c =
         loaded(&[("PATH", "/bin"), ("EDGEPUSH_CODEC", ""), ("EDGEPUSH_UNKNOWN", ""), ("EDGEPUSHED", "x")]);
@@ -166,6 +197,7 @@ fn all_problems_are_told_at_once_with_names_and_remedies() {
         ("EDGEPUSH_BATCH_BYTE", "5MB"),
         ("EDGEPUSH_BATCH_INTERVAL", "5 minutes"),
         ("EDGEPUSH_FILTER", "a=b"),
+        ("EDGEPUSH_TZ", "Europe/Berlin"),
         ("EDGEPUSH_FORMAT_X", "json"),
         ("EDGEPUSH_KAFKA_BROKERS", "b:9092"),
         ("EDGEPUSH_MEMORY_MAX", "50MB"),
@@ -176,7 +208,9 @@ fn all_problems_are_told_at_once_with_names_and_remedies() {
     let wanted = [
         "EDGEPUSH_BATCH_BYTE is no setting of edgepush 0.1.0; did you mean EDGEPUSH_BATCH_BYTES? Else remove it",
         "EDGEPUSH_BATCH_INTERVAL=5 minutes is not a duration: write 250ms, 30s, 5m, 1h, 2d, or bare seconds",
-        "EDGEPUSH_FILTER=a=b cannot be used: filters are not built yet in 0.1.0; remove it",
+        "EDGEPUSH_FILTER: it is no JSON object (not_an_object at byte 1); a filter is {\"where\":{…}}, and a node is one of \
+         {\"and\":[…]}, {\"or\":[…]} and {\"key\":…,\"operator\":…,\"value\":…}",
+        "EDGEPUSH_TZ=Europe/Berlin cannot be used: other time zones are not built yet in 0.1.0; remove it",
         "EDGEPUSH_FORMAT_X=json belongs to no source: set EDGEPUSH_SOURCE_X as well",
         "EDGEPUSH_KAFKA_BROKERS is no setting of edgepush 0.1.0; remove it (`edgepush env` shows all)",
         "EDGEPUSH_MEMORY_MAX=50MB is too small: 64MB + 16MB for each of 2 shards = 96MB; set at least that, or fewer \
@@ -207,6 +241,29 @@ fn a_setting_of_a_part_that_is_not_built_is_refused_unless_it_is_the_default() {
         assert!(refused(&[("EDGEPUSH_SOURCES", source)])[0].contains("not built yet"), "{source}");
     }
     assert!(refused(&[("EDGEPUSH_FORMAT", "combined")])[0].contains("not built yet"));
+}
+
+#[test]
+fn job_files_are_in_a_directory_or_behind_a_url() {
+    let jobs = |text: &str| loaded(&[("EDGEPUSH_JOBS", text)]).jobs.unwrap().expose().to_owned();
+    for text in ["/etc/edgepush/jobs.d", "jobs.d", "https://h/jobs?header_Authorization=Bearer%20s3cr3t"] {
+        assert_eq!(jobs(text), text);
+    }
+    assert!(loaded(&[]).jobs.is_none());
+    let around = Around { destination: edgepush::destination::url::validate, ..around(host()) };
+    for (text, told) in [
+        (
+            "s3://bucket/jobs",
+            "EDGEPUSH_JOBS=s3://bucket/jobs must be a directory, or begin with https:// or http://",
+        ),
+        (
+            "https:///jobs?key=s3cr3t",
+            "EDGEPUSH_JOBS=https:///jobs?key=… names no host; write https://host/path",
+        ),
+    ] {
+        let problems = load(pairs(&[("EDGEPUSH_JOBS", text)]), &around, Needs::Nothing).unwrap_err();
+        assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [told]);
+    }
 }
 
 #[test]

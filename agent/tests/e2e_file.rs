@@ -372,7 +372,9 @@ fn a_followed_file_is_delivered_within_its_interval_and_sigterm_makes_the_rest_d
         let metrics = agent.metrics().expect("metrics");
         assert!(metrics.has("edgepush_build_info"));
         assert!(metrics.sum("edgepush_lines_read_total") >= 300.0);
-        assert!(metrics.sum("edgepush_records_delivered_total") >= 300.0);
+        wait_until("the verdicts are counted", Duration::from_secs(5), || {
+            agent.metrics().expect("metrics").sum("edgepush_records_delivered_total") >= 300.0
+        });
         assert_eq!(agent.get("/healthz").expect("healthz").0, 200);
         agent.terminate().exits(0);
         assert!(!place.state().join("api.addr").exists(), "api.addr goes with the agent");

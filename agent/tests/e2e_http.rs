@@ -128,7 +128,9 @@ fn a_404_holds_the_job_and_its_oldest_batch_probes_until_it_passes() {
     // The uploads that were under way together when the first 404 came are no probes.
     assert!(keys.len() <= 4, "only the oldest batch probes: {keys:?}");
     let last = recorder.requests().last().unwrap().key().to_owned();
-    assert!(agent.stderr_text().contains("no such collector"), "the server's text: {}", agent.stderr_text());
+    wait_until("the log has the server's text", Duration::from_secs(5), || {
+        agent.stderr_text().contains("no such collector")
+    });
     assert_eq!(agent.get("/readyz").expect("readyz").0, 200, "readiness does not depend on destinations");
     recorder.script(|_| Answer::Status(200));
     wait_until("all is delivered", Duration::from_secs(25), || recorder.records() == 5000);

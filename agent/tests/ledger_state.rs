@@ -71,10 +71,10 @@ fn newer_state_is_not_touched() {
     std::fs::write(dir.path().join("VERSION"), "1\n").unwrap();
     let state = StateDir::open(dir.path()).unwrap();
     drop(start(&state, settings()).unwrap());
-    state.connect().unwrap().pragma_update(None, "user_version", 2).unwrap();
+    state.connect().unwrap().pragma_update(None, "user_version", 3).unwrap();
     let error = start(&state, settings()).unwrap_err();
     assert!(
-        matches!(error, LedgerError::Newer { found: 2, known: 1, .. }) && error.exit_code() == 3,
+        matches!(error, LedgerError::Newer { found: 3, known: 2, .. }) && error.exit_code() == 3,
         "{error}"
     );
     // Another program's database is no ledger.

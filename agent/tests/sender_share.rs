@@ -462,7 +462,7 @@ fn memory_for_bodies_is_shared() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     /// Whatever happens to jobs, the sums stay those of what is there, and all ends.
     #[test]
@@ -503,7 +503,7 @@ proptest! {
         for job in (1..=5).filter(|job| !deleted.contains(job)) {
             world.step(SendEvent::Jobs(vec![LaneChange::Put(SendJob::new(JobId(job), 2))]));
         }
-        for _ in 0..300 {
+        for _ in 0..100 {
             world.answers(|_| false);
             world.wait(60 * SEC);
             world.settle();

@@ -1,13 +1,13 @@
-//! A filter (first line) is refused, or passes those records (the other lines) that the plain way passes.
+//! A filter made of arbitrary leaves, or any text, is refused or passes what the plain way passes.
 #![no_main]
 use edgepush_shard::dataset::DATASETS;
-use edgepush_shard::testing::filter::filter_is_naive;
+use edgepush_shard::testing::filter::{filter_is_naive, filter_of, line_of};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
-    let (filter, lines) = text.split_once('\n').unwrap_or((text, ""));
-    let lines: Vec<&str> = lines.lines().collect();
+fuzz_target!(|input: (Vec<(u8, u8, &str)>, Vec<(u8, &str)>, &str)| {
+    let (filter, line) = (filter_of(&input.0), line_of(&input.1));
     for dataset in DATASETS {
-        filter_is_naive(filter, &lines, dataset);
+        filter_is_naive(&filter, &[&line, input.2], dataset);
+        filter_is_naive(input.2, &[&line], dataset);
     }
 });

@@ -1,8 +1,8 @@
 //! Properties of filters and routes on generated trees, records and jobs.
-use edgepush_shard::dataset::{Dataset, HTTP_REQUESTS, RAW};
+use edgepush_shard::dataset::{DATASETS, Dataset, HTTP_REQUESTS, RAW};
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::{Filter, RouteJob, Router, Sample};
-use edgepush_shard::testing::filter::{filter_is_naive, router_is_brute};
+use edgepush_shard::testing::filter::{filter_is_naive, filter_of, line_of, router_is_brute};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -109,6 +109,10 @@ fn loose_number() -> impl Strategy<Value = String> {
     prop_oneof![number(), quoted(number())]
 }
 
+fn part() -> impl Strategy<Value = String> {
+    prop_oneof![2 => scalar(), 1 => list(scalar()), 1 => text()]
+}
+
 /// An operator and a value that a key can be asked.
 fn question(key: &'static str) -> BoxedStrategy<(String, String)> {
     let whole = || "-?[0-3]|200|\"[12]\"|900719925474099[23]";
@@ -185,6 +189,19 @@ proptest! {
         lines in prop::collection::vec(line(&TYPED_KEYS), 1..12),
     ) {
         agree(&filter, &lines, &HTTP_REQUESTS);
+    }
+
+    #[test]
+    fn filters_of_arbitrary_parts_pass_what_the_plain_way_passes(
+        leaves in prop::collection::vec((any::<u8>(), any::<u8>(), part()), 1..5),
+        members in prop::collection::vec((any::<u8>(), part()), 0..9),
+    ) {
+        let leaves: Vec<_> = leaves.iter().map(|(key, operator, value)| (*key, *operator, value.as_str())).collect();
+        let members: Vec<_> = members.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let (filter, line) = (filter_of(&leaves), line_of(&members));
+        for dataset in DATASETS {
+            filter_is_naive(&filter, &[&line], dataset);
+        }
     }
 
     #[test]

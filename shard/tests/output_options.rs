@@ -71,6 +71,14 @@ fn each_mistake_is_named_with_its_place() {
             "/record_suffix",
             "no byte",
         ),
+    ] {
+        refused(options, &RAW, pointer, word);
+    }
+}
+
+#[test]
+fn each_mistake_about_a_name_is_named_with_its_place() {
+    for (options, pointer, word) in [
         (json!({"rename": ["a"]}), "/rename", "an object"),
         (json!({"rename": {"a": 1}}), "/rename/a", "a number"),
         (json!({"rename": {"a": ""}}), "/rename/a", "not be empty"),

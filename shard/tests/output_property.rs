@@ -249,16 +249,19 @@ proptest! {
             [&framing.prefix[..], &records.join(&framing.delimiter[..]), &framing.suffix].concat()
         };
         let whole = text(&bodies);
-        prop_assume!(bodies.iter().all(|body| !record(body).is_empty()));
+        // A formatter writes no empty record.
+        let some = bodies.iter().all(|body| !record(body).is_empty());
         let mut codec = codec(CodecKind::None, Level::Fast);
-        let halves = split(&mut *codec, Container::Members, &framing, bodies.len() as u64, &[whole.into()]);
+        let halves =
+            split(&mut *codec, Container::Members, &framing, bodies.len() as u64, &[whole.into()]);
         if let Ok(halves) = halves {
             let first = halves[0].records as usize;
-            // Quotes may pair by chance where no csv is; then the count may be right, too.
-            prop_assume!(!bodies.concat().contains('"'));
-            // Where nothing but newlines separates, a record that holds one is not one: the formatter writes none.
+            prop_assert_eq!(first + halves[1].records as usize, bodies.len());
             let border = [&framing.record_suffix[..], &framing.delimiter, &framing.record_prefix].concat();
-            prop_assume!(!border.is_empty());
+            // Quotes pair by chance where no csv is, and without any border a line is a record.
+            if !some || border.is_empty() || bodies.concat().contains('"') {
+                return Ok(());
+            }
             for (half, bodies) in halves.iter().zip([&bodies[..first], &bodies[first..]]) {
                 let (got, expected) = (half.piece.concat(), text(bodies));
                 prop_assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&expected));

@@ -8,6 +8,7 @@
 //! | `/status` | JSON, see [`crate::status::Status`] | asked for when one is set |
 //! | `/` | a page with links | asked for when one is set |
 //! | `/client/v4/…` | the jobs API, see [`logpush`] | asked for when one is set |
+//! | `/client/v4/edgepush/…` | what that API does not have, see [`own`] | asked for when one is set |
 //! | `/openapi.json`, `/client/v4/openapi.json` | its document | never |
 //!
 //! Promises: whatever a client sends or leaves unsent costs a bounded amount of memory and time; every error is JSON.
@@ -16,6 +17,7 @@ pub mod auth;
 pub mod bind;
 pub mod health;
 pub mod logpush;
+pub mod own;
 
 use crate::metrics::{self, Metrics};
 use crate::status::Status;
@@ -125,6 +127,7 @@ type Answer = Response<Full<Bytes>>;
 async fn respond<B: Body + Unpin>(request: Request<B>, state: &ApiState) -> Answer {
     let path = request.uri().path();
     match &state.logpush {
+        Some(logpush) if path.starts_with(own::ROOT) => own::respond(request, &state.auth, logpush).await,
         Some(logpush) if path.starts_with("/client/") => {
             logpush::respond(request, &state.auth, logpush).await
         }

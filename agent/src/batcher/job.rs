@@ -3,7 +3,7 @@
 //! Promises: segments of one batch stay in the order in which they came; a closed batch never gets another segment.
 //! Must not know: seals, markers, the ledger.
 use crate::protocol::{
-    BatchCommit, BatchId, CodecKind, Container, GroupId, JobId, Naming, Now, OpenBatch, OpenKey,
+    BatchCommit, BatchId, CodecKind, Container, GroupId, JobId, Lost, Naming, Now, OpenBatch, OpenKey,
 };
 use bytes::Bytes;
 use edgepush_shard::batch::{Frame, Part, piece_of};
@@ -254,6 +254,21 @@ impl Lane {
     /// Stored bytes in memory.
     pub(super) fn stored_bytes(&self) -> u64 {
         self.open.iter().flat_map(|batch| &batch.segments).map(|segment| segment.body.len() as u64).sum()
+    }
+
+    /// What goes with a deleted job and that no commit has seen.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        if self.ending != Ending::Dropped {
+            return None;
+        }
+        let segments = || self.open.iter().flat_map(|batch| &batch.segments);
+        Some(Lost {
+            job: self.job.id,
+            records: segments().map(|s| u64::from(s.records)).sum(),
+            bytes: segments().map(|s| s.body.len() as u64).sum(),
+            first: segments().map(|s| s.first).min()?,
+            last: segments().map(|s| s.last).max()?,
+        })
     }
 
     /// Forgets everything; answers with the stored bytes that were in memory.

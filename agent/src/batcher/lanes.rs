@@ -4,7 +4,7 @@
 //! Must not know: seals' reasons, the ledger.
 use super::BatchChange;
 use super::job::{BatchJob, Ending, EpochEnd, Lane};
-use crate::protocol::{BatchCommit, BatchId, GroupId, JobId, Now, OpenBatch, OpenKey, Scope};
+use crate::protocol::{BatchCommit, BatchId, GroupId, JobId, Lost, Now, OpenBatch, OpenKey, Scope};
 use edgepush_shard::segment::Segment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub(super) struct Lanes {
     open: BTreeMap<OpenKey, Key>,
     /// Lanes that end with the outstanding commit.
     ending: Vec<Key>,
+    /// What went with deleted jobs in the last commit.
+    lost: Vec<Lost>,
 }
 
 /// What the indexes have of a lane.
@@ -178,6 +180,8 @@ impl Lanes {
         let keys: Vec<Key> = self.active.keys().copied().collect();
         for key in keys {
             if scope == Scope::All || self.lanes[&key].job.group == GroupId::HOT {
+                let lost = self.lanes[&key].lost();
+                self.lost.extend(lost);
                 bytes += self.touch(key, |lane| lane.commit(now, end, next_key, batches));
             }
         }
@@ -188,6 +192,11 @@ impl Lanes {
         }
         self.open.extend(batches.iter().filter(|b| !b.close).map(|b| (b.open, (b.job, b.version))));
         bytes
+    }
+
+    /// What went with deleted jobs in the last commit, once.
+    pub(super) fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
     }
 
     fn remove(&mut self, key: Key) {

@@ -2,6 +2,7 @@
 //!
 //! Promises: what is accepted here has one meaning; what is refused is told all that it could have been.
 //! Must not know: names of variables, the environment.
+use super::value::Target;
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
 use edgepush_shard::scan::Simd;
@@ -164,6 +165,19 @@ pub enum LogFormat {
 /// Reads a log format.
 pub fn log_format(text: &str) -> Result<LogFormat, String> {
     one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+/// Whether a text is a URL that HTTP is spoken to.
+pub fn is_web(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+/// Where job files are: a directory or a URL. The URL is judged by a part that is no leaf.
+pub fn jobs(text: &str) -> Result<Target, String> {
+    if !is_web(text) && text.contains("://") {
+        return Err("must be a directory, or begin with https:// or http://".into());
+    }
+    Ok(Target::new(text))
 }
 
 /// Reads `off`, or an address with its port.

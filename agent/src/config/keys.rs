@@ -329,7 +329,15 @@ pub const KEYS: &[Key] = &[
         "How gzip is laid out: many members (files and objects; parallel readers use the boundaries) or a single one \
          (everything with Content-Encoding: many HTTP readers stop at the first member).",
     ),
-    planned("EDGEPUSH_JOBS", "directory", Unset("none"), "job files are", "Directory of job files."),
+    Key {
+        name: "EDGEPUSH_JOBS",
+        kind: "directory, or `https://…`",
+        preset: Unset("none"),
+        privacy: Privacy::Url,
+        parse: One(|c, t| choice::jobs(t).map(|v| c.jobs = Some(v))),
+        help: "Where job files are: every `*.json` in the directory, which is watched, or a document that is polled. \
+               A set that is empty, cut off or partly wrong is refused as a whole, and the last good one runs on.",
+    },
     key(
         "EDGEPUSH_ZONES",
         "`zone=host host;zone2=…`, or the path of a JSON file",
@@ -345,12 +353,18 @@ pub const KEYS: &[Key] = &[
         One(|c, t| count_within(t, 1, 100_000).map(|v| c.jobs_max = v)),
         "Most jobs beside the environment job.",
     ),
-    planned(
+    key(
         "EDGEPUSH_JOB_DISABLE_AFTER",
-        "duration",
+        "duration, 1m to 365d, or `off`",
         Text("off"),
-        "automatic disabling is",
-        "When a job that only fails is disabled.",
+        One(|c, t| {
+            c.job_disable_after = match t {
+                "off" => None,
+                _ => Some(duration_within(t, MINUTE, 365 * 24 * HOUR)?),
+            };
+            Ok(())
+        }),
+        "A job of the API whose destination has taken nothing for so long is disabled, with an error that says so.",
     ),
     key(
         "EDGEPUSH_CORES",

@@ -59,6 +59,8 @@ pub struct Config {
     pub line_max: u32,
     /// The environment job's destination, checked.
     pub destination: Target,
+    /// Whether `EDGEPUSH_DESTINATION` was set: its default is for agents without any other job.
+    pub destination_said: bool,
     /// The environment job's data set.
     pub dataset: &'static Dataset,
     /// The environment job's output fields, in order; `None` = not said.
@@ -75,6 +77,8 @@ pub struct Config {
     pub output_options: Option<serde_json::Map<String, serde_json::Value>>,
     /// What its records look like: all of the above.
     pub output: OutputOptions,
+    /// A job that fails for so long is disabled; `None` = never.
+    pub job_disable_after: Option<Duration>,
     /// What hashed fields are hashed with.
     pub privacy_key: Option<Secret>,
     /// In which field a record's host stands; `None` = in one of the usual ones.
@@ -91,6 +95,8 @@ pub struct Config {
     pub level: Level,
     /// How gzip segments are joined; `None` = by destination.
     pub gzip: Option<Container>,
+    /// Where job files are: a directory, or a URL that is polled, checked; `None` = nowhere.
+    pub jobs: Option<Target>,
     /// Hosts of each zone; `None` = zones are not told apart.
     pub zones: Option<ZoneHosts>,
     /// Most jobs beside the environment job.
@@ -147,6 +153,14 @@ impl Config {
         self.api.filter(|_| !once || self.api_said)
     }
 
+    /// The token with which a command of this host asks its own agent: `EDGEPUSH_API_TOKEN`, else the first of the
+    /// others that is for the whole host and may `write`, where that is needed. None when there are no tokens.
+    pub fn own_token(&self, write: bool) -> Option<&Secret> {
+        let fits = |rights: &Rights| !rights.are_restricted() && (rights.write || !write);
+        let other = self.api_tokens.iter().find(|token| fits(&token.rights)).map(|token| &token.token);
+        self.api_token.as_ref().or(other)
+    }
+
     /// The most uncompressed bytes of a batch, for an HTTP kind of destination or another.
     pub fn batch_bytes_of(&self, http: bool) -> u32 {
         self.batch_bytes.unwrap_or(if http { 5_000_000 } else { 50_000_000 })
@@ -169,6 +183,7 @@ impl Config {
             start: Start::Beginning,
             line_max: 0,
             destination: Target::new(""),
+            destination_said: false,
             dataset: &RAW,
             fields: None,
             filter_text: String::new(),
@@ -177,6 +192,7 @@ impl Config {
             timestamp_format: None,
             output_options: None,
             output: OutputOptions::all(&RAW),
+            job_disable_after: None,
             privacy_key: None,
             domain_field: None,
             batch_records: 0,
@@ -185,6 +201,7 @@ impl Config {
             codec: CodecKind::None,
             level: Level::Fast,
             gzip: None,
+            jobs: None,
             zones: None,
             jobs_max: 0,
             cores: CoreSpec::Count(1),
@@ -323,6 +340,7 @@ pub fn read(said: impl IntoIterator<Item = (OsString, OsString)>, around: &Aroun
             None => (set_default(key, around, &mut config), Origin::Default),
         };
         config.api_said |= key.name == "EDGEPUSH_API" && origin != Origin::Default;
+        config.destination_said |= key.name == "EDGEPUSH_DESTINATION" && origin != Origin::Default;
         in_force.push(InForce { name: key.name.into(), value: key.shown(&text), origin });
     }
     check_together(&mut config, around, &mut problems);
@@ -422,6 +440,12 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
                  that, or fewer EDGEPUSH_CORES"
             ),
         });
+    }
+    if let Some(jobs) = config.jobs.as_ref().filter(|jobs| choice::is_web(jobs.expose()))
+        && let Err(why) = (around.destination)(jobs.expose())
+    {
+        problems.push(Problem { subject: format!("EDGEPUSH_JOBS={jobs}"), why });
+        config.jobs = None;
     }
     if let Some(addr) = config.api
         && !addr.ip().is_loopback()

@@ -83,5 +83,5 @@ pub(super) fn compose(config: &mut Config) -> Vec<Problem> {
 
 fn problem(name: &str, pointer: &str, why: &str) -> Problem {
     let place = if pointer.is_empty() { String::new() } else { format!(" at {pointer}") };
-    Problem { subject: format!("{name}{place}"), why: why.to_owned() }
+    Problem { subject: format!("{name}{place}:"), why: why.to_owned() }
 }

@@ -5,6 +5,7 @@
 //! Must not know: the spool, the ledger, jobs, other destinations.
 mod body;
 pub mod client;
+pub mod document;
 pub mod file;
 pub mod http;
 pub mod null;

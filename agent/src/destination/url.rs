@@ -82,18 +82,8 @@ pub const DESTINATIONS: [Kind; 5] = [
 ];
 
 fn build_http(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
-    let trust = match &url.options.ca {
-        Some(file) => Trust::File(file.clone()),
-        None if url.kind.scheme == "https" => Trust::System,
-        None => Trust::Plain,
-    };
-    let target = HttpTarget {
-        url: url.sent.clone(),
-        headers: url.options.headers.clone(),
-        shown: url.shown.clone(),
-        secrets: url.secrets.clone(),
-    };
-    Ok(Arc::new(HttpDestination::new(target, with.clients.of(&trust)?)?))
+    let target = url.web().expect("INVARIANT: this kind speaks HTTP");
+    Ok(Arc::new(HttpDestination::new(target, with.clients.of(&url.trust())?)?))
 }
 
 fn build_file(url: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
@@ -230,6 +220,25 @@ impl DestinationUrl {
     /// A header that cannot be sent.
     pub fn open(&self, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
         (self.kind.build)(self, with)
+    }
+
+    /// Where to and with what, of a URL that HTTP is spoken to; `None`: of another.
+    pub(super) fn web(&self) -> Option<HttpTarget> {
+        self.kind.http.then(|| HttpTarget {
+            url: self.sent.clone(),
+            headers: self.options.headers.clone(),
+            shown: self.shown.clone(),
+            secrets: self.secrets.clone(),
+        })
+    }
+
+    /// Whose certificates are trusted.
+    pub(super) fn trust(&self) -> Trust {
+        match &self.options.ca {
+            Some(file) => Trust::File(file.clone()),
+            None if self.kind.scheme == "https" => Trust::System,
+            None => Trust::Plain,
+        }
     }
 
     /// Its row in the table.

@@ -2,21 +2,30 @@
 //!
 //! [`config`] is one job as it is written, [`book`] the set of all jobs with every rule, [`owner`] whose a job is and
 //! where it comes from, [`challenge`] the proof that a destination is its owner's, [`redact`] what is shown of one,
-//! [`zones`] which hosts a zone's job sees. [`JobsPort`] is what the API sees of the agent that runs them.
+//! [`zones`] which hosts a zone's job sees. [`JobsPort`] is what the API sees of the agent that runs them. [`set`] reads
+//! the jobs of files, [`guard`] says whether they may replace those that run, [`files`] and [`poll`] look
+//! at them, [`follow`](mod@follow) carries it out.
 //!
-//! Promises: no clock, no file, no network in any of it; what is accepted here can be compiled and run.
+//! Promises: no clock, no file, no network in any of it but `files`, `poll` and `follow`; what is accepted here can be compiled and run.
 //! Must not know: shards, the ledger, HTTP.
 pub mod book;
 pub mod challenge;
 pub mod config;
+pub mod files;
+pub mod follow;
+pub mod guard;
 pub mod owner;
+pub mod poll;
 pub mod redact;
+pub mod set;
 pub mod testing;
 pub mod zones;
 
 pub use book::{Book, BookLimits, Change, Job, JobChange, Life, Refusal};
 pub use challenge::Challenges;
 pub use config::{Checks, JobConfig, Problem, UploadLimits};
+pub use follow::{Follow, JobsFrom, Pace, follow};
+pub use guard::GuardState;
 pub use owner::{Origin, OriginKind, Owner};
 pub use zones::Zones;
 
@@ -39,6 +48,10 @@ pub trait JobsPort: Send + Sync {
     fn destination(&self, conf: &str) -> Result<Arc<dyn Destination>, String>;
     /// The figures of a job; all zero when nothing is known.
     fn health(&self, job: JobId) -> JobHealth;
+    /// How the sets stand that come from files; `None`: nobody follows any.
+    fn guard(&self) -> Option<Arc<GuardState>> {
+        None
+    }
 }
 
 /// Why a change was not made.

@@ -60,8 +60,10 @@ struct Next {
 struct NextSources {
     progress: BTreeMap<(GroupId, SourceId), Progress>,
     rows: BTreeMap<SourceId, SourceRow>,
-    /// Every slab was closed: the hot group needs no rows of its own.
+    /// Every slab was closed.
     all: bool,
+    /// Sources of which the hot group has decided what the main group has: it needs no row of its own.
+    levelled: Vec<SourceId>,
 }
 
 /// Bytes of a piece.
@@ -328,9 +330,30 @@ impl<D: Disk> Ledger<D> {
                 }
             }
         }
-        // When every slab was closed, both live groups have decided the same.
         next.all = commit.logs.iter().any(|(group, _)| *group == GroupId::MAIN);
+        if next.all {
+            self.level_hot(commit, &mut next);
+        }
         next
+    }
+
+    /// When every slab was closed, both live groups have decided the same, but for what a replay has not reached yet:
+    /// there the hot group is still ahead and keeps its row.
+    fn level_hot(&self, commit: &Commit, next: &mut NextSources) {
+        for ((_, id), hot) in self.progress.iter().filter(|((group, _), _)| *group == GroupId::HOT) {
+            let mut hot = hot.clone();
+            let main =
+                commit.logs.iter().filter(|(group, _)| *group == GroupId::MAIN).flat_map(|(_, log)| log);
+            for logged in main.filter(|logged| logged.source == *id) {
+                hot.add(logged.start, logged.end, logged.evidence.tail_hash);
+            }
+            let known = next.progress.get(&(GroupId::MAIN, *id)).or(self.progress.get(&(GroupId::MAIN, *id)));
+            if known.is_some_and(|main| !hot.beyond(main).is_empty()) {
+                next.progress.insert((GroupId::HOT, *id), hot);
+            } else {
+                next.levelled.push(*id);
+            }
+        }
     }
 
     /// What a group has decided of a source. A hot group without a row has decided what the main group has.
@@ -349,15 +372,20 @@ impl<D: Disk> Ledger<D> {
         draft: &mut Draft,
         sources: &NextSources,
     ) -> Result<Deleted, Fault> {
-        let NextSources { progress, rows, all } = sources;
+        let NextSources { progress, rows, levelled, .. } = sources;
         debug_assert!(
             progress.iter().all(|((group, id), ranges)| self.progress_of(*group, *id).low <= ranges.low),
             "I4: progress went back"
         );
         let tx = self.conn.transaction()?;
+        let mut new_namings: HashMap<Naming, i64> = HashMap::new();
         for batch in next.iter_mut() {
             if batch.new {
-                batch.row.naming_row = naming_row(&tx, &self.namings, &batch.row.naming)?;
+                batch.row.naming_row = match new_namings.get(&*batch.row.naming) {
+                    Some(row) => *row,
+                    None => naming_row(&tx, &self.namings, &batch.row.naming)?,
+                };
+                new_namings.insert((*batch.row.naming).clone(), batch.row.naming_row);
                 put_batch(&tx, &batch.row, batch.named.as_ref())?;
             } else {
                 update_batch(&tx, &batch.row, batch.named.as_ref())?;
@@ -369,8 +397,9 @@ impl<D: Disk> Ledger<D> {
         for ((group, id), ranges) in progress {
             sources::put_progress(&tx, grp(*group), *id, ranges)?;
         }
-        if *all && self.progress.keys().any(|(group, _)| *group == GroupId::HOT) {
-            tx.prepare_cached("DELETE FROM progress WHERE grp = ?1")?.execute([grp(GroupId::HOT)])?;
+        for id in levelled {
+            tx.prepare_cached("DELETE FROM progress WHERE grp = ?1 AND source = ?2")?
+                .execute([grp(GroupId::HOT), db(id.0)])?;
         }
         let mut deleted = Deleted::default();
         if let Some(change) = &commit.jobs {
@@ -427,8 +456,8 @@ impl<D: Disk> Ledger<D> {
         };
         let durable = sources.progress.iter().filter_map(main).collect();
         self.progress.extend(sources.progress);
-        if sources.all {
-            self.progress.retain(|(group, _), _| *group != GroupId::HOT);
+        for id in &sources.levelled {
+            self.progress.remove(&(GroupId::HOT, *id));
         }
         self.sources.extend(sources.rows);
         if let Some(change) = &commit.jobs {
@@ -437,7 +466,8 @@ impl<D: Disk> Ledger<D> {
         self.packs.trim(&mut self.disk)?;
         self.check_progress_rows();
         let deleted = (deleted.batches, deleted.records);
-        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted })
+        let hot_ahead = sources.all && self.progress.keys().any(|(group, _)| *group == GroupId::HOT);
+        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted, hot_ahead })
     }
 }
 

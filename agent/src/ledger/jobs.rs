@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// What a job's text takes in the ledger beside its bytes, rounded up.
 const JOB_BYTES: u64 = 256;
 
+/// Why they are lost.
+const DELETED: &str = "deleted";
+
 /// What went with deleted jobs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deleted {
@@ -41,7 +44,7 @@ fn delete(conn: &Connection, packs: &Packs, draft: &mut Draft, id: JobId) -> Res
         let Some(gone) = delete_batch(conn, packs, draft, BatchId(batch as u64), true)? else { continue };
         deleted.batches += 1;
         deleted.records += gone.records;
-        let key = (gone.job, gone.first.div_euclid(HOUR), "deleted");
+        let key = (gone.job, gone.first.div_euclid(HOUR), DELETED);
         add_loss(conn, key, (gone.records, gone.bytes), (gone.first, gone.last))?;
     }
     Ok(deleted)
@@ -74,6 +77,11 @@ pub(super) fn change(
         let of = delete(conn, packs, draft, *id)?;
         deleted.batches += of.batches;
         deleted.records += of.records;
+    }
+    for lost in &change.lost {
+        deleted.records += lost.records;
+        let key = (job(lost.job), lost.first.div_euclid(HOUR), DELETED);
+        add_loss(conn, key, (lost.records, lost.bytes), (lost.first, lost.last))?;
     }
     Ok(deleted)
 }

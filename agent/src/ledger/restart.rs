@@ -31,17 +31,7 @@ fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
         _ => CodecKind::None,
     };
     let single = row.get_ref(4)?.as_str()? == "single";
-    let (framing, csv) = super::naming::framing_of(row.get_ref(18)?.as_str()?);
-    let naming = Naming {
-        path: row.get(11)?,
-        suffix: row.get(12)?,
-        host: row.get(13)?,
-        job: row.get(14)?,
-        dataset: row.get(15)?,
-        framing,
-        csv,
-    };
-    let naming = Arc::new(naming);
+    let naming = Arc::new(naming_of(row, 11, 18)?);
     let batch = OpenBatch {
         id: BatchId(row.get::<_, i64>(0)? as u64),
         job: JobId(row.get::<_, i64>(1)? as u64),
@@ -64,6 +54,27 @@ fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
     let text =
         |at: usize| -> rusqlite::Result<String> { Ok(row.get::<_, Option<String>>(at)?.unwrap_or_default()) };
     Ok((open, text(16)?, text(17)?))
+}
+
+/// A naming: its five texts from column `from` on, and its framing.
+fn naming_of(row: &Row<'_>, from: usize, framing: usize) -> rusqlite::Result<Naming> {
+    let (framing, csv) = super::naming::framing_of(row.get_ref(framing)?.as_str()?);
+    Ok(Naming {
+        path: row.get(from)?,
+        suffix: row.get(from + 1)?,
+        host: row.get(from + 2)?,
+        job: row.get(from + 3)?,
+        dataset: row.get(from + 4)?,
+        framing,
+        csv,
+    })
+}
+
+/// The rows of all namings.
+fn namings(conn: &Connection) -> Result<HashMap<Naming, i64>, Fault> {
+    let mut statement = conn.prepare("SELECT id, path, suffix, host, job, dataset, framing FROM naming")?;
+    let rows = statement.query_map([], |row| Ok((naming_of(row, 1, 6)?, row.get(0)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// A batch's pieces in order.
@@ -323,11 +334,9 @@ impl<D: Disk> Ledger<D> {
 
     fn recover_batches(&mut self) -> Result<Vec<Spooled>, Fault> {
         self.conn.execute("DELETE FROM naming WHERE id NOT IN (SELECT naming FROM batch)", [])?;
-        for (row, _, _) in batches(&self.conn, "open")? {
-            self.namings.insert((*row.naming).clone(), row.naming_row);
-            self.open.insert(row.batch.id, row);
-        }
-        let spooled = batches(&self.conn, "spooled")?;
+        let (open, spooled) = (batches(&self.conn, "open")?, batches(&self.conn, "spooled")?);
+        self.namings = namings(&self.conn)?;
+        self.open.extend(open.into_iter().map(|(row, _, _)| (row.batch.id, row)));
         Ok(spooled.iter().map(|(row, name, key)| row.spooled(name, key, None)).collect())
     }
 

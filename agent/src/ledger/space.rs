@@ -14,6 +14,8 @@ pub struct Space {
     pub spool_bytes: u64,
     /// What they may take at present, bytes: `EDGEPUSH_SPOOL_MAX`, or less when the disk is short.
     pub limit_bytes: u64,
+    /// Where reading stands still, bytes: what jobs share (PROTOCOL P6).
+    pub shared_bytes: u64,
     /// The file system is below its reserve: the limit is the minimum spool, or what the spool takes already.
     pub reserve_hit: bool,
     /// No more may be read: what is in memory still fits.
@@ -95,6 +97,7 @@ impl<D: Disk> Ledger<D> {
         let space = Space {
             spool_bytes: packs - self.packs.spare() + ledger + wal,
             limit_bytes,
+            shared_bytes: limit_bytes.saturating_sub(headroom),
             reserve_hit: free < reserve,
             full: used - self.packs.spare() + headroom > limit_bytes,
         };

@@ -142,6 +142,8 @@ pub struct JobCounters {
     label: Mutex<Box<str>>,
     pub(super) matched: Arc<AtomicU64>,
     pub(super) delivered: AtomicU64,
+    delivered_raw: AtomicU64,
+    delivered_compressed: AtomicU64,
     pub(super) batches: [AtomicU64; BatchVerdict::ALL.len()],
     pub(super) raw: AtomicU64,
     pub(super) compressed: AtomicU64,
@@ -157,6 +159,8 @@ impl JobCounters {
             label: Mutex::new(label.into()),
             matched: Arc::default(),
             delivered: AtomicU64::new(0),
+            delivered_raw: AtomicU64::new(0),
+            delivered_compressed: AtomicU64::new(0),
             batches: Default::default(),
             raw: AtomicU64::new(0),
             compressed: AtomicU64::new(0),
@@ -197,13 +201,15 @@ impl JobCounters {
     pub fn batches(&self, verdict: BatchVerdict) -> u64 {
         self.batches[verdict as usize].load(Relaxed)
     }
-    /// Bytes of closed batches, before and after the codec.
-    pub fn bytes(&self) -> (u64, u64) {
-        (self.raw.load(Relaxed), self.compressed.load(Relaxed))
+    /// Bytes of delivered batches, before and after the codec.
+    pub fn bytes_delivered(&self) -> (u64, u64) {
+        (self.delivered_raw.load(Relaxed), self.delivered_compressed.load(Relaxed))
     }
-    /// A batch with so many records is delivered, so long after its first record.
-    pub fn delivered(&self, records: u64, lag: Duration) {
+    /// A batch with so many records, and bytes before and after the codec, is delivered, so long after its first record.
+    pub fn delivered(&self, records: u64, (raw, compressed): (u64, u64), lag: Duration) {
         self.delivered.fetch_add(records, Relaxed);
+        self.delivered_raw.fetch_add(raw, Relaxed);
+        self.delivered_compressed.fetch_add(compressed, Relaxed);
         self.lag_seconds.observe(lag);
     }
     /// Records that are delivered.
@@ -237,6 +243,7 @@ pub struct DeliveryCounters {
     pub(super) spool_limit: AtomicU64,
     pub(super) backpressure: AtomicU64,
     pub(super) rejects_dropped: Arc<AtomicU64>,
+    pub(super) sets_refused: Arc<AtomicU64>,
 }
 
 impl DeliveryCounters {
@@ -248,6 +255,10 @@ impl DeliveryCounters {
     /// The readers are stopped since nothing has room, or run again.
     pub fn backpressure(&self, on: bool) {
         self.backpressure.store(u64::from(on), Relaxed);
+    }
+    /// How many sets of jobs are refused at present: written by who guards them.
+    pub fn sets_refused(&self) -> Arc<AtomicU64> {
+        self.sets_refused.clone()
     }
     /// The counter of reject files that went to keep their bound.
     pub fn rejects_dropped(&self) -> Arc<AtomicU64> {

@@ -294,7 +294,7 @@ mod tests {
         let job = metrics.job(JobId(7), "job0");
         job.matched().fetch_add(9, std::sync::atomic::Ordering::Relaxed);
         metrics.shard(1).ring_bytes(4096);
-        job.delivered(9, Duration::from_millis(1500));
+        job.delivered(9, (900, 90), Duration::from_millis(1500));
         job.verdict(Fate::Delivered);
         job.batch_bytes(1000, 100);
         job.uploaded(crate::destination::Status::Code(204), Duration::from_millis(30));

@@ -208,6 +208,13 @@ pub static TABLE: &[Row] = &[
     row("edgepush_spool_batches", Gauge, &["job"], "Batches that are durable and not delivered", |m| {
         by_job(m, |job| one(job.spool_batches.load(Relaxed)))
     }),
+    row(
+        "edgepush_jobs_sets_refused",
+        Gauge,
+        &[],
+        "Sets of job files that are refused at present: the last good ones run on",
+        |m| one(m.delivery.sets_refused.load(Relaxed)),
+    ),
     row("edgepush_ring_bytes", Gauge, &["shard"], "Bytes that wait for the compressor", |m| {
         let number = |(i, s): (usize, &std::sync::Arc<ShardCounters>)| {
             (vec![i.to_string()], Value::Number(s.read_ring()))

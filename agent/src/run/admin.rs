@@ -30,7 +30,12 @@ pub(super) fn state(
     let clock = shared.clock.clone();
     let status = {
         let (metrics, health, shared) = (metrics.clone(), health.clone(), shared.clone());
-        move || status(&metrics, &health, &shared, told.statuses(&metrics, shared.clock.now().wall))
+        let guard = logpush.port.guard();
+        move || {
+            let jobs = told.statuses(&metrics, shared.clock.now().wall);
+            let jobs_refused = guard.as_ref().and_then(|guard| guard.refused());
+            Status { jobs_refused, ..status(&metrics, &health, &shared, jobs) }
+        }
     };
     ApiState {
         metrics: metrics.clone(),
@@ -44,13 +49,13 @@ pub(super) fn state(
 }
 
 /// What the jobs API works with.
-pub(super) fn logpush(shared: &Shared, port: Port, ledger_id: u128) -> Logpush {
+pub(super) fn logpush(shared: &Shared, port: Arc<Port>, ledger_id: u128) -> Logpush {
     let clock = shared.clock.clone();
     let mut secret = [0; 32];
     secret[..16].copy_from_slice(&ledger_id.to_le_bytes());
     Logpush {
         zones: port.maker.zones.clone(),
-        port: Arc::new(port),
+        port,
         checks: CHECKS,
         challenges: Challenges::new(&secret),
         challenged: no_scheme,
@@ -78,5 +83,7 @@ fn status(metrics: &Metrics, health: &Health, shared: &Shared, jobs: Vec<JobStat
         },
         jobs,
         backpressure: shared.words.readers_stopped(),
+        // Until the agent runs more than the environment job.
+        jobs_refused: None,
     }
 }

@@ -231,6 +231,30 @@ impl Changes {
     }
 }
 
+/// Carries a change out before anything runs: what the ledger does then.
+///
+/// # Errors
+/// A rule forbids it: nothing has changed.
+pub(super) fn at_start(
+    maker: &Arc<Maker>,
+    jobs: &mut Jobs,
+    book: &mut Book,
+    change: &Change,
+) -> Result<Arc<JobsCommit>, Refusal> {
+    let changes = Changes::new(maker.clone());
+    let mut riding = Riding {
+        jobs: jobs.clone(),
+        book: book.clone(),
+        lanes: Vec::new(),
+        deleted: Vec::new(),
+        answers: Vec::new(),
+    };
+    let steps = changes.plan(&mut riding, change)?;
+    let rows = changes.ride(&mut riding, jobs, &steps, Vec::new(), Regroup::default()).rows;
+    (*jobs, *book) = (riding.jobs, riding.book);
+    Ok(rows)
+}
+
 /// Gives jobs their groups; answers with those that changed.
 fn move_jobs(riding: &mut Riding, regroup: &Regroup) -> Vec<JobId> {
     let mut moved = Vec::new();

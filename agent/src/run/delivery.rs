@@ -8,7 +8,7 @@ use super::port::JobsShown;
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
-use crate::jobs::Book;
+use crate::jobs::{Book, Change, Origin};
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
 use crate::protocol::{Fate, GroupId, JobId, Spooled};
@@ -73,6 +73,8 @@ pub(super) struct Changing {
     pub(super) told: Arc<JobsShown>,
     /// Numbers of the deliveries.
     pub(super) metrics: Arc<Metrics>,
+    /// `EDGEPUSH_JOB_DISABLE_AFTER`.
+    pub(super) disable_after: Option<Duration>,
 }
 
 /// What the thread wakes up for, beside uploads and the clock.
@@ -131,9 +133,10 @@ impl Delivery {
         }
     }
 
-    /// Runs until the agent has ended; `spooled` is what the last run left.
-    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>) -> Ended {
+    /// Runs until the agent has ended; `spooled` is what the last run left, `well` are jobs whose last batch was delivered.
+    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>, well: Vec<JobId>) -> Ended {
         self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
+        self.todo.push_back(Todo::Send(SendEvent::Known(well)));
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
         loop {
             self.change();
@@ -219,15 +222,17 @@ impl Delivery {
             self.changing.told.forget(*job);
             self.untold.remove(job);
         }
-        if batches > 0 {
-            tracing::warn!(batches, records, "batches of deleted jobs are gone with them, undelivered");
+        if records > 0 {
+            tracing::warn!(batches, records, "records of deleted jobs are gone with them, undelivered");
         }
         let answers = done.take_answers();
         let Done { jobs, book, lanes, .. } = done;
         self.jobs = jobs;
         self.changing.told.book(book.clone());
         self.changing.book = book;
-        self.todo.push_back(Todo::Send(SendEvent::Jobs(lanes)));
+        // Before anything else that waits for the sender: it must not begin an upload of a job that is gone, nor of one
+        // that takes nothing any more.
+        self.todo.push_front(Todo::Send(SendEvent::Jobs(lanes)));
         Done::answer(answers);
     }
 
@@ -257,7 +262,7 @@ impl Delivery {
             }
             LedgerReply::Space(space) => self.todo.push_back(Todo::Send(SendEvent::Space {
                 used_bytes: space.spool_bytes,
-                limit_bytes: space.limit_bytes,
+                limit_bytes: space.shared_bytes,
             })),
             LedgerReply::Registered(_) | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")
@@ -367,7 +372,8 @@ impl Delivery {
         counters.verdict(fate);
         if fate == Fate::Delivered {
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
-            counters.delivered(batch.records, Duration::from_nanos(lag as u64));
+            let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
+            counters.delivered(batch.records, (batch.raw, compressed), Duration::from_nanos(lag as u64));
         }
     }
 
@@ -387,8 +393,29 @@ impl Delivery {
             if let Some(job) = self.jobs.get(lane.job) {
                 job.counters.spool_batches(lane.batches as u64);
             }
+            self.disable(lane);
         }
         self.changing.told.lanes(lanes);
+    }
+
+    /// A job of the API that has failed for too long is disabled (INTERFACE 6).
+    fn disable(&mut self, lane: &LaneState) {
+        let (Some(after), Some(since)) = (self.changing.disable_after, lane.failing_since) else { return };
+        let now = self.inbox.shared.clock.now();
+        let theirs = |job: &&Arc<crate::jobs::Job>| job.origin == Origin::Api && job.config.enabled;
+        let known = self.changing.book.get(lane.job).filter(theirs).is_some();
+        if !known || u128::try_from(now.wall.saturating_sub(since)).unwrap_or(0) < after.as_nanos() {
+            return;
+        }
+        let job = lane.job.0;
+        tracing::warn!(
+            job,
+            "the job is disabled: its destination has taken nothing for {after:?}; enable it again by the API"
+        );
+        let patch = serde_json::Map::from_iter([("enabled".to_owned(), false.into())]);
+        let change = Change::Update { id: lane.job, owner: None, patch };
+        let (answer, _) = tokio::sync::oneshot::channel();
+        self.changing.changes.ask(now.mono, Ask { change, answer });
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -406,8 +433,10 @@ impl Delivery {
     fn ended(&self) -> Option<Ended> {
         let at = self.finished?;
         let pending = self.sender.pending() as u64;
+        // Nobody waits for what a disabled job holds.
+        let done = pending == self.sender.held() as u64;
         let late = self.grace().is_some_and(|grace| self.inbox.shared.clock.now().mono >= at + grace);
         let idle = self.inbox.stopping && self.sender.in_flight() == 0;
-        (pending == 0 || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
+        (done || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
     }
 }

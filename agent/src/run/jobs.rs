@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) label: String,
     /// Whether it takes records.
     pub(super) takes: bool,
+    /// Whether its batches wait and are not sent.
+    pub(super) hold: bool,
     pub(super) dataset: &'static Dataset,
     pub(super) hosts: Option<Arc<[String]>>,
     pub(super) filter: Option<Arc<Filter>>,
@@ -81,7 +83,7 @@ impl Job {
 
     /// What the sender must know.
     pub(super) fn send_job(&self) -> SendJob {
-        SendJob { job: self.id, uploads: self.uploads, hold: !self.takes, drop_oldest: self.drop_oldest }
+        SendJob { job: self.id, uploads: self.uploads, hold: self.hold, drop_oldest: self.drop_oldest }
     }
 
     /// Its row in the ledger; `kept`: its words, none for the jobs of the settings.
@@ -131,6 +133,15 @@ impl Jobs {
     /// It is deleted.
     pub(super) fn remove(&mut self, job: JobId) {
         self.jobs.remove(&job);
+    }
+
+    /// The environment job takes no records: its default destination is for agents without any other job. What it has
+    /// left is delivered.
+    pub(super) fn rest_environment(&mut self) {
+        let others = self.jobs.keys().any(|id| *id > JobId::ENV);
+        if let Some(env) = self.jobs.get_mut(&JobId::ENV).filter(|_| others) {
+            Arc::make_mut(env).takes = false;
+        }
     }
 
     /// Every destination, to be prepared.

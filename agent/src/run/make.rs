@@ -100,10 +100,9 @@ impl Maker {
         let mut kept = vec![self.environment_entry(&all[1])];
         for row in recovered.jobs.iter().filter(|row| !row.config.is_empty()) {
             let Some(entry) = entry(row) else {
-                tracing::error!(
-                    job = row.id.0,
-                    "the ledger has a job that this program cannot read: it is left alone"
-                );
+                // Not in the book: nobody can change what cannot be shown. What it left is held, or the sender would
+                // send it to nobody.
+                all.push(self.held(&unreadable(row), "this program cannot read it in the ledger"));
                 continue;
             };
             let made = self.make(&entry, row.group, Some(recovered));
@@ -159,6 +158,7 @@ impl Maker {
             version: entry.version,
             group,
             takes: config.enabled,
+            hold: !config.enabled,
             dataset,
             hosts: self.hosts(&entry.owner),
             filter: filter.map(Arc::new),
@@ -189,6 +189,7 @@ impl Maker {
             version: entry.version,
             group: GroupId::MAIN,
             takes: false,
+            hold: true,
             dataset: &RAW,
             hosts: None,
             filter: None,
@@ -236,6 +237,7 @@ impl Maker {
             group: GroupId::MAIN,
             label: REJECTS.to_owned(),
             takes: true,
+            hold: false,
             dataset: &RAW,
             hosts: None,
             filter: None,
@@ -278,6 +280,7 @@ impl Maker {
             group: row.map_or(GroupId::MAIN, |row| row.group),
             label: ENVIRONMENT.to_owned(),
             takes: true,
+            hold: false,
             dataset: config.dataset,
             hosts: None,
             filter: config.filter.clone().map(Arc::new),
@@ -421,6 +424,12 @@ fn entry(row: &JobRow) -> Option<jobs::Job> {
         error_message: row.error_message.clone(),
     };
     Some(jobs::Job { id: row.id, version: row.version, owner, origin, config, life })
+}
+
+/// A job of which nothing but its row is known.
+fn unreadable(row: &JobRow) -> jobs::Job {
+    let (owner, origin, config) = (Owner::local(), Origin::Environment, JobConfig::default());
+    jobs::Job { id: row.id, version: row.version, owner, origin, config, life: Life::default() }
 }
 
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open

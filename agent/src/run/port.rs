@@ -6,7 +6,7 @@ use super::changes::Ask;
 use super::make::{Maker, label};
 use crate::destination::{Boxed, Destination};
 use crate::jobs::redact;
-use crate::jobs::{Book, Change, ChangeError, JobChange, JobHealth, JobsPort, Life};
+use crate::jobs::{Book, Change, ChangeError, GuardState, JobChange, JobHealth, JobsPort, Life};
 use crate::metrics::{BatchVerdict, Metrics};
 use crate::protocol::JobId;
 use crate::sender::LaneState;
@@ -18,12 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 /// Jobs that `/status` tells of.
 const STATUS_JOBS_MAX: usize = 500;
 
-/// A lane's state in one word.
-fn state_of(lane: &LaneState) -> &'static str {
+/// A job's state in one word. A lane is told of once something happens to it, and a moment later.
+fn state_of(lane: Option<&LaneState>, enabled: bool) -> &'static str {
     match lane {
-        lane if lane.held => "disabled",
-        lane if lane.over_share => "parked",
-        lane => lane.mood.as_str(),
+        _ if !enabled => "disabled",
+        Some(lane) if lane.held => "disabled",
+        Some(lane) if lane.over_share => "parked",
+        Some(lane) => lane.mood.as_str(),
+        None => "ok",
     }
 }
 
@@ -81,7 +83,7 @@ impl JobsShown {
             JobStatus {
                 name: label(job),
                 destination: redact::redacted(job.config.destination_conf.expose()),
-                state: lane.map_or("ok", state_of).to_owned(),
+                state: state_of(lane, job.config.enabled).to_owned(),
                 error: lane.and_then(|lane| lane.error.clone()),
                 records_delivered: metrics.known_job(job.id).map_or(0, |known| known.records_delivered()),
                 spool_batches: lane.map_or(0, |lane| lane.batches as u64),
@@ -102,6 +104,8 @@ pub(super) struct Port {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) maker: Arc<Maker>,
     pub(super) metrics: Arc<Metrics>,
+    /// How the sets of jobs that come from elsewhere stand.
+    pub(super) guard: Arc<GuardState>,
     /// Wall time, ns since the epoch.
     pub(super) clock: Box<dyn Fn() -> i64 + Send + Sync>,
 }
@@ -125,10 +129,15 @@ impl JobsPort for Port {
         self.maker.destination(conf)
     }
 
+    fn guard(&self) -> Option<Arc<GuardState>> {
+        Some(self.guard.clone())
+    }
+
     fn health(&self, job: JobId) -> JobHealth {
         let Some(counters) = self.metrics.known_job(job) else { return JobHealth::default() };
         let lane = self.shown.lane(job);
-        let (raw, compressed) = counters.bytes();
+        let enabled = self.book().get(job).is_some_and(|job| job.config.enabled);
+        let (raw, compressed) = counters.bytes_delivered();
         let good = |status: &str| status == "ok" || status.starts_with('2');
         let by_status = counters.uploads().into_iter().map(|(status, n)| (status.to_string(), n));
         let age = |first: i64| (self.clock)().saturating_sub(first).max(0) as u64 / 1_000_000_000;
@@ -139,7 +148,7 @@ impl JobsPort for Port {
             bytes_compressed: compressed,
             retries: by_status.filter(|(status, _)| !good(status)).collect(),
             lag_seconds: lane.as_ref().and_then(|lane| lane.oldest).map_or(0, age),
-            state: lane.as_ref().map_or("ok", state_of).into(),
+            state: state_of(lane.as_ref(), enabled).into(),
         }
     }
 }

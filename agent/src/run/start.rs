@@ -2,13 +2,13 @@
 //!
 //! Promises: nothing is started before everything that an operator may have got wrong is checked; threads end in the
 //! order in which they need one another: source, shards, delivery, ledger.
-use super::changes::Changes;
+use super::changes::{self, Changes};
 use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Changing, Delivery, Ended, Ending};
 use super::error::StartError;
 use super::jobs::Jobs;
-use super::make::Maker;
+use super::make::{CHECKS, Maker};
 use super::port::{ASKS, JobsShown, Port};
 use super::shared::Shared;
 use super::{labels, ledger, shard, tail};
@@ -16,8 +16,11 @@ use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
-use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
+use crate::jobs::follow::{self, Follow, JobsFrom, Pace};
+use crate::jobs::{Book, Change, GuardState};
+use crate::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
+use crate::protocol::{Commit, JobsCommit, Now};
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, SenderSettings, Uploads};
@@ -54,10 +57,27 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
-    let (ledger, mut recovered) = open_ledger(config, &state, &clock)?;
+    let (mut ledger, mut recovered) = open_ledger(config, &state, &clock)?;
     let metrics = Metrics::new(labels::labels(config, chosen.backend), config.cpus.len());
     let maker = Arc::new(Maker::new(config, state.path().to_owned(), metrics.clone()));
-    let (jobs, book) = maker.all(&recovered).map_err(|e| StartError::new(Exit::Operator, e))?;
+    let (mut jobs, mut book) = maker.all(&recovered).map_err(|e| StartError::new(Exit::Operator, e))?;
+    let follow = Follow {
+        checks: CHECKS,
+        zones: maker.zones.clone(),
+        guard: Arc::new(GuardState::new(metrics.delivery().sets_refused())),
+        pace: Pace::default(),
+    };
+    let jobs_from = config.jobs.as_ref().map(|said| JobsFrom::of(said.expose()));
+    if let Some(from) = &jobs_from
+        && let Some(change) = first_set(from, &book, &follow)?
+    {
+        let rows = changes::at_start(&maker, &mut jobs, &mut book, &change);
+        let rows = rows.map_err(|e| StartError::new(Exit::Operator, format!("EDGEPUSH_JOBS: {e:?}")))?;
+        keep_at_start(&mut ledger, &mut recovered, rows, clock.now())?;
+    }
+    if !config.destination_said {
+        jobs.rest_environment();
+    }
     // The jobs are made of their rows.
     recovered.jobs = Vec::new();
     let parts = Parts::new(config.cpus.len(), clock)?;
@@ -83,11 +103,20 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         asks,
         maker: maker.clone(),
         metrics: metrics.clone(),
+        guard: follow.guard.clone(),
         clock: Box::new(move || clock.now().wall),
     };
-    let logpush = super::admin::logpush(&shared, port, recovered.ledger_id);
+    let port = Arc::new(port);
+    let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
-    let changing = Changing { changes: Changes::new(maker), book, asked, told, metrics: metrics.clone() };
+    let changing = Changing {
+        changes: Changes::new(maker),
+        book,
+        asked,
+        told,
+        metrics: metrics.clone(),
+        disable_after: config.job_disable_after,
+    };
     let delivery = spawn("delivery", {
         let shared = shared.clone();
         let bell = parts.delivery;
@@ -107,7 +136,15 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                 }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
                 serve(api, admin);
-                delivery.drive(bell, recovered.spooled).await
+                if !once {
+                    tokio::task::spawn_local(follow::follow(jobs_from, port, follow));
+                }
+                let good = recovered
+                    .jobs
+                    .iter()
+                    .filter(|row| row.last_complete.is_some() && row.last_error.is_none());
+                let well = good.map(|row| row.id).collect();
+                delivery.drive(bell, recovered.spooled, well).await
             });
             // Nobody waits for it any more when main has died.
             let _ = say_ended.send(ended);
@@ -128,6 +165,33 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         ended,
         _state: state,
     })
+}
+
+/// The set of jobs as it is before anything runs: they begin where `EDGEPUSH_START` says.
+fn first_set(from: &JobsFrom, book: &Book, follow: &Follow) -> Result<Option<Change>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| StartError::new(Exit::Failed, format!("no runtime: {e}")))?;
+    let first = runtime.block_on(follow::first(from, &Arc::new(book.clone()), follow));
+    runtime.shutdown_timeout(BLOCKING_END);
+    Ok(first)
+}
+
+/// Makes a change of jobs durable before anything runs.
+fn keep_at_start(
+    ledger: &mut Ledger<OsDisk>,
+    recovered: &mut Recovered,
+    rows: Arc<JobsCommit>,
+    now: Now,
+) -> Result<(), StartError> {
+    recovered.spooled.retain(|batch| !rows.deleted.contains(&batch.job));
+    recovered.open.retain(|batch| !rows.deleted.contains(&batch.job));
+    let commit = Commit { epoch: 0, batches: Vec::new(), logs: Vec::new(), jobs: Some(rows) };
+    let replies = ledger.step(now, LedgerEvent::Commit(commit));
+    let replies = replies.map_err(|e| StartError::coded(e.exit_code(), &e))?;
+    match replies.iter().any(|reply| matches!(reply, LedgerReply::NoSpace(_))) {
+        true => Err(StartError::new(Exit::Failed, "no space left for the jobs of EDGEPUSH_JOBS".to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// How long the end waits for blocking jobs: what they do is done again after the next start.

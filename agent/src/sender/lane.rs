@@ -228,16 +228,11 @@ impl Lane {
         self.flight.keys().chain(self.splitting.keys()).copied()
     }
 
-    pub(super) fn push(&mut self, batch: Spooled) {
+    /// A batch comes, not to be tried before (monotonic; zero: at once).
+    pub(super) fn push(&mut self, batch: Spooled, not_before: Duration) {
         self.came += 1;
-        self.waiting.insert((self.came, batch.id), Waiting::new(Arc::new(batch)));
-    }
-
-    /// What the last run left waits for its moment.
-    pub(super) fn not_before(&mut self, at: Duration) {
-        if self.waiting.is_empty() {
-            self.not_before = at;
-        }
+        let waiting = Waiting { not_before, ..Waiting::new(Arc::new(batch)) };
+        self.waiting.insert((self.came, waiting.batch.id), waiting);
     }
 
     /// When [`Lane::pick`] has something.

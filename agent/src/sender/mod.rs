@@ -102,6 +102,12 @@ impl Sender {
         self.load.batches + self.unsettled.len()
     }
 
+    /// Of these, the batches that no upload will begin for: those of disabled jobs. Looks at every lane.
+    pub fn held(&self) -> usize {
+        let held = self.lanes.values().filter(|lane| lane.settings().hold).map(Lane::load);
+        held.map(|load| load.batches - load.in_flight).sum()
+    }
+
     /// Batches on the wire, being split, or with a verdict that is not durable yet. Without those of deleted jobs.
     pub fn in_flight(&self) -> usize {
         self.load.in_flight + self.unsettled.len()
@@ -257,10 +263,8 @@ impl Sender {
                 batch.body = None;
             }
             self.touch(now, job, |lane, backoff| {
-                if restart {
-                    lane.not_before(now.mono + backoff.up_to(RESTART_JITTER));
-                }
-                lane.push(batch);
+                let wait = restart.then(|| now.mono + backoff.up_to(RESTART_JITTER));
+                lane.push(batch, wait.unwrap_or_default());
             });
         }
     }

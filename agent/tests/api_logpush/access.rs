@@ -95,6 +95,14 @@ fn secrets_are_seen_with_their_scope_only() {
 fn a_customers_token_writes_nothing_on_this_host() {
     let server = Server::start(Setup { tokens: TOKENS, ..Setup::default() });
     let conf = server.directory("out");
+    let tried = |conf: &str| {
+        let body = json!({ "destination_conf": conf });
+        server.ask_as("Z", "POST", "/zones/023e/logpush/validate/destination", Some(&body)).result()
+    };
+    for name in ["/etc/shadow", "/nothing"] {
+        let told = tried(&format!("https://127.0.0.1:1/?x=1&ca={name}"))["message"].to_string();
+        assert!(told.contains("ca= is for tokens of the whole host"), "{told}: it tells nothing of files");
+    }
     for conf in [conf.as_str(), "archive:", "null:"] {
         let body = json!({ "destination_conf": conf });
         assert_eq!(server.ask_as("Z", "POST", JOBS, Some(&body)).error().1, 1005, "{conf}");

@@ -209,6 +209,17 @@ impl Agent {
         let text = std::fs::read_to_string(self.state.join("api.addr")).ok()?;
         text.strip_suffix('\n')?.parse().ok()
     }
+    /// Its jobs API.
+    pub fn jobs(&self) -> super::Api {
+        super::Api::of(&self.state)
+    }
+    /// Waits until so many lines have been read and processed since this process started.
+    #[track_caller]
+    pub fn wait_read(&self, lines: u64) {
+        super::wait_until("the lines are read", Duration::from_secs(30), || {
+            self.metrics().is_some_and(|m| m.sum("edgepush_lines_read_total") >= lines as f64)
+        });
+    }
     /// GET on the API: status and body.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.api()?, Duration::from_secs(2)).ok()?;

@@ -40,6 +40,9 @@ pub struct Ask {
     pub tries: usize,
     /// `Idempotency-Key`.
     pub key: String,
+    pub method: String,
+    /// Path and query.
+    pub target: String,
     /// `Content-Length`.
     pub length: u64,
 }
@@ -138,6 +141,25 @@ impl Recorder {
     pub fn url(&self) -> String {
         format!("http://{}/ingest", self.address)
     }
+    /// The URL for one of many jobs: its requests are told from the others' by their target.
+    pub fn url_of(&self, job: &str) -> String {
+        format!("{}?job={job}", self.url())
+    }
+    /// What was posted for one job, in the order of arrival; what asks whether the server is there is none of it.
+    pub fn posts(&self, job: &str) -> Vec<Request> {
+        let target = format!("/ingest?job={job}");
+        let mut requests = self.requests();
+        requests.retain(|r| r.method == "POST" && r.target == target);
+        requests
+    }
+    /// What was taken of it: the first of each key, for a receiver removes doubles.
+    pub fn taken(&self, job: &str) -> Vec<Request> {
+        let mut keys = std::collections::HashSet::new();
+        let mut posts = self.posts(job);
+        posts.retain(|r| r.whole && r.status.is_some_and(|s| (200..300).contains(&s)));
+        posts.retain(|r| keys.insert(r.key().to_owned()));
+        posts
+    }
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -165,6 +187,19 @@ impl Recorder {
     /// The lines of [`Recorder::accepted`], in the order of arrival.
     pub fn lines(&self) -> Vec<Vec<u8>> {
         self.accepted().iter().flat_map(Request::lines).collect()
+    }
+    /// [`Recorder::records`] of each target.
+    pub fn records_by_target(&self) -> BTreeMap<String, u64> {
+        let requests = self.shared.requests.lock().unwrap();
+        let mut keys = std::collections::HashSet::new();
+        let mut sums = BTreeMap::new();
+        for request in requests.iter().filter(|r| r.status.is_some_and(|s| (200..300).contains(&s))) {
+            if keys.insert((&request.target, request.key())) {
+                let records: u64 = request.header("x-edgepush-records").parse().unwrap_or(0);
+                *sums.entry(request.target.clone()).or_default() += records;
+            }
+        }
+        sums
     }
     /// How many lines were accepted, by `X-Edgepush-Records`: cheap enough to poll.
     pub fn records(&self) -> u64 {
@@ -243,7 +278,8 @@ async fn record(
         let requests = shared.requests.lock().unwrap();
         let tries = requests.iter().filter(|r| r.key() == seen.key()).count();
         let length = seen.header("content-length").parse().unwrap_or(0);
-        Ask { number: requests.len(), tries, key: seen.key().to_owned(), length }
+        let (method, target) = (seen.method.clone(), seen.target.clone());
+        Ask { number: requests.len(), tries, key: seen.key().to_owned(), method, target, length }
     };
     let script = shared.script.lock().unwrap().clone();
     let answer = script(&ask);

@@ -73,6 +73,7 @@ impl Formatter {
     }
 
     /// At least as many bytes as [`Formatter::write`] writes.
+    #[inline]
     pub fn bytes_max(&mut self, record: &Record<'_>) -> usize {
         match &mut self.form {
             Form::Text(head) => head.len() + record.text.len() + 1,
@@ -83,6 +84,7 @@ impl Formatter {
     }
 
     /// At least as many values as [`Formatter::write`] writes.
+    #[inline]
     pub fn fields_max(&mut self, record: &Record<'_>) -> usize {
         match &self.form {
             Form::Text(_) | Form::Members(_) => record.members.len(),
@@ -92,13 +94,12 @@ impl Formatter {
     }
 
     /// Writes the record and what ends it.
+    #[inline]
     pub fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         match &mut self.scratch {
             None => self.form.write(record, sink),
             Some(scratch) => {
-                scratch.clear();
-                self.form.write(record, scratch);
-                scratch.defuse();
+                self.form.write_defused(record, scratch);
                 scratch.write(sink);
             }
         }
@@ -106,6 +107,15 @@ impl Formatter {
 }
 
 impl Form {
+    /// Out of the others' way, who need not make room for it.
+    #[inline(never)]
+    fn write_defused(&mut self, record: &Record<'_>, scratch: &mut Scratch) {
+        scratch.clear();
+        self.write(record, scratch);
+        scratch.defuse();
+    }
+
+    #[inline]
     fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         match self {
             Form::Text(head) => {

@@ -333,3 +333,70 @@ pub fn router_is_brute(host_fields: &[&str], jobs: &[NaiveJob], lines: &[String]
         assert_eq!(wants, expected, "{jobs:?} on {line}");
     }
 }
+
+const KEYS: [&str; 16] = [
+    "host",
+    "a",
+    "a.0",
+    "a.b",
+    "b",
+    "status",
+    "timestamp",
+    "request_time",
+    "ClientRequestHost",
+    "EdgeResponseStatus",
+    "EdgeResponseCompressionRatio",
+    "CacheReserveUsed",
+    "EdgeStartTimestamp",
+    "BotDetectionIDs",
+    "BotTags",
+    "Cookies",
+];
+const OPERATORS: [&str; 14] = [
+    "eq",
+    "!eq",
+    "lt",
+    "leq",
+    "gt",
+    "geq",
+    "startsWith",
+    "!startsWith",
+    "endsWith",
+    "!endsWith",
+    "contains",
+    "!contains",
+    "in",
+    "!in",
+];
+
+/// A text as it stands when it is JSON, else as a JSON string.
+fn json_of(text: &str) -> String {
+    match serde_json::from_str::<Value>(text) {
+        Ok(_) => text.to_owned(),
+        Err(_) => Value::from(text).to_string(),
+    }
+}
+
+/// A filter from arbitrary leaves: key, operator, value. What the numbers have beyond the names makes the tree.
+pub fn filter_of(leaves: &[(u8, u8, &str)]) -> String {
+    let node = leaves.iter().fold(String::new(), |tree, &(key, operator, value)| {
+        let (key_name, operator_name) = (KEYS[key as usize % 16], OPERATORS[operator as usize % 14]);
+        let value = json_of(value);
+        let leaf = format!(r#"{{"key":"{key_name}","operator":"{operator_name}","value":{value}}}"#);
+        match (tree.is_empty(), key / 16 % 2, operator / 14 % 2) {
+            (true, ..) => leaf,
+            (_, 0, 0) => format!(r#"{{"and":[{tree},{leaf}]}}"#),
+            (_, 0, _) => format!(r#"{{"or":[{tree},{leaf}]}}"#),
+            (_, _, 0) => format!(r#"{{"and":[{leaf},{tree}]}}"#),
+            _ => format!(r#"{{"or":[{leaf},{tree}]}}"#),
+        }
+    });
+    format!(r#"{{"where":{node}}}"#)
+}
+
+/// A line from arbitrary members: key, value.
+pub fn line_of(members: &[(u8, &str)]) -> String {
+    let members =
+        members.iter().map(|&(key, value)| format!("\"{}\":{}", KEYS[key as usize % 16], json_of(value)));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}

@@ -87,7 +87,10 @@ impl Call<'_> {
         let done = self.logpush.port.change(change).await?;
         match done.iter().find_map(put).or(old.as_ref()) {
             Some(job) => {
-                tracing::info!(job = job.id.0, version = job.version, owner = %job.owner, "a job was changed through the API");
+                if !done.is_empty() {
+                    let (version, owner) = (job.version, &job.owner);
+                    tracing::info!(job = job.id.0, version, %owner, "a job was changed through the API");
+                }
                 Ok(self.shown(job))
             }
             None => Err(Failure::new(&NO_JOB, "job not found")),

@@ -139,9 +139,10 @@ fn denied(denied: Denied) -> Failure {
             "Authentication error: send a token of EDGEPUSH_API_TOKEN or EDGEPUSH_API_TOKENS as Authorization: \
              Bearer, or as X-Auth-Key beside X-Auth-Email",
         ),
-        Denied::Page => {
-            Failure::new(&FORBIDDEN, "a page in a browser may not ask while no EDGEPUSH_API_TOKEN is set")
-        }
+        Denied::Page => Failure::new(
+            &FORBIDDEN,
+            "a page in a browser may not ask while no EDGEPUSH_API_TOKEN is set; programs ask as 127.0.0.1 or localhost",
+        ),
     }
 }
 

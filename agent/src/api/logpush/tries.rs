@@ -82,12 +82,15 @@ impl Call<'_> {
 
     /// Opens a destination, if whoever asks may use it.
     fn open(&self, conf: &str) -> Result<Arc<dyn Destination>, String> {
+        let restricted = self.rights.are_restricted();
+        let mut parameters = conf.split_once('?').map_or("", |(_, query)| query).split('&');
+        if restricted && parameters.any(|pair| pair.starts_with("ca=")) {
+            return Err("ca= is for tokens of the whole host: it names a file of the agent's".into());
+        }
         let destination = self.logpush.port.destination(conf)?;
-        if self.rights.are_restricted() && !destination.leaves_host() {
+        if restricted && !destination.leaves_host() {
             let what = conf.split(':').next().unwrap_or_default();
-            return Err(format!(
-                "{what}: is for tokens of the whole host: it writes on the agent's own disk"
-            ));
+            return Err(format!("{what}: is for tokens of the whole host: it is no other host"));
         }
         Ok(destination)
     }

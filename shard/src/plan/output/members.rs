@@ -60,6 +60,7 @@ impl Members {
         }
     }
 
+    #[inline(never)]
     pub(in crate::plan) fn bytes_max(&mut self, record: &Record<'_>) -> usize {
         let rules = resolve(&mut self.shapes, &self.ruled, record);
         let member_bytes = rules.iter().zip(record.members).map(|(&rule, member)| {
@@ -71,6 +72,7 @@ impl Members {
         self.head.len() + self.tail.len() + member_bytes.sum::<usize>()
     }
 
+    #[inline(never)]
     pub(in crate::plan) fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         let rules = resolve(&mut self.shapes, &self.ruled, record);
         sink.put(&self.head);

@@ -118,6 +118,7 @@ impl Pattern {
         self.pieces.iter().filter(|piece| matches!(piece, Piece::Column(_))).count()
     }
 
+    #[inline(never)]
     pub(in crate::plan) fn bytes_max(&mut self, record: &Record<'_>) -> usize {
         let Pattern { pieces, columns, shapes, .. } = self;
         let found = resolve(shapes, columns, record);
@@ -135,6 +136,7 @@ impl Pattern {
         pieces.iter().map(piece_bytes).sum()
     }
 
+    #[inline(never)]
     pub(in crate::plan) fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         let Pattern { pieces, columns, shapes, csv, treatment, cell, said } = self;
         let found = resolve(shapes, columns, record);

@@ -3,8 +3,8 @@
 //! Promises: a hash cannot be turned back without the key, and says of two values only whether they are equal; a
 //! truncated address names a network, never a host.
 //! Must not know: which fields, and where the key is kept.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is done to a field's values (`privacy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,6 +14,8 @@ use crate::plan::path::{Found, find, walk};
 use crate::record::{Member, Record, Span, ValueKind};
 use crate::ring::{COPY_BYTES, RecordSink};
 
+const NULL_BYTES: usize = 4;
+
 struct Field {
     name: String,
     /// `","name":"`: cut by one byte on either side where a neighbouring value is no string.
@@ -40,6 +42,7 @@ pub(in crate::plan) struct Fields {
 }
 
 /// Where a value's bytes stand, without a string's quotes.
+#[inline(always)]
 pub(in crate::plan) fn bare(member: &Member) -> Span {
     let quote = u32::from(member.kind == ValueKind::String);
     Span { start: member.value.start + quote, end: member.value.end - quote }
@@ -95,22 +98,23 @@ impl Fields {
         self.fields.len()
     }
 
+    #[inline(never)]
     pub(in crate::plan) fn bytes_max(&mut self, record: &Record<'_>) -> usize {
         let Fields { fields, shapes, .. } = self;
         let found = resolve(shapes, fields, record);
-        let (absent, treated) =
-            (if self.whole { Value::NULL.bare().len() } else { 0 }, self.treatment.is_some());
-        let field_bytes = |(field, found): (&Field, &Found)| match *found {
-            Found::Nothing if absent == 0 => 0,
-            Found::Nothing => field.piece.len() + absent,
-            Found::Member(index) | Found::Below(index) => {
-                let len = record.members[index as usize].value.len();
-                field.piece.len() + if treated { field.rule.bytes_max(len) } else { len }
+        let each = fields.iter().zip(found);
+        let bytes: usize = match (&self.treatment, self.whole) {
+            (None, _) => each.map(|(field, found)| field_bytes(record, field, found, 0, |len| len)).sum(),
+            (Some(_), whole) => {
+                let absent = |field: &Field| if whole { field.piece.len() + NULL_BYTES } else { 0 };
+                let treated = |(field, found): (&Field, &Found)| {
+                    field_bytes(record, field, found, absent(field), |len| field.rule.bytes_max(len))
+                };
+                each.map(treated).sum()
             }
         };
         // The last pieces are copied by blocks too.
-        let around = self.head.len() + self.tail.len() + COPY_BYTES;
-        around + fields.iter().zip(found).map(field_bytes).sum::<usize>()
+        self.head.len() + self.tail.len() + COPY_BYTES + bytes
     }
 
     pub(in crate::plan) fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
@@ -152,6 +156,7 @@ impl Fields {
     }
 
     /// The same where something is done to values.
+    #[inline(never)]
     fn write_treated<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         let Fields { fields, shapes, treatment: Some(treatment), .. } = self else { return };
         let found = resolve(shapes, fields, record);
@@ -186,6 +191,23 @@ fn end<S: RecordSink>(head: &[u8], tail: &[u8], before: Option<ValueKind>, sink:
         }
         Some(ValueKind::String) => sink.put(tail),
         Some(_) => sink.put(&tail[1..]),
+    }
+}
+
+/// The most bytes that a field takes; `absent` where it is missing.
+#[inline(always)]
+fn field_bytes(
+    record: &Record<'_>,
+    field: &Field,
+    found: &Found,
+    absent: usize,
+    value: impl Fn(usize) -> usize,
+) -> usize {
+    match *found {
+        Found::Nothing => absent,
+        Found::Member(index) | Found::Below(index) => {
+            field.piece.len() + value(record.members[index as usize].value.len())
+        }
     }
 }
 
