@@ -173,12 +173,16 @@ impl Delivery {
     fn collect(&mut self) {
         self.inbox.to_ledger.flush();
         self.inbox.to_source.flush();
+        while let Some(uploaded) = self.uploads.try_next() {
+            self.uploaded(uploaded);
+        }
         while let Some(reply) = self.inbox.shared.replies.try_pop() {
             self.reply(reply);
         }
         for queue in &*self.inbox.shared.up {
-            while let Some(message) = queue.try_pop() {
-                self.todo.push_back(Todo::Batch(BatcherEvent::Shard(message)));
+            while let Some(messages) = queue.try_pop() {
+                let events = messages.into_iter().map(|message| Todo::Batch(BatcherEvent::Shard(message)));
+                self.todo.extend(events);
             }
         }
         while let Some(said) = self.inbox.shared.from_source.try_pop() {
@@ -307,7 +311,7 @@ impl Delivery {
             BatcherAction::Seal { scope, epoch, change } => {
                 if let Some(token) = change {
                     let plan = self.changing.changes.riding_jobs(token).plan();
-                    self.inbox.shared.change_plan(epoch, plan);
+                    self.inbox.shared.change_plan(epoch, &plan);
                 }
                 words.ask_seal(SealWord { epoch, scope });
                 self.inbox.shared.ring_shards();
