@@ -105,6 +105,8 @@ pub enum BatcherAction {
     Spooled(Vec<Spooled>),
     /// To the sources: everything below these offsets is durable.
     Durable(Vec<(SourceId, u64)>),
+    /// To the reader of parked groups: so many of its chunks are durable.
+    Caught(Vec<(GroupId, usize)>),
     /// Readers stop (or go on): too much is in memory that is not committed.
     Readers {
         /// Whether they stop.
@@ -313,6 +315,9 @@ impl Batcher {
         }
         if !committed.durable.is_empty() {
             out.push(BatcherAction::Durable(committed.durable));
+        }
+        if !committed.caught.is_empty() {
+            out.push(BatcherAction::Caught(committed.caught));
         }
         if let Some((token, _)) = self.riding.take() {
             out.push(BatcherAction::Changed { token, deleted: committed.deleted });

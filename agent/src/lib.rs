@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod notify;
+pub mod parking;
 pub mod protocol;
 pub mod queue;
 pub mod rt;

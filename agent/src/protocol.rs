@@ -229,7 +229,8 @@ pub struct JobRow {
 /// What one commit does to jobs and groups, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobsCommit {
-    /// Parked groups that have decided all that the main group has: their rows go, their jobs are in `put`.
+    /// Parked groups that have decided all that the main group has, with this commit: their rows go, their jobs are in
+    /// `put`. (A parked group that no job is in any more goes by itself.)
     pub merged: Vec<GroupId>,
     /// New parked groups: they get the main group's progress after this commit.
     pub parked: Vec<GroupId>,
@@ -254,6 +255,32 @@ pub struct Lost {
     pub first: i64,
     /// And of the last one.
     pub last: i64,
+}
+
+/// What a parked group has still to read of one source: what the main group has decided and it has not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gap {
+    /// The row.
+    pub source: SourceId,
+    /// The row's random 64 bits.
+    pub seed: u64,
+    /// Device, inode, birth time.
+    pub ident: FileIdent,
+    /// Where it was seen last.
+    pub path: PathBuf,
+    /// First bytes, hashed.
+    pub head: Head,
+    /// Ascending, not touching one another, not empty. They begin and end where chunks began and ended.
+    pub ranges: Vec<Range<u64>>,
+    /// Hashes of the ≤ 64 bytes before some of their ends, ascending.
+    pub tails: Vec<(u64, u64)>,
+}
+
+impl Gap {
+    /// Bytes to read.
+    pub fn bytes(&self) -> u64 {
+        self.ranges.iter().map(|range| range.end - range.start).sum()
+    }
 }
 
 /// Where a piece lies.
@@ -355,6 +382,8 @@ pub struct Committed {
     pub durable: Vec<(SourceId, u64)>,
     /// Batches of deleted jobs that went: batches, records.
     pub deleted: (u64, u64),
+    /// How many chunks of each parked group are durable with it.
+    pub caught: Vec<(GroupId, usize)>,
     /// All slabs were closed, and yet the hot group has decided more than the main group: a replay has not reached it.
     pub hot_ahead: bool,
 }

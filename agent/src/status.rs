@@ -78,6 +78,8 @@ pub struct JobStatus {
     pub spool_batches: u64,
     /// Age of the oldest of them, seconds.
     pub oldest_seconds: Option<u64>,
+    /// Parked: what it has still to read from the files, bytes.
+    pub behind_bytes: u64,
 }
 
 /// The spool.
@@ -197,6 +199,7 @@ mod tests {
                 records_delivered: 10,
                 spool_batches: 2,
                 oldest_seconds: Some(31),
+                behind_bytes: 0,
             }],
             sources: vec![SourceStatus {
                 path: "/var/log/a.log".into(),

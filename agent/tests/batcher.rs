@@ -96,6 +96,7 @@ impl World {
                 BatcherAction::Readers { stop } => self.stopped = stop,
                 BatcherAction::Spooled(_)
                 | BatcherAction::Durable(_)
+                | BatcherAction::Caught(_)
                 | BatcherAction::Regroup { .. }
                 | BatcherAction::Changed { .. } => {}
             }
@@ -178,6 +179,7 @@ impl World {
             spooled,
             durable: Vec::new(),
             deleted: (0, 0),
+            caught: Vec::new(),
             hot_ahead: false,
         };
         self.step(BatcherEvent::Committed(committed));

@@ -193,11 +193,12 @@ impl<D: Disk> Ledger<D> {
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<Committed, Fault> {
         let small = self.admit_pieces(commit.batches.iter().map(|batch| length(&batch.piece)))?;
         self.admit_jobs(commit.jobs.as_deref())?;
+        let sources = self.next_sources(commit);
+        self.check_merges(commit.jobs.as_deref(), &sources.progress)?;
         let mut draft = Draft::default();
         let mut next = self.next_batches(&commit.batches, &mut draft, small)?;
         self.packs.write(&mut self.disk, &draft)?;
         self.sync_sources(&commit.logs)?;
-        let sources = self.next_sources(commit);
         let gone = self.transact_commit(commit, &mut next, &mut draft, &sources)?;
         let answer = self.apply_commit(commit, next, &draft, sources, gone)?;
         self.point("commit.after")?;
@@ -304,6 +305,10 @@ impl<D: Disk> Ledger<D> {
         let mut next = NextSources::default();
         let mut ends: HashMap<SourceId, u64> = HashMap::new();
         for (group, log) in &commit.logs {
+            // A group that went with its job may still have had chunks under way.
+            if !group.is_live() && !self.groups.contains(group) {
+                continue;
+            }
             for logged in log {
                 let id = logged.source;
                 // A source that is closed for good may still be in flight to a group that catches up.
@@ -461,13 +466,15 @@ impl<D: Disk> Ledger<D> {
         }
         self.sources.extend(sources.rows);
         if let Some(change) = &commit.jobs {
-            self.apply_jobs(change);
+            self.apply_jobs(change)?;
         }
         self.packs.trim(&mut self.disk)?;
         self.check_progress_rows();
         let deleted = (deleted.batches, deleted.records);
+        let parked = commit.logs.iter().filter(|(group, _)| !group.is_live());
+        let caught = parked.map(|(group, log)| (*group, log.len())).collect();
         let hot_ahead = sources.all && self.progress.keys().any(|(group, _)| *group == GroupId::HOT);
-        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted, hot_ahead })
+        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted, caught, hot_ahead })
     }
 }
 

@@ -4,13 +4,14 @@
 //! what the main group has decided, and goes only when it has decided the same again.
 //! Must not know: what a job's text says.
 use super::error::Fault;
+use super::gaps::drop_unused;
 use super::judge::delete_batch;
 use super::pack::{Draft, Packs};
+use super::restart::progress_rows;
 use super::sources::{HOUR, add_loss};
 use super::{Disk, Ledger, grp, job};
 use crate::protocol::{BatchId, GroupId, JobId, JobRow, JobsCommit, Progress, SourceId};
 use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
 
 /// What a job's text takes in the ledger beside its bytes, rounded up.
 const JOB_BYTES: u64 = 256;
@@ -68,6 +69,15 @@ pub(super) fn change(
              SELECT ?1, source, low, above, tails FROM progress WHERE grp = 0",
         )?
         .execute([grp(*group)])?;
+        for row in change.put.iter().filter(|row| row.group == *group) {
+            // What the hot group has decided before the others is decided for a job that leaves it.
+            conn.prepare_cached(
+                "INSERT OR REPLACE INTO progress(grp, source, low, above, tails)
+                 SELECT ?1, source, low, above, tails FROM progress
+                 WHERE grp = 1 AND (SELECT grp FROM job WHERE id = ?2) = 1",
+            )?
+            .execute([grp(*group), job(row.id)])?;
+        }
     }
     for row in &change.put {
         put(conn, row)?;
@@ -83,6 +93,7 @@ pub(super) fn change(
         let key = (job(lost.job), lost.first.div_euclid(HOUR), DELETED);
         add_loss(conn, key, (lost.records, lost.bytes), (lost.first, lost.last))?;
     }
+    drop_unused(conn)?;
     Ok(deleted)
 }
 
@@ -122,33 +133,23 @@ impl<D: Disk> Ledger<D> {
     }
 
     /// After the transaction: memory says what the tables say.
-    pub(super) fn apply_jobs(&mut self, change: &JobsCommit) {
-        self.groups.retain(|group| !change.merged.contains(group));
-        self.progress.retain(|(group, _), _| !change.merged.contains(group));
-        for group in &change.parked {
+    pub(super) fn apply_jobs(&mut self, change: &JobsCommit) -> Result<(), Fault> {
+        let left = groups(&self.conn)?;
+        let known = |group: &GroupId| group.is_live() || left.contains(group);
+        self.groups.retain(known);
+        self.progress.retain(|(group, _), _| known(group));
+        for group in change.parked.iter().filter(|group| known(group)) {
             self.groups.push(*group);
-            let main: BTreeMap<(GroupId, SourceId), Progress> = self
-                .sources
-                .keys()
-                .map(|id| ((*group, *id), self.progress[&(GroupId::MAIN, *id)].clone()))
-                .collect();
-            self.progress.extend(main);
+            self.progress.extend(progress_rows(&self.conn, *group)?);
         }
         self.open.retain(|_, row| !change.deleted.contains(&row.batch.job));
+        Ok(())
     }
 
-    /// What every group but the hot one has decided, for [`crate::protocol::ParkedGroup`].
+    /// What a parked group has decided of each source.
     pub(super) fn parked_progress(&self, group: GroupId) -> Vec<(SourceId, Progress)> {
         let of = self.progress.iter().filter(|((of, _), _)| *of == group);
         of.map(|((_, id), progress)| (*id, progress.clone())).collect()
-    }
-
-    /// Whether a parked group has decided exactly what the main group has (PROTOCOL P7).
-    pub fn may_merge(&self, group: GroupId) -> bool {
-        self.sources.keys().all(|id| {
-            let (of, main) = (self.progress.get(&(group, *id)), self.progress.get(&(GroupId::MAIN, *id)));
-            of.zip(main).is_some_and(|(of, main)| (of.low, &of.above) == (main.low, &main.above))
-        })
     }
 
     /// The largest job id that was ever given.

@@ -10,6 +10,7 @@ mod commit;
 pub mod disk;
 mod error;
 pub mod failpoint;
+mod gaps;
 mod jobs;
 mod judge;
 pub mod naming;
@@ -32,8 +33,8 @@ pub use space::Space;
 pub use state_dir::{StateDir, StateDirError};
 
 use crate::protocol::{
-    BatchId, Commit, Committed, GroupId, JobId, JobRow, Judged, Naming, NewSource, Now, OpenBatch, Piece,
-    Progress, SourceChange, SourceId, SourceRow, Spooled,
+    BatchId, Commit, Committed, Gap, GroupId, JobId, JobRow, Judged, Naming, NewSource, Now, OpenBatch,
+    Piece, Progress, SourceChange, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use error::Fault;
@@ -41,6 +42,7 @@ use pack::Packs;
 use rusqlite::Connection;
 use space::Gauge;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Pieces up to this go into the ledger, larger ones into a pack, bytes.
@@ -153,6 +155,17 @@ pub enum LedgerEvent {
         /// Its parts, in order.
         children: Vec<SplitChild>,
     },
+    /// What has a parked group still to read? Changes nothing.
+    Gaps(GroupId),
+    /// A part of what a parked group has still to read left the disk: a loss of its jobs, and decided (PROTOCOL P6).
+    Lost {
+        /// The group.
+        group: GroupId,
+        /// The source.
+        source: SourceId,
+        /// What is gone; only what the main group has decided and this one has not is counted.
+        ranges: Vec<Range<u64>>,
+    },
     /// Time passes: upkeep in small steps. Once a second or so.
     Tick,
 }
@@ -172,6 +185,25 @@ pub enum LedgerReply {
         parent: BatchId,
         /// Its parts, with their bodies.
         children: Vec<Spooled>,
+    },
+    /// Answer to [`LedgerEvent::Gaps`]; a group that is gone has none.
+    Gaps {
+        /// The group.
+        group: GroupId,
+        /// What it has still to read, by source; only sources of which there is something.
+        gaps: Vec<Gap>,
+        /// It has decided something that the main group has not: a job of the hot group was parked before the main group
+        /// had read again what the hot group had decided before a restart.
+        ahead: bool,
+    },
+    /// Answer to [`LedgerEvent::Lost`]: it is decided.
+    Lost {
+        /// The group.
+        group: GroupId,
+        /// The source.
+        source: SourceId,
+        /// Bytes that its jobs have lost with it.
+        bytes: u64,
     },
     /// Room has changed.
     Space(Space),
@@ -256,6 +288,15 @@ impl<D: Disk> Ledger<D> {
             LedgerEvent::Judge(verdicts) => Ok(vec![LedgerReply::Judged(self.judge(verdicts)?)]),
             LedgerEvent::Split { parent, children } => {
                 Ok(vec![LedgerReply::Split { parent: *parent, children: self.split(*parent, children)? }])
+            }
+            LedgerEvent::Gaps(group) => Ok(vec![LedgerReply::Gaps {
+                group: *group,
+                gaps: self.gaps(*group),
+                ahead: self.is_ahead(*group),
+            }]),
+            LedgerEvent::Lost { group, source, ranges } => {
+                let bytes = self.lose(now, *group, *source, ranges)?;
+                Ok(vec![LedgerReply::Lost { group: *group, source: *source, bytes }])
             }
             LedgerEvent::Tick => self.tick(now).map(|()| Vec::new()),
         }

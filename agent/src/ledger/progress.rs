@@ -25,6 +25,22 @@ impl Progress {
         self.prune();
     }
 
+    /// Decides a range that was never processed; `tail` as far as it is known.
+    pub(super) fn pass(&mut self, range: Range<u64>, tail: Option<u64>) {
+        match tail {
+            Some(tail) => self.add(range.start, range.end, tail),
+            None => {
+                self.insert(range.start, range.end);
+                self.prune();
+            }
+        }
+    }
+
+    /// Whether both have decided the same bytes.
+    pub(super) fn decides_as(&self, other: &Progress) -> bool {
+        (self.low, &self.above) == (other.low, &other.above)
+    }
+
     fn insert(&mut self, start: u64, end: u64) {
         if start <= self.low {
             self.low = self.low.max(end);

@@ -135,9 +135,14 @@ fn source_rows(conn: &Connection) -> Result<BTreeMap<SourceId, SourceRow>, Fault
     Ok(found)
 }
 
-fn progress_rows(conn: &Connection) -> Result<BTreeMap<(GroupId, SourceId), Progress>, Fault> {
-    let mut statement = conn.prepare("SELECT grp, source, low, above, tails FROM progress")?;
-    let mut rows = statement.query([])?;
+/// The progress rows of the groups from this one on.
+pub(super) fn progress_rows(
+    conn: &Connection,
+    from: GroupId,
+) -> Result<BTreeMap<(GroupId, SourceId), Progress>, Fault> {
+    let mut statement =
+        conn.prepare_cached("SELECT grp, source, low, above, tails FROM progress WHERE grp >= ?1")?;
+    let mut rows = statement.query([super::grp(from)])?;
     let mut found = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let key = (GroupId(row.get(0)?), SourceId(row.get::<_, i64>(1)? as u64));
@@ -257,7 +262,7 @@ impl<D: Disk> Ledger<D> {
             next_batch: schema::last_id(&conn, "batch")? + 1,
             groups: std::iter::once(GroupId::MAIN).chain(jobs::groups(&conn)?).collect(),
             sources: source_rows(&conn)?,
-            progress: progress_rows(&conn)?,
+            progress: progress_rows(&conn, GroupId::MAIN)?,
             open: BTreeMap::new(),
             namings: HashMap::new(),
             conn,

@@ -3,6 +3,7 @@
 //! Promises: a source is durable before anything of it is read; its seed is random and never changes (I10).
 //! Must not know: globs, inotify.
 use super::error::Fault;
+use super::gaps::add_group_losses;
 use super::{Disk, Ledger, db, grp, schema};
 use crate::protocol::{
     FileIdent, GroupId, NewSource, Now, Progress, SourceChange, SourceId, SourceRow, SourceState,
@@ -176,7 +177,9 @@ impl<D: Disk> Ledger<D> {
         // Copies of the touched rows only: they become true after the transaction.
         let mut rows = Vec::new();
         let mut ranges = Vec::new();
+        let lost: Vec<(GroupId, u64)> = changes.iter().flat_map(|change| self.cut_off(change)).collect();
         let tx = self.conn.transaction()?;
+        add_group_losses(&tx, now, &lost)?;
         for change in changes {
             let (SourceChange::Moved { id, .. }
             | SourceChange::Shrunk { id, .. }
@@ -230,6 +233,14 @@ impl<D: Disk> Ledger<D> {
 }
 
 impl<D: Disk> Ledger<D> {
+    /// What parked groups can read no more because a file has shrunk.
+    fn cut_off(&self, change: &SourceChange) -> Vec<(GroupId, u64)> {
+        match change {
+            SourceChange::Shrunk { id, size } => self.behind_above(*id, *size),
+            _ => Vec::new(),
+        }
+    }
+
     /// PROTOCOL S4: a copy is durable before the row that has durable offsets stands for it.
     fn sync_adopted(&mut self, changes: &[SourceChange]) -> Result<(), Fault> {
         for change in changes {

@@ -4,10 +4,11 @@
 //! Must not know: who calls it, how often.
 use super::commit::put_packs;
 use super::error::Fault;
+use super::gaps::add_group_losses;
 use super::pack::{Draft, point};
 use super::sources::HOUR;
 use super::{Disk, Ledger, db};
-use crate::protocol::{BatchId, Now, Piece, PieceAt, SourceId, SourceState};
+use crate::protocol::{BatchId, GroupId, Now, Piece, PieceAt, SourceId, SourceState};
 use bytes::Bytes;
 use rusqlite::params;
 
@@ -53,7 +54,9 @@ impl<D: Disk> Ledger<D> {
             return Ok(());
         }
         self.point("expire.before")?;
+        let lost: Vec<(GroupId, u64)> = expired.iter().flat_map(|id| self.behind_above(*id, 0)).collect();
         let tx = self.conn.transaction()?;
+        add_group_losses(&tx, now, &lost)?;
         for id in &expired {
             tx.prepare_cached("DELETE FROM source WHERE id = ?1")?.execute([db(id.0)])?;
             tx.prepare_cached("DELETE FROM progress WHERE source = ?1")?.execute([db(id.0)])?;

@@ -4,7 +4,7 @@
 //! then everybody but the shards goes by the jobs before it.
 //! Promises: one change is under way at a time; an ask that a rule forbids changes nothing and spoils no other.
 //! Must not know: how a seal is made, HTTP.
-use super::jobs::Jobs;
+use super::jobs::{Job, Jobs};
 use super::make::{CHECKS, Maker, kept};
 use crate::batcher::BatchChange;
 use crate::jobs::{Book, Change, ChangeError, JobChange, Problem, Refusal};
@@ -162,10 +162,14 @@ impl Changes {
         for change in &changes {
             let JobChange::Put(entry) = change else { continue };
             let group = riding.jobs.get(entry.id).map_or(GroupId::MAIN, |job| job.group);
-            let job = self
+            let mut job = self
                 .maker
                 .make(entry, group, None)
                 .map_err(|why| Refusal::Invalid(vec![Problem::at("/destination_conf", why)]))?;
+            // A job that is disabled leaves its group: enabled again, it begins where the others are then.
+            if !job.takes {
+                job.group = GroupId::MAIN;
+            }
             made.push(job);
         }
         made.into_iter().for_each(|job| riding.jobs.put(job));
@@ -259,7 +263,8 @@ pub(super) fn at_start(
 fn move_jobs(riding: &mut Riding, regroup: &Regroup) -> Vec<JobId> {
     let mut moved = Vec::new();
     for (id, group) in &regroup.groups {
-        let Some(job) = riding.jobs.get(*id).filter(|job| job.group != *group) else { continue };
+        let moves = |job: &&Arc<Job>| job.group != *group && job.takes;
+        let Some(job) = riding.jobs.get(*id).filter(moves) else { continue };
         let mut job = (**job).clone();
         job.group = *group;
         riding.jobs.put(job);

@@ -4,16 +4,18 @@
 //! only after its commit.
 use super::changes::{Ask, Changes, Done, Regroup};
 use super::jobs::Jobs;
-use super::port::JobsShown;
+use super::port::{JobsShown, ParkedShown};
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
 use crate::jobs::{Change, Origin};
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
+use crate::parking::{Parking, ParkingAction};
 use crate::protocol::{Fate, GroupId, JobId, Spooled};
 use crate::queue::{Seat, TaskBell};
 use crate::sender::{LaneState, SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
+use crate::source::CatchUpEvent;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,6 +73,12 @@ pub(super) struct Changing {
     pub(super) told: Arc<JobsShown>,
     /// Numbers of the deliveries.
     pub(super) metrics: Arc<Metrics>,
+    /// Jobs without room.
+    pub(super) parking: Parking,
+    /// What parked groups have still to read, bytes.
+    pub(super) behind: BTreeMap<GroupId, u64>,
+    /// What they can read no more, bytes.
+    pub(super) lost: BTreeMap<GroupId, u64>,
     /// `EDGEPUSH_JOB_DISABLE_AFTER`.
     pub(super) disable_after: Option<Duration>,
 }
@@ -136,6 +144,8 @@ impl Delivery {
         self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
         self.todo.push_back(Todo::Send(SendEvent::Known(well)));
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
+        self.work();
+        self.park_again();
         loop {
             self.change();
             self.work();
@@ -188,6 +198,11 @@ impl Delivery {
         while let Some(said) = self.inbox.shared.from_source.try_pop() {
             match said {
                 FromSource::SealNow => self.todo.push_back(Todo::Batch(BatcherEvent::SealNow)),
+                FromSource::CaughtUp(group) => self.park(|parking, out| parking.caught_up(group, out)),
+                FromSource::Behind(behind) => {
+                    self.changing.behind = behind.into_iter().collect();
+                    self.show_parked();
+                }
                 FromSource::Done { complete } => {
                     self.complete = complete;
                     self.finish();
@@ -230,13 +245,68 @@ impl Delivery {
         // Before anything else that waits for the sender: it must not begin an upload of a job that is gone, nor of one
         // that takes nothing any more.
         self.todo.push_front(Todo::Send(SendEvent::Jobs(lanes)));
+        self.park_again();
         Done::answer(answers);
     }
 
-    /// Busy jobs commit alone.
+    /// Parking sees the jobs as they are now.
+    fn park_again(&mut self) {
+        let groups: Vec<(JobId, GroupId, bool)> = self.jobs.groups().collect();
+        self.park(|parking, out| parking.changed(groups.into_iter(), out));
+    }
+
+    /// Something happens to jobs without room: they leave the others, are read from the files, or go on with the others.
+    fn park(&mut self, step: impl FnOnce(&mut Parking, &mut Vec<ParkingAction>)) {
+        let mut actions = Vec::new();
+        step(&mut self.changing.parking, &mut actions);
+        let now = self.inbox.shared.clock.now().mono;
+        for action in actions {
+            let event = match action {
+                ParkingAction::Park { job, group } => {
+                    let label = self.jobs.get(job).map_or("", |job| &job.label);
+                    tracing::warn!(
+                        job = label,
+                        "the job holds more of the spool than its share: it is parked, and reads on from the files \
+                         once there is room"
+                    );
+                    let groups = BTreeMap::from([(job, group)]);
+                    let regroup = Regroup { groups, parked: vec![group], ..Regroup::default() };
+                    self.changing.changes.regroup(now, regroup);
+                    continue;
+                }
+                ParkingAction::Merge { job, group } => {
+                    let label = self.jobs.get(job).map_or("", |job| &job.label);
+                    tracing::info!(job = label, "the parked job has caught up");
+                    let groups = BTreeMap::from([(job, GroupId::MAIN)]);
+                    let regroup = Regroup { groups, merged: vec![group], ..Regroup::default() };
+                    self.changing.changes.regroup(now, regroup);
+                    continue;
+                }
+                ParkingAction::Begin(group) => CatchUpEvent::Begin(group),
+                ParkingAction::End(group) => CatchUpEvent::End(group),
+            };
+            self.inbox.to_source.put(ToSource::CatchUp(event));
+        }
+        self.show_parked();
+    }
+
+    /// The API sees which jobs are parked.
+    fn show_parked(&self) {
+        let Changing { parking, behind, lost, told, .. } = &self.changing;
+        let bytes = |of: &BTreeMap<GroupId, u64>, group| of.get(&group).copied().unwrap_or(0);
+        let shown = parking.jobs().map(|parked| {
+            let (behind_bytes, lost_bytes) = (bytes(behind, parked.group), bytes(lost, parked.group));
+            (parked.job, ParkedShown { behind_bytes, lost_bytes })
+        });
+        told.park(shown.collect());
+    }
+
+    /// Busy jobs commit alone; those that are parked, or about to be, are no concern of it.
     fn regroup(&mut self, hot: Vec<JobId>, cool: Vec<JobId>) {
+        let parking = &self.changing.parking;
         let hot = hot.into_iter().map(|job| (job, GroupId::HOT));
-        let groups = hot.chain(cool.into_iter().map(|job| (job, GroupId::MAIN))).collect();
+        let all = hot.chain(cool.into_iter().map(|job| (job, GroupId::MAIN)));
+        let groups = all.filter(|(job, _)| !parking.concerns(*job)).collect();
         let now = self.inbox.shared.clock.now().mono;
         self.changing.changes.regroup(now, Regroup { groups, ..Regroup::default() });
     }
@@ -257,11 +327,22 @@ impl Delivery {
             LedgerReply::Split { parent, children } => {
                 self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
             }
+            LedgerReply::Lost { group, bytes, .. } => {
+                *self.changing.lost.entry(group).or_default() += bytes;
+                self.show_parked();
+                let job = self.changing.parking.jobs().find(|parked| parked.group == group);
+                let job = job.and_then(|parked| self.jobs.get(parked.job)).map_or("", |job| &job.label);
+                tracing::warn!(
+                    job,
+                    bytes,
+                    "what the parked job had still to read has left the disk: it is lost"
+                );
+            }
             LedgerReply::Space(space) => self.todo.push_back(Todo::Send(SendEvent::Space {
                 used_bytes: space.spool_bytes,
                 limit_bytes: space.shared_bytes,
             })),
-            LedgerReply::Registered(_) | LedgerReply::NoSpace(_) => {
+            LedgerReply::Registered(_) | LedgerReply::Gaps { .. } | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")
             }
         }
@@ -331,6 +412,12 @@ impl Delivery {
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
             BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
+            BatcherAction::Caught(caught) => {
+                for (group, chunks) in caught {
+                    let caught = CatchUpEvent::Caught { group, chunks };
+                    self.inbox.to_source.put(ToSource::CatchUp(caught));
+                }
+            }
             BatcherAction::Readers { stop } => {
                 words.uncommitted_full.store(stop, Ordering::Release);
                 self.inbox.shared.shard_bells[0].ring();
@@ -350,8 +437,8 @@ impl Delivery {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
-            // Nobody is parked yet: nobody tells the sender of the spool's room.
-            SendAction::OverShare { .. } | SendAction::UnderShare { .. } => {}
+            SendAction::OverShare { job } => self.park(|parking, out| parking.over_share(job, out)),
+            SendAction::UnderShare { job } => self.park(|parking, out| parking.under_share(job, out)),
             SendAction::Settled { batch, fate } => self.settled(&batch, fate),
             SendAction::Notice(notice) => {
                 let job = self.jobs.get(notice.job()).map_or("", |job| &job.label);

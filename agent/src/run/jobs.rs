@@ -135,6 +135,11 @@ impl Jobs {
         self.jobs.remove(&job);
     }
 
+    /// Every job's group, and whether it takes records.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (JobId, GroupId, bool)> + '_ {
+        self.jobs.values().map(|job| (job.id, job.group, job.takes))
+    }
+
     /// The environment job takes no records: its default destination is for agents without any other job. What it has
     /// left is delivered.
     pub(super) fn rest_environment(&mut self) {

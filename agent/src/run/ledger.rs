@@ -7,6 +7,7 @@ use super::shared::{Outbox, Shared, ToLedger, ToSource};
 use crate::ledger::{Ledger, LedgerEvent, LedgerReply, OsDisk};
 use crate::metrics::Metrics;
 use crate::queue::{Popped, ThreadBell};
+use crate::source::CatchUpEvent;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,6 +83,13 @@ impl Driver {
     fn route(&mut self, reply: LedgerReply) {
         match reply {
             LedgerReply::Registered(rows) => self.to_source.put(ToSource::Registered(rows)),
+            LedgerReply::Gaps { group, gaps, ahead } => {
+                self.to_source.put(ToSource::CatchUp(CatchUpEvent::Gaps { group, gaps, ahead }));
+            }
+            LedgerReply::Lost { group, .. } => {
+                self.to_source.put(ToSource::CatchUp(CatchUpEvent::Lost(group)));
+                self.replies.put(reply);
+            }
             LedgerReply::Space(space) => {
                 self.metrics.delivery().spool(space.spool_bytes, space.limit_bytes);
                 self.replies.put(LedgerReply::Space(space));

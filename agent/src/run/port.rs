@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 const STATUS_JOBS_MAX: usize = 500;
 
 /// A job's state in one word. A lane is told of once something happens to it, and a moment later.
-fn state_of(lane: Option<&LaneState>, enabled: bool) -> &'static str {
+fn state_of(lane: Option<&LaneState>, enabled: bool, parked: bool) -> &'static str {
     match lane {
         _ if !enabled => "disabled",
+        _ if parked => "parked",
         Some(lane) if lane.held => "disabled",
         Some(lane) if lane.over_share => "parked",
         Some(lane) => lane.mood.as_str(),
@@ -32,9 +33,26 @@ fn state_of(lane: Option<&LaneState>, enabled: bool) -> &'static str {
 /// Asks that wait for the delivery thread.
 pub(super) const ASKS: usize = 64;
 
+/// A job that takes no records: it has no room, or catches up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ParkedShown {
+    /// What it has still to read, bytes; as far as it is known.
+    pub(super) behind_bytes: u64,
+    /// What it can read no more, bytes.
+    pub(super) lost_bytes: u64,
+}
+
+impl ParkedShown {
+    fn error(self) -> Option<String> {
+        let ParkedShown { lost_bytes, .. } = self;
+        (lost_bytes > 0).then(|| format!("{lost_bytes} bytes left the disk before they could be read"))
+    }
+}
+
 /// What the delivery thread shows of the jobs.
 #[derive(Default)]
 pub(super) struct JobsShown {
+    parked: Mutex<BTreeMap<JobId, ParkedShown>>,
     book: Mutex<Arc<Book>>,
     lanes: Mutex<BTreeMap<JobId, LaneState>>,
 }
@@ -57,6 +75,22 @@ impl JobsShown {
     /// A job is gone.
     pub(super) fn forget(&self, job: JobId) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    }
+
+    /// The jobs that are parked now.
+    pub(super) fn park(&self, parked: BTreeMap<JobId, ParkedShown>) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        for (job, error) in parked.iter().filter_map(|(job, shown)| Some((*job, shown.error()?))) {
+            let life = book.get(job).map(|known| Life { error_message: Some(error), ..known.life.clone() });
+            if let Some(life) = life {
+                Arc::make_mut(&mut book).live(job, life);
+            }
+        }
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = parked;
+    }
+
+    fn parked(&self, job: JobId) -> Option<ParkedShown> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).get(&job).copied()
     }
 
     /// What has become of some jobs' batches.
@@ -82,18 +116,20 @@ impl JobsShown {
     pub(super) fn statuses(&self, metrics: &Metrics, now: i64) -> Vec<JobStatus> {
         let book = self.now();
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let trouble = |id: JobId| lanes.get(&id).is_some_and(|lane| lane.error.is_some() || lane.over_share);
+        let failing = |id: JobId| lanes.get(&id).is_some_and(|lane| lane.error.is_some() || lane.over_share);
+        let trouble = |id: JobId| failing(id) || self.parked(id).is_some();
         let mut jobs: Vec<&Arc<crate::jobs::Job>> = book.iter().collect();
         jobs.sort_by_key(|job| (!trouble(job.id), job.id));
         jobs.truncate(STATUS_JOBS_MAX);
         let age = |first: i64| u64::try_from(now.saturating_sub(first) / 1_000_000_000).unwrap_or(0);
         let status = |job: &Arc<crate::jobs::Job>| {
-            let lane = lanes.get(&job.id);
+            let (lane, parked) = (lanes.get(&job.id), self.parked(job.id));
             JobStatus {
                 name: label(job),
                 destination: redact::redacted(job.config.destination_conf.expose()),
-                state: state_of(lane, job.config.enabled).to_owned(),
-                error: lane.and_then(|lane| lane.error.clone()),
+                state: state_of(lane, job.config.enabled, parked.is_some()).to_owned(),
+                error: lane.and_then(|lane| lane.error.clone()).or(parked.and_then(ParkedShown::error)),
+                behind_bytes: parked.map_or(0, |parked| parked.behind_bytes),
                 records_delivered: metrics.known_job(job.id).map_or(0, |known| known.records_delivered()),
                 spool_batches: lane.map_or(0, |lane| lane.batches as u64),
                 oldest_seconds: lane.and_then(|lane| lane.oldest).map(age),
@@ -157,7 +193,7 @@ impl JobsPort for Port {
             bytes_compressed: compressed,
             retries: by_status.filter(|(status, _)| !good(status)).collect(),
             lag_seconds: lane.as_ref().and_then(|lane| lane.oldest).map_or(0, age),
-            state: state_of(lane.as_ref(), enabled).into(),
+            state: state_of(lane.as_ref(), enabled, self.shown.parked(job).is_some()).into(),
         }
     }
 }

@@ -5,9 +5,10 @@
 use super::clock::Clock;
 use super::shown::Shown;
 use crate::ledger::{LedgerEvent, LedgerReply};
-use crate::protocol::{Scope, SourceId};
+use crate::protocol::{GroupId, Scope, SourceId};
 use crate::queue::{Bell, Queue};
 use crate::shard_loop::{ReadyPlan, ShardPlan};
+use crate::source::CatchUpEvent;
 use edgepush_shard::chunk::Chunk;
 use edgepush_shard::segment::FromShard;
 use std::fs::File;
@@ -30,12 +31,18 @@ pub enum ToSource {
     Registered(Vec<(u64, SourceId, u64)>),
     /// Everything below these offsets is durable.
     Durable(Vec<(SourceId, u64)>),
+    /// Something for the reader of parked groups.
+    CatchUp(CatchUpEvent),
 }
 
 /// What the source says to the batcher.
 pub enum FromSource {
     /// A followed file was renamed, unlinked, replaced or truncated.
     SealNow,
+    /// A parked group has nothing left to read, and the live reader stands still.
+    CaughtUp(GroupId),
+    /// What each parked group has still to read, bytes.
+    Behind(Vec<(GroupId, u64)>),
     /// Everything was read (`--once`) or reading has stopped, and every chunk is processed.
     Done {
         /// `--once`: everything that was there has been read.

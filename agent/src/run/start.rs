@@ -20,12 +20,14 @@ use crate::jobs::follow::{self, Follow, JobsFrom, Pace};
 use crate::jobs::{Book, Change, GuardState};
 use crate::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
+use crate::parking::Parking;
 use crate::protocol::{Commit, JobsCommit, Now};
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, SenderSettings, Uploads};
 use crate::shard_loop::{ShardLoop, ShardPlan};
 use edgepush_shard::scan::Simd;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -114,6 +116,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         asked,
         told,
         metrics: metrics.clone(),
+        parking: Parking::new(recovered.last_group),
+        behind: BTreeMap::new(),
+        lost: BTreeMap::new(),
         disable_after: config.job_disable_after,
     };
     let delivery = spawn("delivery", {

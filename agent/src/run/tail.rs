@@ -3,6 +3,7 @@
 //! Promises: what the page cache holds is read by plain `pread`s on the shard, what a disk must be waited for goes through
 //! the runtime (io_uring where it is allowed); walks and opens run on the blocking thread; nothing is emitted that has no room (PROTOCOL P8).
 //! Must not know: which file is which (the machine does), what becomes of a chunk.
+use super::catch_up::Reader;
 use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
 use crate::api::health::Health;
 use crate::config::{Config, SourceKind};
@@ -15,7 +16,8 @@ use crate::rt::Rt;
 use crate::source::file::buffers::Buffers;
 use crate::source::file::{os, watch};
 use crate::source::{
-    Dirty, FileKey, FileSettings, FileSource, KnownFiles, Notice, Source, SourceAction, SourceEvent,
+    CatchUpAction, Dirty, FileKey, FileSettings, FileSource, KnownFiles, Notice, Source, SourceAction,
+    SourceEvent,
 };
 use crate::status::SourceStatus;
 use std::cell::RefCell;
@@ -34,6 +36,8 @@ const LAG_EVERY: Duration = Duration::from_millis(250);
 const FILES_EVERY: Duration = Duration::from_secs(1);
 /// Events that are worked on before other tasks of the core get their turn: some 2 ms of hot reads.
 const EVENTS_A_TURN: usize = 4;
+/// With so many chunks waiting for a shard, none is added for a parked group.
+const CATCH_UP_CHUNKS: usize = 2;
 
 /// What the source needs, on its way to shard 0.
 pub(super) struct Plan {
@@ -109,6 +113,7 @@ struct Tail {
     wake: Option<Duration>,
     once: bool,
     room_said: usize,
+    catch_up: Reader,
     counters: Arc<ShardCounters>,
     health: Option<Arc<Health>>,
     lag_at: Duration,
@@ -136,6 +141,7 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
         wake: None,
         once: plan.settings.once,
         room_said: 0,
+        catch_up: Reader::new(plan.settings.line_max, &rt, shared.shard_bells[0].clone()),
         counters: plan.counters,
         health: Some(plan.health),
         lag_at: Duration::ZERO,
@@ -151,9 +157,11 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
         tail.collect();
         let mut worked = 0;
         tail.say_room();
+        tail.catch_up();
         while let Some(event) = tail.next_event() {
             tail.step(event);
             tail.say_room();
+            tail.catch_up();
             worked += 1;
             if worked == EVENTS_A_TURN {
                 tail.rt.pause().await;
@@ -223,6 +231,10 @@ impl Tail {
             self.inbox.push(match message {
                 ToSource::Registered(rows) => SourceEvent::Registered(rows),
                 ToSource::Durable(durable) => SourceEvent::Durable(durable),
+                ToSource::CatchUp(event) => {
+                    self.catch_up.push(event);
+                    continue;
+                }
             });
         }
         if let (Some(dirs), Some(watches)) = (self.inbox.dirs.borrow_mut().take(), &self.watches) {
@@ -232,6 +244,7 @@ impl Tail {
             self.wake = None;
             self.inbox.push(SourceEvent::Tick);
         }
+        self.catch_up.tick(self.shared.clock.now().mono);
     }
 
     /// Says how much room there is *now*: what waits in the inbox may take some of it.
@@ -244,10 +257,61 @@ impl Tail {
     }
 
     fn room(&self) -> usize {
+        if self.shared.words.readers_stopped() || self.catch_up.machine.stands() {
+            return 0;
+        }
+        let free = self.shared.chunks.items_max() - self.shared.chunks.len();
+        free.saturating_sub(self.catch_up.machine.reserved())
+    }
+
+    /// Parked groups are read when the live reader leaves room: never more than [`CATCH_UP_CHUNKS`] chunks wait.
+    fn catch_up_room(&self) -> usize {
+        let queue = &self.shared.chunks;
         if self.shared.words.readers_stopped() {
             return 0;
         }
-        self.shared.chunks.items_max() - self.shared.chunks.len()
+        let free = (queue.items_max() - queue.len()).saturating_sub(self.machine.reserved());
+        free.min(CATCH_UP_CHUNKS.saturating_sub(queue.len()))
+    }
+
+    /// What the reader of parked groups has to do now.
+    fn catch_up(&mut self) {
+        while !self.shared.words.ending() {
+            let still = self.catch_up.machine.wants_still() && self.machine.is_still();
+            let room = self.catch_up_room();
+            let Some(event) = self.catch_up.next_event((room, self.machine.is_draining(), still)) else {
+                break;
+            };
+            for action in self.catch_up.step(self.shared.clock.now(), event) {
+                self.perform_catch_up(action);
+            }
+            if let Some(busy) = self.catch_up.busy_changed() {
+                self.step(SourceEvent::CatchingUp { busy });
+            }
+            self.say_room();
+        }
+        if self.catch_up.seals_now(self.shared.words.all_processed()) {
+            self.from_source.put(FromSource::SealNow);
+        }
+    }
+
+    fn perform_catch_up(&mut self, action: CatchUpAction) {
+        match action {
+            CatchUpAction::Gaps(group) => {
+                self.to_ledger.put(ToLedger::Event(LedgerEvent::Gaps(group)));
+            }
+            CatchUpAction::Lost { group, source, ranges } => {
+                self.to_ledger.put(ToLedger::Event(LedgerEvent::Lost { group, source, ranges }));
+            }
+            CatchUpAction::Emit(chunk) => {
+                self.shared.words.emitted.fetch_add(1, Ordering::AcqRel);
+                assert!(self.shared.chunks.try_push(chunk).is_ok(), "a chunk was emitted without room");
+            }
+            CatchUpAction::Merge(group) => self.from_source.put(FromSource::CaughtUp(group)),
+            // The room that is said next is none, or some again.
+            CatchUpAction::Stand(_) => {}
+            other => self.catch_up.perform(other, &self.buffers, self.shared.clock.now().mono),
+        }
     }
 
     /// Publishes the lag, and that the sources are open.
@@ -262,6 +326,9 @@ impl Tail {
         }
         if now >= self.files_at {
             self.files_at = now + FILES_EVERY;
+            if let Some(behind) = self.catch_up.behind_changed() {
+                self.from_source.put(FromSource::Behind(behind));
+            }
             self.shared.shown.publish_sources(|| self.file_states());
         }
         if self.machine.is_open()
@@ -304,10 +371,12 @@ impl Tail {
                 || self.room() != self.room_said
                 || self.shared.words.ending()
                 || self.to_ledger.can_flush()
-                || self.from_source.can_flush();
+                || self.from_source.can_flush()
+                || self.catch_up.has_work(self.catch_up_room(), self.shared.words.all_processed());
             woken.then_some(())
         };
-        let left = self.wake.map(|at| at.saturating_sub(self.shared.clock.now().mono));
+        let wake = [self.wake, self.catch_up.wake].into_iter().flatten().min();
+        let left = wake.map(|at| at.saturating_sub(self.shared.clock.now().mono));
         match left {
             Some(left) => drop(self.rt.timeout(left, self.bell.until(look)).await),
             None => self.bell.until(look).await,

@@ -3,10 +3,12 @@
 //! Promises: a source decides and does nothing: no I/O, no clock, no descriptor. Its driver performs the actions in
 //! their order, on `rt` in production and on a simulated file system in tests: the same type.
 //! Must not know: the ledger, the shards, the destinations.
+pub mod catch_up;
 pub mod evidence;
 pub mod file;
 mod notice;
 
+pub use catch_up::{CatchUp, CatchUpAction, CatchUpEvent};
 pub use file::{FileSettings, FileSource};
 pub use notice::Notice;
 
@@ -189,6 +191,11 @@ pub enum SourceEvent {
     Swept(Vec<(FileKey, u64, u64)>),
     /// inotify said something.
     Dirty(Vec<Dirty>),
+    /// Whether parked groups have reads or chunks under way ([`CatchUp::is_busy`]).
+    CatchingUp {
+        /// They have.
+        busy: bool,
+    },
     /// The time of a [`SourceAction::Wake`] has come.
     Tick,
 }

@@ -171,7 +171,7 @@ impl Recorder {
     /// ever carried two different contents.
     pub fn accepted(&self) -> Vec<Request> {
         let mut kept: BTreeMap<String, Request> = BTreeMap::new();
-        for request in self.requests().into_iter().filter(|r| r.whole) {
+        for request in self.requests().into_iter().filter(|r| r.whole && r.method == "POST") {
             assert!(!request.key().is_empty(), "every request has an Idempotency-Key");
             let taken = request.status.is_some_and(|s| (200..300).contains(&s));
             if let Some(first) = kept.get(request.key()) {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 mod disk;
 mod logs;
+mod oracle;
 mod process;
 mod rng;
 mod store;

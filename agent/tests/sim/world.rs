@@ -4,13 +4,12 @@
 //! steps the faults cease, everything drains, and every line must have arrived exactly once (or be excused).
 use crate::disk::SimDisk;
 use crate::logs::{LogSettings, Logs};
-use crate::process::{Around, LedgerStep, Life, LifeSettings, SimJob, Turn};
+use crate::oracle::Oracle;
+use crate::process::{Around, FEW, LedgerStep, Life, LifeSettings, Turn, Wish};
 use crate::rng::Rng;
 use crate::store::{Store, records_of};
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, Reserve};
 use edgepush::protocol::*;
-use edgepush_shard::plan::Output;
-use edgepush_shard::room::BatchLimits;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,9 +17,6 @@ use std::time::Duration;
 
 const WALL: i64 = 1_700_000_000_000_000_000;
 const SECOND: i64 = 1_000_000_000;
-/// A job with few fields beside the environment job.
-const FEW: JobId = JobId(2);
-
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -42,6 +38,14 @@ pub struct Summary {
     pub unread: u64,
     /// Starts that found decided chunks above undecided ones.
     pub holes: u32,
+    /// Jobs that parked, and that went on with the others.
+    pub parks: u32,
+    pub merges: u32,
+    /// Lines that parked jobs have lost with their files.
+    pub lost: usize,
+    /// Changes of jobs, commits of the hot group.
+    pub changes: u32,
+    pub hot: u32,
 }
 
 pub struct World {
@@ -63,6 +67,11 @@ pub struct World {
     unsure: BTreeSet<SourceId>,
     /// Rows that wait for their copy.
     detached: BTreeSet<SourceId>,
+    oracle: Oracle,
+    /// The process ended in the middle of a step of the ledger.
+    unsure_step: bool,
+    /// The file that a source stood for when it was heard of last.
+    file_of: BTreeMap<SourceId, usize>,
     names: BTreeMap<BatchId, String>,
     id_max: u64,
     calm: bool,
@@ -77,25 +86,6 @@ fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len())]
 }
 
-fn jobs(rng: &mut Rng) -> Vec<SimJob> {
-    let ids = [JobId::REJECTS, JobId::ENV, FEW];
-    ids.into_iter()
-        .map(|id| {
-            let records = pick(rng, &[1, 3, 10, 40]);
-            let bytes = pick(rng, &[300, 2000, 20_000]);
-            SimJob {
-                id,
-                output: if id == FEW { Output::Fields(vec!["n".into()]) } else { Output::PassThrough },
-                codec: pick(rng, &[CodecKind::None, CodecKind::None, CodecKind::Gzip]),
-                container: pick(rng, &[Container::Members, Container::Single]),
-                limits: BatchLimits { records, bytes },
-                interval: Duration::from_millis(pick(rng, &[200, 1000, 5000])),
-                uploads: 1 + rng.below(3),
-            }
-        })
-        .collect()
-}
-
 impl World {
     pub fn new(seed: u64, place: &Path, tracing: bool) -> World {
         let mut rng = Rng::new(seed);
@@ -107,7 +97,8 @@ impl World {
         };
         let life_settings = LifeSettings {
             shards: 2 + rng.below(3),
-            jobs: jobs(&mut rng),
+            salt: rng.next(),
+            many: pick(&mut rng, &[0, 0, 1, 16]),
             commit_interval: Duration::from_millis(pick(&mut rng, &[50, 300, 1000])),
             uncommitted_bytes_max: pick(&mut rng, &[2000, 20_000, 1 << 20]),
             blind: rng.one_in(4),
@@ -131,6 +122,9 @@ impl World {
             progress: BTreeMap::new(),
             unsure: BTreeSet::new(),
             detached: BTreeSet::new(),
+            oracle: Oracle::default(),
+            unsure_step: false,
+            file_of: BTreeMap::new(),
             names: BTreeMap::new(),
             id_max: 0,
             calm: false,
@@ -215,7 +209,16 @@ impl World {
             trace: &mut self.trace,
             tracing: self.tracing,
         };
-        self.life = Some(Life::start(settings, ledger, recovered, &mut around));
+        let life = Life::start(settings, ledger, recovered, &mut around);
+        let unsure = std::mem::take(&mut self.unsure_step);
+        self.oracle.check(&life.ledger, &life.jobs, unsure);
+        let parked: Vec<JobId> = life.parking.jobs().map(|parked| parked.job).collect();
+        self.life = Some(life);
+        for job in parked {
+            if !self.calm && self.rng.one_in(2) {
+                self.with_life(|life, around| life.share(job, true, around));
+            }
+        }
     }
 
     /// The process ends. The database's files are taken as they are, without the goodbye of its connection.
@@ -373,6 +376,29 @@ impl World {
         self.say(|| format!("log: {what}"));
     }
 
+    /// Jobs come, change and go; one has no room any more, or has it again.
+    fn job_step(&mut self) {
+        let what = self.rng.below(20);
+        let at = self.rng.below(8);
+        self.with_life(|life, around| {
+            let made: Vec<JobId> = life.made().into_iter().collect();
+            let any: Vec<JobId> = [JobId::ENV, FEW].into_iter().chain(made.iter().copied()).collect();
+            let of = |jobs: &[JobId]| jobs.get(at % jobs.len().max(1)).copied();
+            let wish = match what {
+                0 | 1 if made.len() < 4 => Some(Wish::Make),
+                2 => of(&made).map(Wish::Delete),
+                3 => of(&made).map(|id| Wish::Enable(id, life.jobs[&id].takes && at < 5)),
+                4 | 5 => of(&any[1..]).map(Wish::Change),
+                _ => None,
+            };
+            match (wish, of(&any)) {
+                (Some(wish), _) => life.wish(wish, around),
+                (None, Some(job)) => life.share(job, what >= 14, around),
+                (None, None) => {}
+            }
+        });
+    }
+
     fn fault_step(&mut self) {
         match self.rng.below(14) {
             0 => self.end(End::Kill),
@@ -422,6 +448,7 @@ impl World {
             match self.rng.below(200) {
                 0..=15 => self.log_step(),
                 16..=17 => self.fault_step(),
+                18..=19 => self.job_step(),
                 _ => self.life_step(),
             }
         }
@@ -452,6 +479,7 @@ impl World {
         while self.life.is_none() {
             self.boot();
         }
+        self.room_for_all();
         self.idle_for(Duration::from_secs(3));
         // Time enough for copies that are held back (a minute for each row that they may belong to), then for files that
         // are to be left.
@@ -459,10 +487,38 @@ impl World {
             self.time += Duration::from_secs(jump);
             self.idle_for(Duration::from_millis(1500));
         }
+        self.merge_all();
         self.stop(true);
         for _ in 0..8 {
             self.store.arrive_late(0);
         }
+    }
+
+    /// Every job has room and is enabled.
+    fn room_for_all(&mut self) {
+        self.with_life(|life, around| {
+            for id in life.jobs.keys().copied().collect::<Vec<_>>() {
+                life.share(id, false, around);
+                life.wish(Wish::Enable(id, true), around);
+            }
+        });
+    }
+
+    /// Parked jobs catch up.
+    fn merge_all(&mut self) {
+        for _ in 0..100 {
+            self.room_for_all();
+            self.idle_for(Duration::from_millis(1500));
+            let life = self.life.as_ref().expect("a calm life");
+            // A group that is ahead of the others in a file that is gone goes on by itself until the row is forgotten.
+            let ahead = |group| life.ledger.is_ahead(group) && life.ledger.behind_bytes(group) == 0;
+            let parked = life.jobs.values().filter(|job| !job.group.is_live());
+            if parked.into_iter().all(|job| ahead(job.group)) {
+                return;
+            }
+            self.time += Duration::from_secs(4);
+        }
+        panic!("parked jobs do not catch up: {}", self.stuck());
     }
 
     fn idle_for(&mut self, time: Duration) {
@@ -485,6 +541,17 @@ impl World {
     fn after(&mut self, step: Option<LedgerStep>) {
         let Some(step) = step else { return };
         let Some(replies) = step.replies else {
+            self.unsure_step = true;
+            match (&step.event, &self.life) {
+                (LedgerEvent::Commit(commit), Some(life)) => {
+                    self.oracle.unsure(commit, life);
+                    self.excuse_unsure(commit.jobs.as_deref());
+                }
+                (LedgerEvent::Lost { group, source, ranges }, Some(life)) => {
+                    self.oracle.lose(&life.jobs, *group, *source, ranges);
+                }
+                _ => {}
+            }
             if let LedgerEvent::Change(changes) = &step.event {
                 self.unsure.extend(changes.iter().map(|change| match change {
                     SourceChange::Moved { id, .. }
@@ -500,6 +567,9 @@ impl World {
             match (&step.event, reply) {
                 (LedgerEvent::Commit(commit), LedgerReply::Committed(committed)) => {
                     self.check_commit(commit, committed);
+                }
+                (LedgerEvent::Lost { group, source, ranges }, LedgerReply::Lost { bytes, .. }) => {
+                    self.check_lost(*group, *source, ranges, *bytes);
                 }
                 (_, LedgerReply::Split { children, .. }) => self.check_names(children, &[]),
                 _ => {}
@@ -517,6 +587,9 @@ impl World {
             SourceChange::Shrunk { id, .. } => {
                 self.summary.shrunk += 1;
                 self.progress.remove(id);
+                if let (SourceChange::Shrunk { size, .. }, Some(life)) = (change, &self.life) {
+                    self.oracle.shrunk(&life.jobs, *id, *size);
+                }
             }
             SourceChange::Moved { id, state: SourceState::Attached, .. } => {
                 let Some(life) = &self.life else { return };
@@ -544,46 +617,93 @@ impl World {
         }
         self.check_names(&committed.spooled, &open);
         let life = self.life.as_mut().expect("a life that has committed");
-        let mut expected: BTreeMap<JobId, (Vec<_>, u64)> = BTreeMap::new();
-        for logged in commit.logs.iter().flat_map(|(_, log)| log) {
-            let key = (logged.source, logged.start, logged.end);
-            let cut = life.cuts.remove(&key);
-            let cut = cut.unwrap_or_else(|| panic!("I2: {logged:?} was never cut so, or is logged twice"));
+        let jobs = life.jobs_of(commit.epoch).clone();
+        let takes = |group: GroupId| jobs.values().filter(move |job| job.takes && job.group == group);
+        let all = commit.logs.iter().any(|(group, _)| *group == GroupId::MAIN);
+        self.summary.hot += u32::from(!all);
+        self.summary.changes += u32::from(commit.jobs.is_some());
+        let mut expected: BTreeMap<(JobId, u32), Vec<_>> = BTreeMap::new();
+        for (group, logged) in commit.logs.iter().flat_map(|(g, log)| log.iter().map(move |l| (*g, l))) {
+            let of = if group == GroupId::HOT { GroupId::MAIN } else { group };
+            let key = (of, logged.source, logged.start, logged.end);
+            let cut = life.cuts.get_mut(&key);
+            let cut = cut.unwrap_or_else(|| panic!("I2: {key:?} was never cut so, or is logged twice"));
             assert!(cut.processed, "I1: {logged:?} is logged before it was processed");
+            let hot = std::mem::take(&mut cut.hot);
+            assert!(hot || group != GroupId::HOT, "I2: {logged:?} is logged twice for the hot group");
+            let mut owed: Vec<_> = takes(group).collect();
+            if group == GroupId::MAIN && hot {
+                owed.extend(takes(GroupId::HOT));
+            }
             for line in &cut.lines {
                 let rejected = matches!(line, crate::logs::Line::Garbage(_));
-                let of: &[JobId] = if rejected { &[JobId::REJECTS] } else { &[JobId::ENV, FEW] };
-                for job in of {
-                    expected.entry(*job).or_default().0.push(*line);
+                for job in owed.iter().filter(|job| (job.id == JobId::REJECTS) == rejected) {
+                    expected.entry((job.id, job.version)).or_default().push(*line);
                 }
-                self.logs.committed.insert(line.number());
+                if group == GroupId::MAIN {
+                    self.logs.committed.insert(line.number());
+                }
+            }
+            if group != GroupId::HOT {
+                let cut = life.cuts.remove(&key).expect("it was there");
+                if group == GroupId::MAIN {
+                    self.oracle.decided(logged, &cut, &jobs);
+                }
             }
             if let Some(at) = life.attached(logged.source) {
+                self.file_of.insert(logged.source, at);
                 let file = &self.logs.files[at];
                 let there = file.data.len().min(logged.end as usize);
                 assert!(file.synced >= there, "I5: {logged:?} is durable, its bytes are not");
             }
             assert!(logged.evidence.head_len > 0, "I5: an offset without evidence");
         }
-        let mut found: BTreeMap<JobId, (Vec<_>, u64)> = BTreeMap::new();
+        let mut found: BTreeMap<(JobId, u32), Vec<_>> = BTreeMap::new();
         for batch in commit.batches.iter().filter(|b| !b.piece.is_empty()) {
-            let (lines, others) = records_of(batch.job, batch.codec, &batch.piece.concat());
-            let entry = found.entry(batch.job).or_default();
-            entry.0.extend(lines);
-            entry.1 += others;
+            let (lines, _) = records_of(batch.job, batch.codec, &batch.piece.concat());
+            found.entry((batch.job, batch.version)).or_default().extend(lines);
         }
-        for (job, (lines, _)) in found.iter_mut().chain(expected.iter_mut()) {
-            let _ = job;
+        for lines in found.values_mut().chain(expected.values_mut()) {
             lines.sort_unstable();
         }
-        for job in [JobId::REJECTS, JobId::ENV, FEW] {
-            let (want, have) =
-                (expected.remove(&job).unwrap_or_default(), found.remove(&job).unwrap_or_default());
-            assert_eq!(
-                want.0, have.0,
-                "I1: epoch {}: {job:?}: the chunks' lines and the batches'",
-                commit.epoch
+        found.retain(|_, lines| !lines.is_empty());
+        let deleted = commit.jobs.iter().flat_map(|rows| rows.deleted.clone()).collect::<BTreeSet<_>>();
+        expected.retain(|(job, _), _| !deleted.contains(job));
+        assert_eq!(
+            expected, found,
+            "I1: epoch {}: the chunks' lines and the batches', by job and version",
+            commit.epoch
+        );
+        for ((job, _), lines) in &found {
+            self.oracle.has(*job, lines);
+        }
+        if let Some(rows) = &commit.jobs {
+            self.oracle.changed(rows);
+        }
+    }
+
+    /// P6: what is given up is really gone.
+    fn check_lost(&mut self, group: GroupId, source: SourceId, ranges: &[std::ops::Range<u64>], bytes: u64) {
+        self.say(|| format!("lost: {bytes} bytes of {source:?}"));
+        let Some(life) = &self.life else { return };
+        self.oracle.lose(&life.jobs, group, source, ranges);
+        if let Some(&at) = self.file_of.get(&source).filter(|_| !self.detached.contains(&source)) {
+            let file = &self.logs.files[at];
+            let end = ranges.last().map_or(0, |range| range.end);
+            let there = file.name.as_ref().is_some_and(|name| name.starts_with("/log/"));
+            let same = life.attached(source) == Some(at);
+            assert!(
+                !(there && same && file.data.len() as u64 >= end),
+                "P6: {source:?} was given up and is there: {:?}",
+                file.name
             );
+        }
+    }
+
+    /// A job that was deleted at a crash may be deleted or not.
+    fn excuse_unsure(&mut self, rows: Option<&JobsCommit>) {
+        for id in rows.into_iter().flat_map(|rows| &rows.deleted) {
+            self.oracle.got.remove(id);
         }
     }
 
@@ -648,7 +768,9 @@ impl World {
             let of: &[JobId] = if rejected { &[JobId::REJECTS] } else { &[JobId::ENV, FEW] };
             let n = line.number();
             for job in of {
-                if delivered.contains_key(&(*job, *line)) {
+                let lost = self.oracle.lost.get(job).is_some_and(|lost| lost.contains(line));
+                if delivered.contains_key(&(*job, *line)) || lost {
+                    self.summary.lost += usize::from(lost);
                     continue;
                 }
                 assert!(
@@ -659,6 +781,17 @@ impl World {
                 self.summary.missing += 1;
             }
         }
+        for (job, lines) in &self.oracle.got {
+            for line in lines {
+                let there = delivered.contains_key(&(*job, *line));
+                assert!(there, "{line:?} was committed for {job:?} and did not reach it");
+            }
+        }
+        for (job, due) in &self.oracle.due {
+            assert!(due.is_empty(), "{job:?} was parked and never got {due:?}");
+        }
+        self.summary.parks = self.oracle.parks;
+        self.summary.merges = self.oracle.merges;
     }
 
     /// Batches that are held aside hold their lines for good.
@@ -709,6 +842,11 @@ impl Summary {
             shrunk: self.shrunk + other.shrunk,
             unread: self.unread + other.unread,
             holes: self.holes + other.holes,
+            parks: self.parks + other.parks,
+            merges: self.merges + other.merges,
+            lost: self.lost + other.lost,
+            changes: self.changes + other.changes,
+            hot: self.hot + other.hot,
         }
     }
 }

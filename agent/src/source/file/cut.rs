@@ -8,7 +8,7 @@ use memchr::{memchr, memrchr};
 
 /// What to do with bytes that begin at a line's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(in crate::source) enum Cut {
     /// The first so many bytes are whole lines.
     Lines(usize),
     /// The bytes begin with a run of NUL of this length, and something follows it.
@@ -22,7 +22,7 @@ pub(super) enum Cut {
 }
 
 /// Cuts `bytes`. `last`: nothing will ever follow them, what has no newline is a line.
-pub(super) fn cut(bytes: &[u8], line_max: usize, last: bool) -> Cut {
+pub(in crate::source) fn cut(bytes: &[u8], line_max: usize, last: bool) -> Cut {
     if bytes.is_empty() {
         return Cut::Partial;
     }

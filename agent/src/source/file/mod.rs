@@ -5,7 +5,7 @@
 //! Must not know: the shards, the ledger, metrics.
 mod adopt;
 pub mod buffers;
-mod cut;
+pub(in crate::source) mod cut;
 mod identity;
 mod looked;
 mod names;
@@ -118,6 +118,8 @@ pub struct FileSource {
     wake_at: Option<Duration>,
     /// Something happened that strangers which are held back, or rows without a file, may wait for.
     review: bool,
+    /// Parked groups are being read: what was read of a file that shrank is not all decided.
+    catching_up: bool,
 }
 
 impl FileSource {
@@ -144,6 +146,35 @@ impl FileSource {
             poll_at: None,
             wake_at: None,
             review: false,
+            catching_up: false,
+        }
+    }
+
+    /// Outstanding reads of which a chunk may come.
+    pub fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    /// Whether a file has shrunk that waits until what was read of it is decided: nothing more of it is to be read by
+    /// anybody.
+    pub fn is_draining(&self) -> bool {
+        self.streams.values().any(|stream| matches!(stream.stage, Stage::Draining(_)))
+    }
+
+    /// Whether it stands still: it has no room, no chunk can come of what it has asked for, and all that it emitted is
+    /// durable.
+    pub fn is_still(&self) -> bool {
+        let durable = |stream: &Stream| stream.id.is_none() || stream.durable >= stream.pos;
+        self.room == 0 && self.reserved == 0 && self.streams.values().all(durable)
+    }
+
+    fn catching_up(&mut self, now: Now, busy: bool, out: &mut Vec<SourceAction>) {
+        self.catching_up = busy;
+        let draining = |stream: &Stream| matches!(stream.stage, Stage::Draining(_));
+        let tokens: Vec<Token> =
+            self.streams.iter().filter(|(_, stream)| draining(stream)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.end_draining(now, token, out);
         }
     }
 
@@ -224,6 +255,9 @@ impl FileSource {
 
     /// Once everything that was read of a file that shrank is durable, it goes on at its size (RULINGS 4).
     fn end_draining(&mut self, now: Now, token: Token, out: &mut Vec<SourceAction>) {
+        if self.catching_up {
+            return;
+        }
         let stream = self.stream(token);
         let (Stage::Draining(size), Some(id)) = (stream.stage, stream.id) else { return };
         if stream.durable < stream.pos {
@@ -514,6 +548,7 @@ impl Source for FileSource {
             SourceEvent::Room { chunks } => self.room = chunks,
             SourceEvent::Swept(open) => self.swept(now, &open, out),
             SourceEvent::Dirty(dirty) => self.dirty(now, dirty),
+            SourceEvent::CatchingUp { busy } => self.catching_up(now, busy, out),
             SourceEvent::Tick => self.tick(now, out),
         }
         self.settle(now, out);

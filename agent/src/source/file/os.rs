@@ -116,6 +116,20 @@ fn open_nonblocking(path: &Path) -> io::Result<File> {
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
+/// A name of the file (dev, ino) `ident` in the directory of `path`: it may have been renamed to one that no glob
+/// matches. Blocks.
+pub fn find(path: &Path, ident: FileIdent) -> Option<PathBuf> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = std::fs::read_dir(dir).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    let is_it = |path: &PathBuf| {
+        let status = status(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+        status.is_ok_and(|status| {
+            status.is_file && (status.ident.dev, status.ident.ino) == (ident.dev, ident.ino)
+        })
+    };
+    names.into_iter().find(is_it)
+}
+
 fn head(file: &File) -> io::Result<Bytes> {
     let mut bytes = vec![0; HEAD_BYTES_MAX];
     let len = read_full(file, 0, &mut bytes)?;

@@ -7,7 +7,7 @@ use edgepush::destination::{Answer, Verdict};
 use edgepush::ledger::{LedgerEvent, LedgerReply, SplitChild};
 use edgepush::protocol::*;
 use edgepush::sender::{SendAction, SendEvent};
-use edgepush::source::SourceEvent;
+use edgepush::source::{CatchUpEvent, SourceEvent};
 use edgepush_shard::batch::{Framing, join, split};
 use edgepush_shard::codec::{Level, codec};
 use std::sync::Arc;
@@ -20,7 +20,11 @@ impl Life {
             LedgerReply::Split { parent, children } => {
                 self.send(SendEvent::Split { parent, children }, around)
             }
-            LedgerReply::Registered(_) | LedgerReply::Space(_) | LedgerReply::NoSpace(_) => {
+            LedgerReply::Registered(_)
+            | LedgerReply::Gaps { .. }
+            | LedgerReply::Lost { .. }
+            | LedgerReply::Space(_)
+            | LedgerReply::NoSpace(_) => {
                 unreachable!("the ledger's driver keeps these")
             }
         }
@@ -31,7 +35,8 @@ impl Life {
         self.batcher.step(around.now, event, &mut out);
         for action in out {
             match action {
-                BatcherAction::Seal { scope, epoch, .. } => {
+                BatcherAction::Seal { scope, epoch, change } => {
+                    self.seal_plan = change.map(|_| self.riding_plan(epoch));
                     self.scope = scope;
                     assert_eq!(epoch, self.seal + 1, "P4: one seal outstanding, in order");
                     self.seal = epoch;
@@ -42,7 +47,13 @@ impl Life {
                 BatcherAction::Spooled(spooled) => self.send(SendEvent::Spooled(spooled), around),
                 BatcherAction::Durable(durable) => self.to_source.push_back(SourceEvent::Durable(durable)),
                 BatcherAction::Readers { stop } => self.uncommitted_full = stop,
-                BatcherAction::Regroup { .. } | BatcherAction::Changed { .. } => {}
+                BatcherAction::Caught(caught) => {
+                    let caught = caught.into_iter();
+                    self.to_catch_up
+                        .extend(caught.map(|(group, chunks)| CatchUpEvent::Caught { group, chunks }));
+                }
+                BatcherAction::Regroup { hot, cool } => self.regroup(hot, cool),
+                BatcherAction::Changed { .. } => self.jobs_changed(around),
                 BatcherAction::Finished => self.finished = true,
             }
         }
@@ -69,6 +80,10 @@ impl Life {
     /// Starts an upload. I8: what is sent is durable under the name that it is sent by.
     pub(super) fn upload(&mut self, batch: Arc<Spooled>, around: &mut Around<'_>) {
         around.say(|| format!("upload {:?} {} of {:?}", batch.id, batch.name, batch.job));
+        if self.is_deleted(&batch) {
+            let why = "its job was deleted".into();
+            return self.send(SendEvent::Unreadable { id: batch.id, why }, around);
+        }
         let row: Result<(String, String), _> = self.ledger.connection().query_row(
             "SELECT name, state FROM batch WHERE id = ?1",
             [batch.id.0 as i64],
@@ -78,6 +93,17 @@ impl Life {
         assert_eq!(row.as_ref().ok(), Some(&expected), "I8: {:?} is sent before it is committed", batch.id);
         let body = self.body(&batch, around.disk);
         self.uploads.push(Upload { batch, body, answer: None });
+    }
+
+    /// The batch went with its job, and the sender has not heard of it yet.
+    fn is_deleted(&self, batch: &Spooled) -> bool {
+        let count = |sql: &str, id: u64| -> i64 {
+            let mut statement = self.ledger.connection().prepare_cached(sql).expect("a query");
+            statement.query_row([id as i64], |row| row.get(0)).expect("a count")
+        };
+        batch.job.0 >= super::MADE
+            && count("SELECT count(*) FROM job WHERE id = ?1", batch.job.0) == 0
+            && count("SELECT count(*) FROM batch WHERE id = ?1", batch.id.0) == 0
     }
 
     /// A batch's body, as the uploads read it: from memory or from the spool.
@@ -114,6 +140,10 @@ impl Life {
 
     pub(super) fn split(&mut self, batch: &Spooled, around: &mut Around<'_>) {
         around.say(|| format!("split {:?}", batch.id));
+        if self.is_deleted(batch) {
+            let why = "its job was deleted".into();
+            return self.send(SendEvent::Unreadable { id: batch.id, why }, around);
+        }
         let body = self.body(batch, around.disk);
         let mut codec = codec(batch.codec, Level::Fast);
         let halves = split(&mut *codec, batch.container, &Framing::default(), batch.records, &body)

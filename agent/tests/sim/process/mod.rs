@@ -3,53 +3,47 @@
 //! Everything that a thread or task does in production without looking at another one is one step here; the world
 //! chooses whose step comes next. Between the parts of one read (read, then verify), of one walk and of one open
 //! anything may happen.
+mod catch_up;
 mod delivery;
+mod jobs;
 mod tail;
+
+pub use jobs::{FEW, MADE, SimJobs, Wish};
 
 use crate::disk::SimDisk;
 use crate::logs::{Line, Logs};
 use crate::rng::Rng;
 use crate::store::Store;
 use bytes::Bytes;
-use edgepush::batcher::{BatchJob, Batcher, BatcherEvent, BatcherSettings};
+use edgepush::batcher::{Batcher, BatcherEvent, BatcherSettings};
 use edgepush::config::Start;
 use edgepush::destination::Verdict;
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, Recovered};
+use edgepush::parking::Parking;
 use edgepush::protocol::*;
-use edgepush::sender::{SendEvent, SendJob, Sender, SenderSettings};
-use edgepush::shard_loop::{PlanJob, PlanOutput, ShardEvent, ShardLoop, ShardPlan};
+use edgepush::sender::{SendEvent, Sender, SenderSettings};
+use edgepush::shard_loop::{ShardEvent, ShardLoop, ShardPlan};
 use edgepush::source::*;
 use edgepush_shard::chunk::Chunk;
-use edgepush_shard::codec::Level;
-use edgepush_shard::dataset::RAW;
-use edgepush_shard::plan::{HashKey, Output, Sample};
 use edgepush_shard::ring::Ring;
-use edgepush_shard::room::{BatchLimits, Room};
 use edgepush_shard::segment::FromShard;
+use jobs::SimJob;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Slabs so small that one fills within a chunk.
 const SLAB_BYTES: usize = 4096;
 
-/// A job of the simulation.
-#[derive(Clone, Debug)]
-pub struct SimJob {
-    pub id: JobId,
-    pub output: Output,
-    pub codec: CodecKind,
-    pub container: Container,
-    pub limits: BatchLimits,
-    pub interval: Duration,
-    pub uploads: usize,
-}
-
 /// What a life is started with.
 #[derive(Clone, Debug)]
 pub struct LifeSettings {
     pub shards: usize,
-    pub jobs: Vec<SimJob>,
+    /// What jobs are like follows from it.
+    pub salt: u64,
+    /// As [`BatcherSettings::many`].
+    pub many: usize,
     pub commit_interval: Duration,
     pub uncommitted_bytes_max: u64,
     /// inotify says nothing: sweeps and walks must find everything.
@@ -64,6 +58,7 @@ enum ToLedger {
 
 enum FromSource {
     SealNow,
+    CaughtUp(GroupId),
     Done,
 }
 
@@ -91,7 +86,27 @@ enum Io {
         offset: u64,
         bytes: Bytes,
     },
+    CatchUpOpen {
+        file: FileKey,
+        path: String,
+        ident: FileIdent,
+    },
+    CatchUpFind {
+        ident: FileIdent,
+    },
+    CatchUpRead {
+        file: FileKey,
+        offset: u64,
+        len: usize,
+    },
+    CatchUpVerify {
+        file: FileKey,
+        bytes: Bytes,
+    },
 }
+
+/// A cut chunk: whose (the main group stands for both live ones), of which source, from where to where.
+pub type CutKey = (GroupId, SourceId, u64, u64);
 
 struct Upload {
     batch: Arc<Spooled>,
@@ -104,8 +119,11 @@ struct Upload {
 #[derive(Clone, Debug)]
 pub struct Cut {
     pub lines: Vec<Line>,
-    pub others: u64,
+    /// Where each line begins and ends in its source.
+    pub spans: Vec<(Range<u64>, Line)>,
     pub processed: bool,
+    /// The hot group is still to get it.
+    pub hot: bool,
 }
 
 /// What a step of a life may touch of the world around it.
@@ -134,6 +152,8 @@ impl Around<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Source,
+    CatchUp,
+    Change,
     Io(usize),
     Shard(usize),
     Replies,
@@ -169,6 +189,7 @@ pub struct Life {
     sealed: Vec<u64>,
     seal: u64,
     scope: Scope,
+    seal_plan: Option<Arc<ShardPlan>>,
     up: Vec<VecDeque<FromShard>>,
     from_source: VecDeque<FromSource>,
     to_ledger: VecDeque<ToLedger>,
@@ -190,7 +211,21 @@ pub struct Life {
     close: bool,
     pub finished: bool,
     /// Chunks that were cut and are not durable.
-    pub cuts: BTreeMap<(SourceId, u64, u64), Cut>,
+    pub cuts: BTreeMap<CutKey, Cut>,
+    pub jobs: SimJobs,
+    pub parking: Parking,
+    changes: jobs::Changes,
+    next_job: u64,
+    /// The jobs that shards go by, each from an epoch on.
+    plans: Vec<(u64, SimJobs)>,
+    catch_up: CatchUp,
+    to_catch_up: VecDeque<CatchUpEvent>,
+    catch_up_files: BTreeMap<FileKey, usize>,
+    catch_up_room_said: usize,
+    catch_up_wake: Option<Duration>,
+    held_said: bool,
+    busy_said: bool,
+    seal_soon: bool,
 }
 
 /// What the world has to check after a step of the ledger.
@@ -198,49 +233,6 @@ pub struct LedgerStep {
     pub event: LedgerEvent,
     /// `None`: the process ended in it.
     pub replies: Option<Vec<LedgerReply>>,
-}
-
-fn naming(job: &SimJob) -> Arc<Naming> {
-    Arc::new(Naming {
-        path: "{JOB}/{DATE}".into(),
-        suffix: ".log".into(),
-        host: "edge1".into(),
-        job: format!("job{}", job.id.0),
-        dataset: "raw".into(),
-        ..Naming::default()
-    })
-}
-
-/// The room in the batch that the last life left open (as `run::jobs`).
-fn room(job: &SimJob, recovered: &Recovered) -> Arc<Room> {
-    let same =
-        |open: &&OpenBatch| (open.job, open.codec, open.container) == (job.id, job.codec, job.container);
-    Arc::new(match recovered.open.iter().rfind(same) {
-        Some(open) => Room::new(job.limits, open.records as u32, open.raw as u32),
-        None => Room::new(job.limits, 0, 0),
-    })
-}
-
-fn plan(jobs: &[SimJob], rooms: &[Arc<Room>]) -> Arc<ShardPlan> {
-    let output = |job: &SimJob| PlanOutput { options: (&job.output).into(), dataset: &RAW };
-    let outputs = jobs.iter().map(output).collect();
-    let mut jobs = jobs.iter().zip(rooms).enumerate().map(|(output, (job, room))| PlanJob {
-        id: job.id,
-        version: 1,
-        group: GroupId::MAIN,
-        hosts: None,
-        filter: None,
-        sample: Sample::ALL,
-        delimiter_bytes: 0,
-        output,
-        codec: job.codec,
-        level: Level::Fast,
-        room: room.clone(),
-        matched: Arc::default(),
-    });
-    let rejects = jobs.next().expect("the rejects are the first job");
-    let (key, host_fields) = (HashKey::new(&[0; 32]), Arc::new([]));
-    Arc::new(ShardPlan::new(rejects, jobs.collect(), outputs, key, host_fields))
 }
 
 fn shard_loop(shard: usize, plan: &Arc<ShardPlan>) -> ShardLoop {
@@ -255,25 +247,15 @@ impl Life {
         recovered: Recovered,
         around: &mut Around<'_>,
     ) -> Life {
-        let rooms: Vec<Arc<Room>> = settings.jobs.iter().map(|job| room(job, &recovered)).collect();
-        let batch_jobs = settings.jobs.iter().zip(&rooms).map(|(job, room)| BatchJob {
-            id: job.id,
-            version: 1,
-            group: GroupId::MAIN,
-            codec: job.codec,
-            container: job.container,
-            naming: naming(job),
-            frame: Arc::default(),
-            interval: job.interval,
-            room: room.clone(),
-        });
+        let jobs = jobs::recovered_jobs(settings.salt, &recovered);
+        let last_job = jobs.keys().map(|id| id.0).max().unwrap_or(0).max(recovered.last_job).max(MADE - 1);
         let batcher_settings = BatcherSettings {
             shards: settings.shards,
             commit_interval: settings.commit_interval,
             uncommitted_bytes_max: settings.uncommitted_bytes_max,
-            many: BatcherSettings::MANY,
+            many: settings.many,
         };
-        let send_jobs = settings.jobs.iter().map(|job| SendJob::new(job.id, job.uploads));
+        let send_jobs = jobs.values().map(SimJob::send_job);
         let send_settings = SenderSettings {
             uploads_max: SenderSettings::UPLOADS_MAX,
             bodies_bytes_max: u64::MAX,
@@ -286,7 +268,7 @@ impl Life {
             line_max: 1 << 20,
         };
         let shards = settings.shards;
-        let plan = plan(&settings.jobs, &rooms);
+        let plan = jobs::plan(&jobs);
         let mut life = Life {
             source: FileSource::new(file_settings),
             files: BTreeMap::new(),
@@ -304,13 +286,19 @@ impl Life {
             sealed: vec![0; shards],
             seal: 0,
             scope: Scope::All,
+            seal_plan: None,
             up: (0..shards).map(|_| VecDeque::new()).collect(),
             from_source: VecDeque::new(),
             to_ledger: VecDeque::new(),
             replies: VecDeque::new(),
             uncommitted_full: false,
             spool_full: false,
-            batcher: Batcher::new(batcher_settings, around.now, batch_jobs.collect(), recovered.open.clone()),
+            batcher: Batcher::new(
+                batcher_settings,
+                around.now,
+                jobs::batch_jobs(&jobs),
+                recovered.open.clone(),
+            ),
             sender: Sender::new(send_jobs.collect(), send_settings),
             uploads: Vec::new(),
             ledger,
@@ -323,11 +311,25 @@ impl Life {
             close: false,
             finished: false,
             cuts: BTreeMap::new(),
+            plans: vec![(0, jobs.clone())],
+            jobs,
+            parking: Parking::new(recovered.last_group),
+            changes: jobs::Changes::default(),
+            next_job: last_job + 1,
+            catch_up: CatchUp::new(1 << 20),
+            to_catch_up: VecDeque::new(),
+            catch_up_files: BTreeMap::new(),
+            catch_up_room_said: 0,
+            catch_up_wake: None,
+            held_said: false,
+            busy_said: false,
+            seal_soon: false,
             settings,
         };
         life.source_step(SourceEvent::Start { rows: recovered.sources }, around);
         life.send(SendEvent::Spooled(recovered.spooled), around);
         life.batch(BatcherEvent::Tick, around);
+        life.park_again(around);
         life
     }
 
@@ -336,6 +338,12 @@ impl Life {
         let mut turns = Vec::new();
         if self.source_wants() {
             turns.push(Turn::Source);
+        }
+        if self.catch_up_wants() {
+            turns.push(Turn::CatchUp);
+        }
+        if self.changes.waits() {
+            turns.push(Turn::Change);
         }
         turns.extend((0..self.io.len()).map(Turn::Io));
         for shard in 0..self.shards.len() {
@@ -360,7 +368,8 @@ impl Life {
     /// When something is to happen by the clock alone.
     pub fn deadline(&self) -> Option<Duration> {
         let wake = self.wake.filter(|_| !self.ending);
-        [wake, self.batcher.deadline(), self.sender.deadline(), Some(self.tick_at)]
+        let catch_up = self.catch_up_wake.filter(|_| !self.ending);
+        [wake, catch_up, self.batcher.deadline(), self.sender.deadline(), Some(self.tick_at)]
             .into_iter()
             .flatten()
             .min()
@@ -372,6 +381,10 @@ impl Life {
         if self.wake.is_some_and(|at| at <= now) {
             self.wake = None;
             self.inbox.push_back(SourceEvent::Tick);
+        }
+        if self.catch_up_wake.is_some_and(|at| at <= now) {
+            self.catch_up_wake = None;
+            self.to_catch_up.push_back(CatchUpEvent::Tick);
         }
         if self.batcher.deadline().is_some_and(|at| at <= now) {
             self.batch(BatcherEvent::Tick, around);
@@ -393,6 +406,8 @@ impl Life {
     pub fn turn(&mut self, turn: Turn, around: &mut Around<'_>) -> Option<LedgerStep> {
         match turn {
             Turn::Source => self.source_turn(around),
+            Turn::CatchUp => self.catch_up_turn(around),
+            Turn::Change => self.change_turn(around),
             Turn::Io(at) => self.io_turn(at, around),
             Turn::Shard(at) => self.shard_turn(at, around),
             Turn::Replies => self.reply_turn(around),
@@ -402,6 +417,9 @@ impl Life {
             }
             Turn::FromSource => match self.from_source.pop_front().expect("a turn that can be taken") {
                 FromSource::SealNow => self.batch(BatcherEvent::SealNow, around),
+                FromSource::CaughtUp(group) => {
+                    self.park(around, |parking, out| parking.caught_up(group, out))
+                }
                 FromSource::Done => self.batch(BatcherEvent::Finish { close: self.close }, around),
             },
             Turn::Ledger => return self.ledger_turn(around),
@@ -433,7 +451,9 @@ impl Life {
 
     pub fn why_not_idle(&self) -> String {
         format!(
-            "idle {} lag {:?} turns {:?} pending {} uncommitted {} spool_full {} blocked {} room {} wake {:?}\n{:?}",
+            "parked {:?} {:?} idle {} lag {:?} turns {:?} pending {} uncommitted {} spool_full {} blocked {} room {} wake {:?}\n{:?}",
+            self.parking,
+            self.catch_up,
             self.source.idle(),
             self.source.lag_bytes(),
             self.turns(),
@@ -456,14 +476,15 @@ impl Life {
             Hand::Free if self.seal > self.sealed[at] => {
                 self.sealed[at] = self.seal;
                 around.say(|| format!("shard {at} seals {}", self.seal));
-                let event = ShardEvent::Seal { scope: self.scope, epoch: self.seal, plan: None };
+                let event =
+                    ShardEvent::Seal { scope: self.scope, epoch: self.seal, plan: self.seal_plan.clone() };
                 self.shards[at].step(around.now, event, &mut push);
                 Hand::Free
             }
             Hand::Free => Hand::SawNoSeal,
             Hand::SawNoSeal => self.chunks.pop_front().map_or(Hand::Free, Hand::Holds),
             Hand::Holds(chunk) => {
-                let key = (chunk.source, chunk.start, chunk.end);
+                let (key, _) = Life::cut_key(&chunk);
                 around.say(|| format!("shard {at} takes {key:?}"));
                 self.shards[at].step(around.now, ShardEvent::Chunk(chunk), &mut push);
                 self.cuts.get_mut(&key).expect("a chunk that was cut").processed = true;
@@ -516,6 +537,10 @@ impl Life {
         };
         for reply in replies.clone() {
             match reply {
+                LedgerReply::Gaps { group, gaps, ahead } => {
+                    self.to_catch_up.push_back(CatchUpEvent::Gaps { group, gaps, ahead });
+                }
+                LedgerReply::Lost { group, .. } => self.to_catch_up.push_back(CatchUpEvent::Lost(group)),
                 LedgerReply::Registered(rows) => self.to_source.push_back(SourceEvent::Registered(rows)),
                 LedgerReply::Space(space) => self.spool_full = space.full || !self.blocked.is_empty(),
                 LedgerReply::NoSpace(event) => {

@@ -3,19 +3,21 @@
 //! Between the parts of one read (read, then verify), of one walk (names, then each file) and of one open anything may
 //! happen to the files.
 use super::{Around, Cut, FromSource, Io, Life, ToLedger, short};
-use crate::logs::{Logs, line_of};
+use crate::logs::Logs;
 use bytes::Bytes;
 use edgepush::ledger::LedgerEvent;
-use edgepush::protocol::FileIdent;
+use edgepush::protocol::{FileIdent, GroupId};
 use edgepush::source::*;
-use edgepush_shard::chunk::{Chunk, ChunkKind};
+use edgepush_shard::chunk::Chunk;
 
-const GLOB: &str = "/log/";
+pub(super) const GLOB: &str = "/log/";
 
 impl Life {
     pub(super) fn room(&self) -> usize {
-        let stopped = self.uncommitted_full || self.spool_full;
-        if stopped { 0 } else { (self.settings.shards + 2).saturating_sub(self.chunks.len()) }
+        if self.uncommitted_full || self.spool_full || self.catch_up.stands() {
+            return 0;
+        }
+        (self.settings.shards + 2 - self.chunks.len()).saturating_sub(self.catch_up.reserved())
     }
 
     pub(super) fn source_wants(&self) -> bool {
@@ -111,31 +113,22 @@ impl Life {
 
     pub(super) fn emit(&mut self, chunk: Chunk, around: &mut Around<'_>) {
         assert!(self.chunks.len() < self.settings.shards + 2, "P8: a chunk was emitted without room");
-        self.room_said = self.room_said.saturating_sub(1);
-        self.emitted += 1;
-        let mut cut = Cut { lines: Vec::new(), others: 0, processed: false };
-        if chunk.kind == ChunkKind::Lines {
-            assert_eq!(chunk.bytes.len() as u64, chunk.end - chunk.start, "P1: a chunk's bytes");
-            for line in chunk.bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
-                match line_of(line) {
-                    Some(line) => cut.lines.push(line),
-                    None => cut.others += 1,
-                }
-            }
+        if chunk.audience.contains(GroupId::MAIN) {
+            self.room_said = self.room_said.saturating_sub(1);
         }
+        self.emitted += 1;
+        let (key, hot) = Life::cut_key(&chunk);
+        let cut = Cut::new(&chunk, hot);
         around.say(|| {
             let lines: Vec<u64> = cut.lines.iter().map(|line| line.number()).collect();
-            format!("  cut {:?} {} {}..{}: {lines:?}", chunk.source, chunk.path, chunk.start, chunk.end)
+            format!(
+                "  cut {:?} {} {}..{}: {lines:?} for {:?}",
+                chunk.source, chunk.path, chunk.start, chunk.end, chunk.audience
+            )
         });
         around.logs.held(cut.lines.iter().map(|line| line.number()));
-        let old = self.cuts.insert((chunk.source, chunk.start, chunk.end), cut);
-        assert!(
-            old.is_none(),
-            "I1: a chunk was cut twice: {:?} {}..{}",
-            chunk.source,
-            chunk.start,
-            chunk.end
-        );
+        let old = self.cuts.insert(key, cut);
+        assert!(old.is_none(), "I1: a chunk was cut twice: {key:?}");
         self.chunks.push_back(chunk);
     }
 
@@ -158,6 +151,10 @@ impl Life {
 
     pub(super) fn io_turn(&mut self, at: usize, around: &mut Around<'_>) {
         match self.io.swap_remove(at) {
+            io @ (Io::CatchUpOpen { .. }
+            | Io::CatchUpFind { .. }
+            | Io::CatchUpRead { .. }
+            | Io::CatchUpVerify { .. }) => self.catch_up_io(io, around),
             Io::Look { known, mut paths, mut found } => match paths.pop() {
                 Some(path) => {
                     found.extend(seen(around.logs, &path, &known));
@@ -176,7 +173,11 @@ impl Life {
                 }
             },
             Io::Open { file, path, ident } => {
-                let result = self.open(file, &path, ident, around);
+                let result = open_at(around.logs, &path, ident).map(|(at, stat)| {
+                    around.logs.open(at);
+                    self.files.insert(file, at);
+                    stat
+                });
                 self.inbox.push_back(SourceEvent::Opened { file, result });
             }
             Io::Read { file, offset, len } => {
@@ -199,47 +200,35 @@ impl Life {
             }
         }
     }
-
-    pub(super) fn open(
-        &mut self,
-        file: FileKey,
-        path: &str,
-        ident: FileIdent,
-        around: &mut Around<'_>,
-    ) -> Result<OpenStat, OpenError> {
-        let at = *around.logs.names.get(path).ok_or(OpenError::Gone)?;
-        let found = ident_of(around.logs, at);
-        if (found.dev, found.ino) != (ident.dev, ident.ino) {
-            return Err(OpenError::Gone);
-        }
-        around.logs.open(at);
-        self.files.insert(file, at);
-        let logs = &around.logs;
-        let mtime = logs.files[at].mtime;
-        Ok(OpenStat {
-            ident: found,
-            size: size(logs, at),
-            mtime,
-            nlink: nlink(logs, at),
-            head: head(logs, at),
-        })
-    }
 }
 
-fn size(logs: &Logs, at: usize) -> u64 {
+/// As `os::open`.
+pub(super) fn open_at(logs: &Logs, path: &str, ident: FileIdent) -> Result<(usize, OpenStat), OpenError> {
+    let at = *logs.names.get(path).ok_or(OpenError::Gone)?;
+    let found = ident_of(logs, at);
+    if (found.dev, found.ino) != (ident.dev, ident.ino) {
+        return Err(OpenError::Gone);
+    }
+    let mtime = logs.files[at].mtime;
+    let stat =
+        OpenStat { ident: found, size: size(logs, at), mtime, nlink: nlink(logs, at), head: head(logs, at) };
+    Ok((at, stat))
+}
+
+pub(super) fn size(logs: &Logs, at: usize) -> u64 {
     logs.files[at].data.len() as u64
 }
 
-fn nlink(logs: &Logs, at: usize) -> u64 {
+pub(super) fn nlink(logs: &Logs, at: usize) -> u64 {
     u64::from(logs.files[at].name.is_some())
 }
 
-fn head(logs: &Logs, at: usize) -> Bytes {
+pub(super) fn head(logs: &Logs, at: usize) -> Bytes {
     let data = &logs.files[at].data;
     Bytes::copy_from_slice(&data[..data.len().min(1024)])
 }
 
-fn ident_of(logs: &Logs, at: usize) -> FileIdent {
+pub(super) fn ident_of(logs: &Logs, at: usize) -> FileIdent {
     let file = &logs.files[at];
     FileIdent { dev: logs.dev, ino: file.ino, btime: (!logs.settings.no_btime).then_some(file.btime) }
 }
