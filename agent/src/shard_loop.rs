@@ -34,8 +34,22 @@ pub enum ShardEvent {
         /// The epoch that ends.
         epoch: u64,
         /// The jobs from the next chunk on; only with [`Scope::All`].
-        plan: Option<Arc<ShardPlan>>,
+        plan: Option<Box<ReadyPlan>>,
     },
+}
+
+/// A plan with all that one shard goes by: made wherever there is time for it, since ten thousand jobs take longer than
+/// a chunk may.
+pub struct ReadyPlan {
+    plan: Arc<ShardPlan>,
+    routes: Routes,
+}
+
+impl ReadyPlan {
+    /// For one shard.
+    pub fn new(plan: Arc<ShardPlan>) -> ReadyPlan {
+        ReadyPlan { routes: Routes::new(&plan), plan }
+    }
 }
 
 /// The state of one shard.
@@ -72,14 +86,17 @@ struct Outlet {
     encoded: Encoded,
 }
 
-/// What a shard keeps of a job while a plan is in force.
+/// What a shard keeps of a job while a plan is in force: all that a record needs, within one line of the cache.
 #[derive(Clone, Copy)]
 struct Lane {
-    codec: usize,
     /// The last epoch in which a [`Begun`] was pushed.
     begun: u64,
     /// Records of the chunk in work.
-    matched: u64,
+    matched: u32,
+    /// A number in [`ShardPlan::outputs`].
+    output: u32,
+    codec: u32,
+    hot: bool,
 }
 
 /// The slab of the rejects; jobs of the plan follow.
@@ -133,10 +150,10 @@ impl ShardLoop {
             ShardEvent::Chunk(chunk) => self.chunk(now, &chunk, push),
             ShardEvent::Seal { scope, epoch, plan } => {
                 self.rest.outlet.seal_scope(scope, epoch, push);
-                if let Some(plan) = plan {
+                if let Some(ready) = plan {
                     assert_eq!(scope, Scope::All, "a plan changes only when every slab is closed");
-                    self.rest.routes = Routes::new(&plan);
-                    self.rest.outlet.take_plan(plan);
+                    self.rest.routes = ready.routes;
+                    self.rest.outlet.take_plan(ready.plan);
                 }
             }
         }
@@ -256,7 +273,8 @@ impl Outlet {
                 self.codecs.push((job.codec, job.level, codec(job.codec, job.level)));
                 self.codecs.len() - 1
             });
-            self.lanes.push(Lane { codec, begun: 0, matched: 0 });
+            let (codec, output, hot) = (codec as u32, job.output as u32, job.group == GroupId::HOT);
+            self.lanes.push(Lane { begun: 0, matched: 0, output, codec, hot });
         }
         self.plan = plan;
     }
@@ -282,10 +300,10 @@ impl Outlet {
 
     fn append(&mut self, now: Now, key: SlabKey, text: &mut impl Text, push: &mut Vec<FromShard>) {
         let lane = &mut self.lanes[key.0 as usize];
-        let job = &self.plan.jobs[key.0 as usize];
-        let since = if job.group == GroupId::HOT { self.epoch } else { self.all_from };
+        let since = if lane.hot { self.epoch } else { self.all_from };
         if lane.begun < since {
             lane.begun = self.epoch;
+            let job = &self.plan.jobs[key.0 as usize];
             push.push(FromShard::Begun(Begun { epoch: self.epoch, job: Some((job.id, job.version)) }));
         }
         let (bytes_max, fields_max) = text.size_max();
@@ -312,7 +330,7 @@ impl Outlet {
         let Outlet { ring, plan, lanes, codecs, body, encoded, epoch, .. } = self;
         let Some(slab) = ring.slab(key) else { return };
         let at = key.0 as usize;
-        let codec = &mut *codecs[lanes[at].codec].2;
+        let codec = &mut *codecs[lanes[at].codec as usize].2;
         let segments = Segments { job: &plan.jobs[at], codec, epoch: *epoch, body, encoded };
         segments.encode(slab.run, (slab.first, slab.last), push);
         ring.release(key);
@@ -320,7 +338,7 @@ impl Outlet {
 
     fn segments(&mut self, key: SlabKey) -> Segments<'_> {
         let at = key.0 as usize;
-        let codec = &mut *self.codecs[self.lanes[at].codec].2;
+        let codec = &mut *self.codecs[self.lanes[at].codec as usize].2;
         Segments {
             job: &self.plan.jobs[at],
             codec,

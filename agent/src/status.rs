@@ -199,6 +199,7 @@ mod tests {
                 records_delivered: 10,
                 spool_batches: 2,
                 oldest_seconds: Some(31),
+                behind_bytes: 0,
             }],
             sources: vec![SourceStatus {
                 path: "/var/log/a.log".into(),

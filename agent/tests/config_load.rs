@@ -208,7 +208,7 @@ fn all_problems_are_told_at_once_with_names_and_remedies() {
     let wanted = [
         "EDGEPUSH_BATCH_BYTE is no setting of edgepush 0.1.0; did you mean EDGEPUSH_BATCH_BYTES? Else remove it",
         "EDGEPUSH_BATCH_INTERVAL=5 minutes is not a duration: write 250ms, 30s, 5m, 1h, 2d, or bare seconds",
-        "EDGEPUSH_FILTER: it is no JSON object (not_an_object at byte 1); a filter is {\"where\":{…}}, and a node is one of \
+        "EDGEPUSH_FILTER: it is no JSON object (not_an_object at byte 1); a filter is {\"where\":…}, and a node is one of \
          {\"and\":[…]}, {\"or\":[…]} and {\"key\":…,\"operator\":…,\"value\":…}",
         "EDGEPUSH_TZ=Europe/Berlin cannot be used: other time zones are not built yet in 0.1.0; remove it",
         "EDGEPUSH_FORMAT_X=json belongs to no source: set EDGEPUSH_SOURCE_X as well",

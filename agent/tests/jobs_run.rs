@@ -449,7 +449,13 @@ fn jobs_come_back_after_a_kill_as_they_were() {
     wait_until("both are complete up to then", PATIENCE, || {
         everyone().iter().filter(|job| job["last_complete"].is_string()).count() >= 2
     });
+    let answer = api.put(b, json!({ "name": "b.again" }));
+    assert!(answer["last_complete"].is_string(), "a change forgets nothing: {answer}");
     let before = everyone();
+    assert!(
+        before.iter().filter(|job| job["last_complete"].is_string()).count() >= 2,
+        "of nobody: {before:?}"
+    );
     let row =
         |id: u64| before.iter().find(|job| job["id"] == json!(id)).unwrap_or_else(|| panic!("{before:?}"));
     assert_eq!((&row(a)["version"], &row(a)["enabled"]), (&json!(3), &json!(false)));

@@ -344,7 +344,7 @@ fn a_batch_that_does_not_hold_what_its_row_says_is_not_cut() {
         uploads.split(spooled[0].clone());
         assert!(why(&all(&mut uploads, 1).await[0]).contains("cannot be cut into 2 records"));
         uploads.split(spooled[1].clone());
-        assert!(why(&all(&mut uploads, 1).await[0]).contains("one record"));
+        assert!(why(&all(&mut uploads, 1).await[0]).contains("cannot be cut into 2 records"));
     });
 }
 

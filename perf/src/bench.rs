@@ -127,7 +127,8 @@ impl Bench {
 
     /// The log of a corpus of about `bytes`, made unless it is there already, and in the page cache.
     pub fn log(&self, kind: Kind, bytes: u64) -> io::Result<Log> {
-        let name = format!("{kind:?}-v{}-{bytes}", corpus::VERSION).to_lowercase();
+        let word = format!("{kind:?}").replace(['(', ')'], "");
+        let name = format!("{word}-v{}-{bytes}", corpus::VERSION).to_lowercase();
         let (path, count) = (self.disk.join(format!("{name}.log")), self.disk.join(format!("{name}.lines")));
         let kept: Option<u64> = std::fs::read_to_string(&count).ok().and_then(|n| n.trim().parse().ok());
         if kept.is_none() {
@@ -192,6 +193,11 @@ impl Bench {
             .stdout(std::fs::File::create(self.disk.join("agent.stdout"))?)
             .stderr(std::fs::File::create(self.disk.join("agent.stderr"))?);
         Ok(command)
+    }
+
+    /// The address of the API of the agent that runs.
+    pub fn api(&self) -> io::Result<String> {
+        Ok(std::fs::read_to_string(self.disk.join("state/api.addr"))?.trim().to_owned())
     }
 
     /// What the agent wrote to standard output last.

@@ -30,6 +30,12 @@ pub enum Kind {
     Latency,
     /// The sink refuses for a while.
     Outage,
+    /// `run --once` with jobs of a host each, against one job, in pairs.
+    Jobs,
+    /// `run --once` with jobs that all want every record, against one and none.
+    JobsAll,
+    /// `run` with jobs that see nothing.
+    JobsStart,
 }
 
 /// Where lines go.
@@ -109,6 +115,9 @@ pub struct Case {
     pub requires: Option<String>,
     /// Which lines the filter in the settings keeps.
     pub keep: Option<Keep>,
+    /// Customers' jobs, of kinds that have them: each with the fields of `EDGEPUSH_FIELDS`, to `null:`.
+    #[serde(default = "hundred")]
+    pub jobs: u64,
     /// Runs, unless the command line says it; of a scaling case pairs.
     pub runs: Option<usize>,
     /// Seconds: watched when idle or at a low rate, of each load, of the outage.
@@ -139,6 +148,9 @@ fn one() -> usize {
 }
 fn ten() -> u64 {
     10
+}
+fn hundred() -> u64 {
+    100
 }
 fn thousand() -> u64 {
     1000
@@ -181,6 +193,10 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "entropy",
     "hostile",
     "outage",
+    "jobs-disjoint",
+    "jobs-disjoint-256m",
+    "jobs-all",
+    "jobs-start",
 ];
 
 /// The cases of a directory, by name, or those of this build.

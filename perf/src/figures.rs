@@ -68,6 +68,11 @@ pub const FIGURES: &[Figure] = &[
     figure("p99_ms", "written to acknowledged, p99", "ms", false, 0, Worst, true),
     figure("max_ms", "written to acknowledged, latest", "ms", false, 0, Worst, false),
     figure("write_ms", "longest write of the writer", "ms", false, 0, Worst, false),
+    figure("cpu_x_one_job", "CPU, of one job's on the same input", "x", false, 2, Median, true),
+    figure("cpu_x_sum", "CPU, of the sum of what each job adds alone", "x", false, 2, Median, true),
+    figure("one_job_cpu_s", "CPU of one job", "s", false, 2, Best, false),
+    figure("ready_ms", "start to ready", "ms", false, 0, Worst, true),
+    figure("written_per_s", "bytes written a second at rest", "", false, 0, Median, true),
     figure("recover_s", "sink back to everything delivered", "s", false, 2, Worst, true),
 ];
 

@@ -10,6 +10,7 @@ mod corpus;
 mod expect;
 mod figures;
 mod host;
+mod jobs;
 mod measure;
 mod peers;
 mod process;

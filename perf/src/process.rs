@@ -102,6 +102,13 @@ impl Running {
         tasks.into_iter().flatten().flatten().map(sleeps).sum()
     }
 
+    /// Bytes that it has written so far, to whatever (`wchar`).
+    pub fn written(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("wchar:"));
+        line.and_then(|n| n.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let _ = rustix::process::kill_process(Pid::from_child(&self.child), rustix::process::Signal::TERM);

@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// What a row costs in the ledger with its indexes, bytes; rounded up.
 pub(super) const ROW_BYTES: u64 = 512;
 
+/// Small pieces of one commit that together are larger than this go to a pack, bytes.
+const SMALL_TOGETHER_BYTES: u64 = 1 << 20;
+
 /// A codec's word in the table.
 pub(super) fn codec_word(codec: CodecKind) -> &'static str {
     match codec {
@@ -188,12 +191,12 @@ impl OpenRow {
 
 impl<D: Disk> Ledger<D> {
     pub(super) fn commit(&mut self, commit: &Commit) -> Result<Committed, Fault> {
-        self.admit_pieces(commit.batches.iter().map(|batch| length(&batch.piece)))?;
+        let small = self.admit_pieces(commit.batches.iter().map(|batch| length(&batch.piece)))?;
         self.admit_jobs(commit.jobs.as_deref())?;
         let sources = self.next_sources(commit);
         self.check_merges(commit.jobs.as_deref(), &sources.progress)?;
         let mut draft = Draft::default();
-        let mut next = self.next_batches(&commit.batches, &mut draft)?;
+        let mut next = self.next_batches(&commit.batches, &mut draft, small)?;
         self.packs.write(&mut self.disk, &draft)?;
         self.sync_sources(&commit.logs)?;
         let gone = self.transact_commit(commit, &mut next, &mut draft, &sources)?;
@@ -202,20 +205,32 @@ impl<D: Disk> Ledger<D> {
         Ok(answer)
     }
 
-    /// Refuses pieces that do not fit, before anything is written.
-    pub(super) fn admit_pieces(&mut self, lengths: impl Iterator<Item = u64>) -> Result<(), Fault> {
+    /// Refuses pieces that do not fit, before anything is written. Answers up to which length they go into the ledger:
+    /// a pack takes a sync of its own, but small pieces that are many cost less there than page by page.
+    pub(super) fn admit_pieces(&mut self, lengths: impl Iterator<Item = u64> + Clone) -> Result<u64, Fault> {
+        let mut small = self.settings.small_bytes;
+        if lengths.clone().filter(|len| *len <= small).sum::<u64>() > SMALL_TOGETHER_BYTES {
+            small = 0;
+        }
         let (mut large, mut rows) = (0, 0);
         for len in lengths {
             rows += ROW_BYTES;
-            if len > self.settings.small_bytes { large += len } else { rows += len + len / 16 }
+            if len > small { large += len } else { rows += len + len / 16 }
         }
-        self.admit(large, rows)
+        self.admit(large, rows)?;
+        Ok(small)
     }
 
-    /// Gives a piece its place: the ledger, or a pack.
-    pub(super) fn place(&mut self, draft: &mut Draft, parts: &[Bytes], seq: u32) -> Result<Placed, Fault> {
+    /// Gives a piece its place: up to `small` bytes the ledger, else a pack.
+    pub(super) fn place(
+        &mut self,
+        draft: &mut Draft,
+        parts: &[Bytes],
+        seq: u32,
+        small: u64,
+    ) -> Result<Placed, Fault> {
         let (len, crc) = (length(parts), checksum(parts));
-        if len <= self.settings.small_bytes {
+        if len <= small {
             let small = Some(parts.concat());
             return Ok(Placed { piece: Piece { at: PieceAt::Ledger { seq }, len, crc }, small });
         }
@@ -223,7 +238,12 @@ impl<D: Disk> Ledger<D> {
         Ok(Placed { piece: Piece { at: PieceAt::Pack { pack, offset }, len, crc }, small: None })
     }
 
-    fn next_batches(&mut self, batches: &[BatchCommit], draft: &mut Draft) -> Result<Vec<Next>, Fault> {
+    fn next_batches(
+        &mut self,
+        batches: &[BatchCommit],
+        draft: &mut Draft,
+        small: u64,
+    ) -> Result<Vec<Next>, Fault> {
         let mut next = Vec::with_capacity(batches.len());
         let mut ids = self.next_batch;
         for batch in batches {
@@ -246,7 +266,7 @@ impl<D: Disk> Ledger<D> {
             row.batch.last = row.batch.last.max(batch.last);
             let placed = match length(&batch.piece) {
                 0 => None,
-                _ => Some(self.place(draft, &batch.piece, row.pieces.len() as u32)?),
+                _ => Some(self.place(draft, &batch.piece, row.pieces.len() as u32, small)?),
             };
             if let Some(placed) = &placed {
                 row.bytes += placed.piece.len;

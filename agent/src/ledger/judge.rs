@@ -34,7 +34,7 @@ pub(super) fn delete_batch(
     open: bool,
 ) -> Result<Option<Gone>, Fault> {
     let mut statement = conn.prepare_cached(
-        "DELETE FROM batch WHERE id = ?1 AND (?2 OR state <> 'open') RETURNING job, version, records, bytes, first, last",
+        "SELECT job, version, records, bytes, first, last FROM batch WHERE id = ?1 AND (?2 OR state <> 'open')",
     )?;
     let gone = statement
         .query_row(params![db(id.0), open], |row| {
@@ -49,13 +49,15 @@ pub(super) fn delete_batch(
         })
         .optional()?;
     if gone.is_some() {
-        let mut statement = conn.prepare_cached("DELETE FROM piece WHERE batch = ?1 RETURNING pack, len")?;
+        conn.prepare_cached("DELETE FROM batch WHERE id = ?1")?.execute([db(id.0)])?;
+        // RETURNING would make a table of its own for each batch.
+        let mut statement =
+            conn.prepare_cached("SELECT pack, len FROM piece WHERE batch = ?1 AND pack IS NOT NULL")?;
         let mut rows = statement.query([db(id.0)])?;
         while let Some(row) = rows.next()? {
-            if let Some(pack) = row.get::<_, Option<i64>>(0)? {
-                packs.release(draft, pack as u64, row.get::<_, i64>(1)? as u64);
-            }
+            packs.release(draft, row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
         }
+        conn.prepare_cached("DELETE FROM piece WHERE batch = ?1")?.execute([db(id.0)])?;
     }
     Ok(gone)
 }
@@ -173,7 +175,7 @@ impl<D: Disk> Ledger<D> {
             parent_row.batch.records,
             "a split loses or doubles records"
         );
-        self.admit_pieces(
+        let small = self.admit_pieces(
             children.iter().flat_map(|child| child.pieces.iter().map(|piece| piece.len() as u64)),
         )?;
         let mut draft = Draft::default();
@@ -181,7 +183,7 @@ impl<D: Disk> Ledger<D> {
         for (at, child) in children.iter().enumerate() {
             let named = naming::child(&name, &key, &parent_row.naming.suffix, at + 1);
             let id = BatchId(self.next_batch + at as u64);
-            let (row, placed) = self.child_row(&parent_row, id, child, &mut draft)?;
+            let (row, placed) = self.child_row(&parent_row, id, child, &mut draft, small)?;
             parts.push((row, placed, named));
         }
         self.packs.write(&mut self.disk, &draft)?;
@@ -212,10 +214,11 @@ impl<D: Disk> Ledger<D> {
         id: BatchId,
         child: &SplitChild,
         draft: &mut Draft,
+        small: u64,
     ) -> Result<(OpenRow, Vec<Placed>), Fault> {
         let mut placed = Vec::with_capacity(child.pieces.len());
         for (seq, piece) in child.pieces.iter().enumerate() {
-            placed.push(self.place(draft, std::slice::from_ref(piece), seq as u32)?);
+            placed.push(self.place(draft, std::slice::from_ref(piece), seq as u32, small)?);
         }
         let mut row = parent.clone();
         row.batch.id = id;

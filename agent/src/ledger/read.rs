@@ -87,15 +87,23 @@ impl SpoolReader {
     }
 
     fn read_pieces(&self, batch: BatchId, pieces: &[Piece]) -> io::Result<Vec<Vec<Bytes>>> {
-        let read = |(seq, piece): (usize, &Piece)| self.piece(batch, seq, piece);
-        pieces.iter().enumerate().map(read).collect()
+        let mut opened = None;
+        let mut read = |(seq, piece): (usize, &Piece)| self.piece(batch, seq, piece, &mut opened);
+        pieces.iter().enumerate().map(&mut read).collect()
     }
 
-    fn piece(&self, batch: BatchId, seq: usize, piece: &Piece) -> io::Result<Vec<Bytes>> {
+    fn piece(
+        &self,
+        batch: BatchId,
+        seq: usize,
+        piece: &Piece,
+        opened: &mut Option<(u64, File)>,
+    ) -> io::Result<Vec<Bytes>> {
         let (file, parts) = match piece.at {
             PieceAt::Pack { pack, offset } => {
                 let path = self.spool.join(pack_name(pack));
-                let parts = read_parts(&path, offset, piece.len);
+                let parts =
+                    pack_file(opened, pack, &path).and_then(|file| read_parts(file, offset, piece.len));
                 let parts =
                     parts.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
                 (path, parts)
@@ -141,8 +149,16 @@ fn invalid(error: ReadError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-fn read_parts(path: &Path, offset: u64, len: u64) -> io::Result<Vec<Bytes>> {
-    let file = File::open(path)?;
+/// The file of a pack, which is nearly always that of the piece before.
+fn pack_file<'a>(opened: &'a mut Option<(u64, File)>, pack: u64, path: &Path) -> io::Result<&'a File> {
+    if opened.as_ref().is_none_or(|(known, _)| *known != pack) {
+        *opened = Some((pack, File::open(path)?));
+    }
+    let (_, file) = opened.as_ref().expect("INVARIANT: opened above");
+    Ok(file)
+}
+
+fn read_parts(file: &File, offset: u64, len: u64) -> io::Result<Vec<Bytes>> {
     let mut parts = Vec::with_capacity(len.div_ceil(PART_BYTES) as usize);
     let mut at = 0;
     while at < len {

@@ -80,20 +80,20 @@ impl From<Fate> for BatchVerdict {
 }
 
 /// Upper edges of the buckets of `edgepush_upload_seconds`.
-pub const UPLOAD_EDGES: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+pub static UPLOAD_EDGES: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 /// Upper edges of the buckets of `edgepush_delivery_lag_seconds`: from the first record to the verdict.
-pub const LAG_EDGES: [f64; 12] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 31.0, 45.0, 60.0, 300.0, 3600.0, 86_400.0];
+pub static LAG_EDGES: [f64; 12] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 31.0, 45.0, 60.0, 300.0, 3600.0, 86_400.0];
 
 /// A histogram with twelve edges and the rest.
 #[derive(Debug)]
 pub struct Histogram {
-    edges: [f64; 12],
+    edges: &'static [f64; 12],
     buckets: [AtomicU64; 13],
     sum_us: AtomicU64,
 }
 
 impl Histogram {
-    fn new(edges: [f64; 12]) -> Histogram {
+    fn new(edges: &'static [f64; 12]) -> Histogram {
         Histogram { edges, buckets: Default::default(), sum_us: AtomicU64::new(0) }
     }
 
@@ -165,8 +165,8 @@ impl JobCounters {
             raw: AtomicU64::new(0),
             compressed: AtomicU64::new(0),
             uploads: Mutex::default(),
-            upload_seconds: Histogram::new(UPLOAD_EDGES),
-            lag_seconds: Histogram::new(LAG_EDGES),
+            upload_seconds: Histogram::new(&UPLOAD_EDGES),
+            lag_seconds: Histogram::new(&LAG_EDGES),
             spool_batches: AtomicU64::new(0),
         }
     }
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn an_edge_belongs_to_its_bucket() {
-        let histogram = Histogram::new(UPLOAD_EDGES);
+        let histogram = Histogram::new(&UPLOAD_EDGES);
         for millis in [5, 6, 60_000, 60_001] {
             histogram.observe(Duration::from_millis(millis));
         }

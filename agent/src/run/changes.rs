@@ -5,7 +5,7 @@
 //! Promises: one change is under way at a time; an ask that a rule forbids changes nothing and spoils no other.
 //! Must not know: how a seal is made, HTTP.
 use super::jobs::{Job, Jobs};
-use super::make::{CHECKS, Maker};
+use super::make::{CHECKS, Maker, kept};
 use crate::batcher::BatchChange;
 use crate::jobs::{Book, Change, ChangeError, JobChange, Problem, Refusal};
 use crate::protocol::{GroupId, JobId, JobsCommit};
@@ -204,7 +204,7 @@ impl Changes {
         for id in changed {
             match riding.jobs.get(id) {
                 Some(job) => {
-                    rows.put.push(job.row());
+                    rows.put.push(job.row(riding.book.get(id).map(|entry| kept(entry)).unwrap_or_default()));
                     riding.lanes.push(LaneChange::Put(job.send_job()));
                     if job.takes { put.push(job.batch_job()) } else { gone.push(id) }
                 }

@@ -8,7 +8,7 @@ use super::port::{JobsShown, ParkedShown};
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
-use crate::jobs::{Book, Change, Origin};
+use crate::jobs::{Change, Origin};
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
 use crate::parking::{Parking, ParkingAction};
@@ -67,11 +67,9 @@ pub(super) struct Delivery {
 pub(super) struct Changing {
     /// What waits and what rides.
     pub(super) changes: Changes,
-    /// The jobs as they were asked for.
-    pub(super) book: Book,
     /// What is asked for.
     pub(super) asked: mpsc::Receiver<Ask>,
-    /// What the API sees.
+    /// The jobs as the API sees them.
     pub(super) told: Arc<JobsShown>,
     /// Numbers of the deliveries.
     pub(super) metrics: Arc<Metrics>,
@@ -185,12 +183,16 @@ impl Delivery {
     fn collect(&mut self) {
         self.inbox.to_ledger.flush();
         self.inbox.to_source.flush();
+        while let Some(uploaded) = self.uploads.try_next() {
+            self.uploaded(uploaded);
+        }
         while let Some(reply) = self.inbox.shared.replies.try_pop() {
             self.reply(reply);
         }
         for queue in &*self.inbox.shared.up {
-            while let Some(message) = queue.try_pop() {
-                self.todo.push_back(Todo::Batch(BatcherEvent::Shard(message)));
+            while let Some(messages) = queue.try_pop() {
+                let events = messages.into_iter().map(|message| Todo::Batch(BatcherEvent::Shard(message)));
+                self.todo.extend(events);
             }
         }
         while let Some(said) = self.inbox.shared.from_source.try_pop() {
@@ -216,11 +218,11 @@ impl Delivery {
 
     /// Begins the change of jobs that is due.
     fn change(&mut self) {
-        let Changing { changes, book, .. } = &mut self.changing;
+        let Changing { changes, told, .. } = &mut self.changing;
         if self.finishing || self.inbox.stopping {
             return changes.end();
         }
-        if let Some(change) = changes.due(self.inbox.shared.clock.now().mono, &self.jobs, book) {
+        if let Some(change) = changes.due(self.inbox.shared.clock.now().mono, &self.jobs, &told.now()) {
             self.todo.push_back(Todo::Batch(BatcherEvent::Change(change)));
         }
     }
@@ -239,8 +241,7 @@ impl Delivery {
         let answers = done.take_answers();
         let Done { jobs, book, lanes, .. } = done;
         self.jobs = jobs;
-        self.changing.told.book(book.clone());
-        self.changing.book = book;
+        self.changing.told.book(book);
         // Before anything else that waits for the sender: it must not begin an upload of a job that is gone, nor of one
         // that takes nothing any more.
         self.todo.push_front(Todo::Send(SendEvent::Jobs(lanes)));
@@ -391,7 +392,7 @@ impl Delivery {
             BatcherAction::Seal { scope, epoch, change } => {
                 if let Some(token) = change {
                     let plan = self.changing.changes.riding_jobs(token).plan();
-                    self.inbox.shared.change_plan(epoch, plan);
+                    self.inbox.shared.change_plan(epoch, &plan);
                 }
                 words.ask_seal(SealWord { epoch, scope });
                 self.inbox.shared.ring_shards();
@@ -486,7 +487,7 @@ impl Delivery {
         let (Some(after), Some(since)) = (self.changing.disable_after, lane.failing_since) else { return };
         let now = self.inbox.shared.clock.now();
         let theirs = |job: &&Arc<crate::jobs::Job>| job.origin == Origin::Api && job.config.enabled;
-        let known = self.changing.book.get(lane.job).filter(theirs).is_some();
+        let known = self.changing.told.now().get(lane.job).filter(theirs).is_some();
         if !known || u128::try_from(now.wall.saturating_sub(since)).unwrap_or(0) < after.as_nanos() {
             return;
         }

@@ -32,9 +32,9 @@ pub(super) struct Job {
     pub(super) dataset: &'static Dataset,
     pub(super) hosts: Option<Arc<[String]>>,
     pub(super) filter: Option<Arc<Filter>>,
-    pub(super) output: OutputOptions,
+    pub(super) output: Arc<OutputOptions>,
     /// Equal for jobs that get the same of a record.
-    pub(super) output_key: String,
+    pub(super) output_key: Arc<str>,
     pub(super) codec: CodecKind,
     pub(super) level: Level,
     pub(super) container: Container,
@@ -46,8 +46,6 @@ pub(super) struct Job {
     pub(super) drop_oldest: bool,
     pub(super) destination: Arc<dyn Destination>,
     pub(super) counters: Arc<JobCounters>,
-    /// As the ledger keeps it; empty for the jobs of the settings.
-    pub(super) kept: String,
 }
 
 impl Job {
@@ -88,13 +86,13 @@ impl Job {
         SendJob { job: self.id, uploads: self.uploads, hold: self.hold, drop_oldest: self.drop_oldest }
     }
 
-    /// Its row in the ledger.
-    pub(super) fn row(&self) -> JobRow {
+    /// Its row in the ledger; `kept`: its words, none for the jobs of the settings.
+    pub(super) fn row(&self, kept: String) -> JobRow {
         JobRow {
             id: self.id,
             group: self.group,
             version: self.version,
-            config: self.kept.clone(),
+            config: kept,
             last_complete: None,
             last_error: None,
             error_message: None,
@@ -120,6 +118,11 @@ impl Jobs {
     /// A job; `None`: it was deleted.
     pub(super) fn get(&self, job: JobId) -> Option<&Arc<Job>> {
         self.jobs.get(&job)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
     }
 
     /// A new job, or a new version.
@@ -158,7 +161,7 @@ impl Jobs {
         let (mut jobs, mut rejects) = (Vec::new(), None);
         for job in self.jobs.values().filter(|job| job.takes) {
             let output = *numbers.entry(&job.output_key).or_insert_with(|| {
-                outputs.push(PlanOutput { options: job.output.clone(), dataset: job.dataset });
+                outputs.push(PlanOutput { options: (*job.output).clone(), dataset: job.dataset });
                 outputs.len() - 1
             });
             match job.id {

@@ -19,8 +19,10 @@ use edgepush_shard::dataset::{Dataset, RAW};
 use edgepush_shard::plan::{Filter, HashKey, OutputOptions, OutputType};
 use edgepush_shard::room::{BatchLimits, Room};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The environment job's name.
 const ENVIRONMENT: &str = "env";
@@ -60,12 +62,20 @@ pub(super) struct Maker {
     clients: Clients,
     pub(super) zones: Arc<Zones>,
     metrics: Arc<Metrics>,
+    outputs: Outputs,
 }
 
 impl Maker {
     pub(super) fn new(config: &Config, state: PathBuf, metrics: Arc<Metrics>) -> Maker {
         let zones = Arc::new(Zones::new(config.zones.clone()));
-        Maker { config: config.clone(), state, clients: Clients::default(), zones, metrics }
+        Maker {
+            config: config.clone(),
+            state,
+            clients: Clients::default(),
+            zones,
+            metrics,
+            outputs: Outputs::default(),
+        }
     }
 
     /// Opens a destination. Touches nothing.
@@ -132,7 +142,7 @@ impl Maker {
         let dataset = config.dataset()?;
         let url = DestinationUrl::parse(config.destination_conf.expose())?;
         let filter = Filter::parse(&config.filter, dataset).map_err(|error| error.to_string())?;
-        let output = output_of(config, dataset)?;
+        let (output, output_key) = self.outputs.of(config, dataset)?;
         let codec = config.codec().unwrap_or(self.config.codec);
         let level = config.level().unwrap_or(self.config.level);
         let container = url.container(self.config.gzip);
@@ -152,7 +162,7 @@ impl Maker {
             dataset,
             hosts: self.hosts(&entry.owner),
             filter: filter.map(Arc::new),
-            output_key: output_key(dataset, &output),
+            output_key,
             output,
             codec,
             level,
@@ -166,7 +176,6 @@ impl Maker {
             destination: self.open(&url)?,
             counters: self.metrics.job(entry.id, &label),
             label,
-            kept: kept(entry),
         })
     }
 
@@ -186,7 +195,7 @@ impl Maker {
             filter: None,
             output_key: output_key(&RAW, &output),
             naming: Arc::default(),
-            output,
+            output: Arc::new(output),
             codec: CodecKind::None,
             level: Level::Fast,
             container: Container::Members,
@@ -198,7 +207,6 @@ impl Maker {
             destination: Arc::new(NullDestination::default()),
             counters: self.metrics.job(entry.id, &label),
             label,
-            kept: kept(entry),
         }
     }
 
@@ -234,7 +242,7 @@ impl Maker {
             hosts: None,
             filter: None,
             output_key: output_key(&RAW, &output),
-            output,
+            output: Arc::new(output),
             codec: CodecKind::Gzip,
             level: Level::Fast,
             container: Container::Members,
@@ -250,7 +258,6 @@ impl Maker {
                     .keeping_free(config.disk_reserve),
             ),
             counters: self.metrics.job(JobId::REJECTS, REJECTS),
-            kept: String::new(),
         }
     }
 
@@ -278,7 +285,7 @@ impl Maker {
             hosts: None,
             filter: config.filter.clone().map(Arc::new),
             output_key: output_key(config.dataset, &config.output),
-            output: config.output.clone(),
+            output: Arc::new(config.output.clone()),
             codec,
             level,
             container,
@@ -290,7 +297,6 @@ impl Maker {
             drop_oldest: false,
             destination: self.open(&url)?,
             counters: self.metrics.job(JobId::ENV, ENVIRONMENT),
-            kept: String::new(),
         })
     }
 
@@ -362,11 +368,48 @@ fn output_of(config: &JobConfig, dataset: &Dataset) -> Result<OutputOptions, Str
     read.map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
-fn output_key(dataset: &Dataset, output: &OutputOptions) -> String {
-    format!("{} {}", dataset.name, output.to_json())
+fn output_key(dataset: &Dataset, output: &OutputOptions) -> Arc<str> {
+    format!("{} {}", dataset.name, output.to_json()).into()
 }
 
-fn kept(entry: &jobs::Job) -> String {
+/// Outputs by what was written: thousands of jobs write the same, and have it once.
+#[derive(Default)]
+struct Outputs(Mutex<HashMap<String, (Arc<OutputOptions>, Arc<str>)>>);
+
+/// Outputs that are remembered; then they are forgotten and learnt anew, since jobs that went are not told apart.
+const OUTPUTS_MAX: usize = 1000;
+
+impl Outputs {
+    /// The output of a job, and its key.
+    ///
+    /// # Errors
+    /// All mistakes in it.
+    fn of(
+        &self,
+        config: &JobConfig,
+        dataset: &'static Dataset,
+    ) -> Result<(Arc<OutputOptions>, Arc<str>), String> {
+        let options = config.output_options.as_ref().map(Value::to_string).unwrap_or_default();
+        let written = format!("{} {options} {}", dataset.name, config.logpull_options);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.get(&written) {
+            return Ok(same.clone());
+        }
+        let output = output_of(config, dataset)?;
+        let made = (Arc::new(output.clone()), output_key(dataset, &output));
+        if known.len() >= OUTPUTS_MAX {
+            known.clear();
+        }
+        known.insert(written, made.clone());
+        Ok(made)
+    }
+}
+
+/// What the ledger keeps of a job; nothing of those of the settings.
+pub(super) fn kept(entry: &jobs::Job) -> String {
+    if entry.id == JobId::ENV {
+        return String::new();
+    }
     let jobs::Job { owner, origin, config, .. } = entry.clone();
     serde_json::to_string(&Kept { owner, origin, config })
         .expect("INVARIANT: our types have string keys only")

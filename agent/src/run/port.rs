@@ -58,9 +58,18 @@ pub(super) struct JobsShown {
 }
 
 impl JobsShown {
-    /// The jobs from now on.
-    pub(super) fn book(&self, book: Book) {
-        *self.book.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
+    /// The jobs from now on. What has become of them meanwhile stays.
+    pub(super) fn book(&self, mut book: Book) {
+        let mut own = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in own.iter() {
+            book.live(job.id, job.life.clone());
+        }
+        *own = Arc::new(book);
+    }
+
+    /// The jobs now.
+    pub(super) fn now(&self) -> Arc<Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A job is gone.
@@ -105,7 +114,7 @@ impl JobsShown {
 
     /// Every job for `/status`, those in trouble first.
     pub(super) fn statuses(&self, metrics: &Metrics, now: i64) -> Vec<JobStatus> {
-        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let book = self.now();
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let failing = |id: JobId| lanes.get(&id).is_some_and(|lane| lane.error.is_some() || lane.over_share);
         let trouble = |id: JobId| failing(id) || self.parked(id).is_some();
@@ -148,7 +157,7 @@ pub(super) struct Port {
 
 impl JobsPort for Port {
     fn book(&self) -> Arc<Book> {
-        self.shown.book.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shown.now()
     }
 
     fn change(&self, change: Change) -> Boxed<'static, Result<Vec<JobChange>, ChangeError>> {

@@ -47,7 +47,7 @@ pub async fn drive(
             Next::End => return,
             Next::Seal(seal) => {
                 let SealWord { scope, epoch } = seal;
-                let event = ShardEvent::Seal { scope, epoch, plan: shared.plan_of(seal) };
+                let event = ShardEvent::Seal { scope, epoch, plan: shared.plan_of(seal, rt.shard()) };
                 machine.step(shared.clock.now(), event, &mut push);
                 sealed = epoch;
                 send(&up, &bell, &mut push).await;
@@ -78,10 +78,9 @@ fn next(shared: &Shared, sealed: u64) -> Option<Next> {
     shared.words.shards_end.load(Ordering::Acquire).then_some(Next::End)
 }
 
-async fn send(up: &crate::queue::Queue<FromShard>, bell: &LocalBell, push: &mut Vec<FromShard>) {
-    for message in push.drain(..) {
-        if up.push(bell, message).await.is_err() {
-            return;
-        }
+async fn send(up: &crate::queue::Queue<Vec<FromShard>>, bell: &LocalBell, push: &mut Vec<FromShard>) {
+    if !push.is_empty() {
+        // Closed: the agent has ended.
+        let _ = up.push(bell, std::mem::take(push)).await;
     }
 }

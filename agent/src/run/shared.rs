@@ -7,7 +7,7 @@ use super::shown::Shown;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::protocol::{GroupId, Scope, SourceId};
 use crate::queue::{Bell, Queue};
-use crate::shard_loop::ShardPlan;
+use crate::shard_loop::{ReadyPlan, ShardPlan};
 use crate::source::CatchUpEvent;
 use edgepush_shard::chunk::Chunk;
 use edgepush_shard::segment::FromShard;
@@ -117,12 +117,13 @@ pub struct Shared {
     pub words: Arc<Words>,
     /// What `/status` tells.
     pub(super) shown: Arc<Shown>,
-    /// The jobs from a seal on: the epoch that it ends, and the plan. Written before the seal is asked for.
-    plan: Arc<Mutex<Option<(u64, Arc<ShardPlan>)>>>,
+    /// The jobs from a seal on: the epoch that it ends, and each shard's plan. Written before the seal is asked for.
+    plan: Arc<Mutex<Option<(u64, ReadyPlans)>>>,
     /// Chunks, for whichever shard is free.
     pub chunks: Queue<Chunk>,
-    /// From each shard to the batcher.
-    pub up: Arc<[Queue<FromShard>]>,
+    /// From each shard to the batcher: what one step has made, in order. Thousands of jobs make thousands of small
+    /// messages a step, and to wait at the queue costs more than any of them.
+    pub up: Arc<[Queue<Vec<FromShard>>]>,
     /// To the ledger thread.
     pub to_ledger: Queue<ToLedger>,
     /// From the ledger to the delivery thread.
@@ -137,12 +138,15 @@ pub struct Shared {
     pub delivery_bell: Bell,
 }
 
+/// By shard, until it has taken its own.
+type ReadyPlans = Vec<Option<Box<ReadyPlan>>>;
+
 /// Chunks that wait for a shard, beside one per shard.
 const CHUNKS_BESIDE: usize = 2;
 /// Messages between threads; the protocol keeps far fewer outstanding.
 const MESSAGES: usize = 256;
-/// Segments of one shard that wait for the batcher.
-const SEGMENTS: usize = 8;
+/// Steps of one shard whose messages wait for the batcher.
+const STEPS: usize = 8;
 
 impl Shared {
     /// Queues between `shard_bells`, the delivery thread and the ledger thread.
@@ -150,7 +154,7 @@ impl Shared {
         let source = &shard_bells[..1];
         let up = shard_bells
             .iter()
-            .map(|b| Queue::new(SEGMENTS, std::slice::from_ref(delivery), std::slice::from_ref(b)));
+            .map(|b| Queue::new(STEPS, std::slice::from_ref(delivery), std::slice::from_ref(b)));
         Shared {
             clock,
             words: Arc::default(),
@@ -172,14 +176,17 @@ impl Shared {
     }
 
     /// From the seal of this epoch on, shards go by this plan.
-    pub fn change_plan(&self, epoch: u64, plan: Arc<ShardPlan>) {
-        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, plan));
+    pub fn change_plan(&self, epoch: u64, plan: &Arc<ShardPlan>) {
+        let ready = |_: &Bell| Some(Box::new(ReadyPlan::new(plan.clone())));
+        let plans = self.shard_bells.iter().map(ready).collect();
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, plans));
     }
 
-    /// The plan that a seal brings.
-    pub fn plan_of(&self, seal: SealWord) -> Option<Arc<ShardPlan>> {
-        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        plan.as_ref().filter(|(epoch, _)| *epoch == seal.epoch).map(|(_, plan)| plan.clone())
+    /// The plan that a seal brings to a shard, once.
+    pub fn plan_of(&self, seal: SealWord, shard: usize) -> Option<Box<ReadyPlan>> {
+        let mut plans = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, plans) = plans.as_mut().filter(|(epoch, _)| *epoch == seal.epoch)?;
+        plans[shard].take()
     }
 
     /// Wakes every shard after a word was written.

@@ -80,6 +80,8 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     if !config.destination_said {
         jobs.rest_environment();
     }
+    // The jobs are made of their rows.
+    recovered.jobs = Vec::new();
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
     let api = super::admin::bind(config, once, state.path())?;
@@ -96,7 +98,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let shards = start_shards(config, &shared, &metrics, jobs.plan(), parts.shards, chosen.backend, tail)?;
     let (asks, asked) = mpsc::channel(ASKS);
     let told = Arc::new(JobsShown::default());
-    told.book(book.clone());
+    told.book(book);
     let clock = shared.clock.clone();
     let port = Port {
         shown: told.clone(),
@@ -111,7 +113,6 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
     let changing = Changing {
         changes: Changes::new(maker),
-        book,
         asked,
         told,
         metrics: metrics.clone(),
@@ -272,7 +273,7 @@ fn start_shards(
     let mut threads = Vec::new();
     for (index, bell) in bells.into_iter().enumerate() {
         let spec = ShardSpec { index, cpu: Some(config.cpus[index]), backend };
-        let machine = ShardLoop::new(index, ring_bytes(config), jobs.clone());
+        let machine = ShardLoop::new(index, ring_bytes(config, jobs.jobs.len()), jobs.clone());
         let published = Published::new(metrics.shard(index), config.sources.len());
         let (shared, counters, tail) = (shared.clone(), metrics.shard(index), tail.take());
         let thread = rt::spawn_shard(spec, move |rt| async move {
@@ -290,12 +291,19 @@ fn start_shards(
 
 /// A core's ring. Memory of it that is never written is never resident: a few busy jobs write 8 MB over and over,
 /// thousands of small ones spread over all of it.
-fn ring_bytes(config: &Config) -> usize {
-    let shards = config.cpus.len() as u64;
-    let least = Config::memory_least(config.cpus.len());
-    let spare = config.memory_max.0.saturating_sub(least.0) / shards / 2;
+fn ring_bytes(config: &Config, jobs: usize) -> usize {
+    let spare = memory_spare(config, jobs) / config.cpus.len() as u64 / 2;
     RING_BYTES_MIN + spare.min(RING_BYTES_MORE) as usize
 }
+
+/// What is above the least, without what the jobs themselves take.
+fn memory_spare(config: &Config, jobs: usize) -> u64 {
+    let least = Config::memory_least(config.cpus.len()).0;
+    config.memory_max.0.saturating_sub(least + JOB_BYTES * jobs as u64)
+}
+
+/// What a small job takes in all machines together.
+const JOB_BYTES: u64 = 6_000;
 
 /// What a ring has at least (16 MB per shard in all: RULINGS 7), and how much more where there is memory.
 const RING_BYTES_MIN: usize = 8 << 20;
@@ -336,12 +344,12 @@ fn assemble(
     let settings = BatcherSettings {
         shards: config.cpus.len(),
         commit_interval: config.commit_interval,
-        uncommitted_bytes_max: uncommitted_bytes_max(config),
+        uncommitted_bytes_max: uncommitted_bytes_max(config, jobs.len()),
         many: BatcherSettings::MANY,
     };
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
     let egress = config.egress_max.map(|rate| rate.0);
-    let share = memory_share(config);
+    let share = memory_share(config, jobs.len(), SHARE_BYTES_MAX);
     let settings = SenderSettings {
         uploads_max: SenderSettings::UPLOADS_MAX,
         bodies_bytes_max: share,
@@ -352,17 +360,21 @@ fn assemble(
     Delivery::new(shared, batcher, sender, uploads, jobs, changing, ending)
 }
 
-/// An eighth of the spool (PROTOCOL P8), and what memory there is for it.
-fn uncommitted_bytes_max(config: &Config) -> u64 {
-    (config.spool_max.0 / 8).min(memory_share(config))
+/// An eighth of the spool (PROTOCOL P8), and what memory there is for it. A commit costs each job that has something
+/// in it a few rows, so with many jobs it pays to wait until there is more for each.
+fn uncommitted_bytes_max(config: &Config, jobs: usize) -> u64 {
+    let most = SHARE_BYTES_MAX + SHARE_BYTES_JOB * jobs as u64;
+    (config.spool_max.0 / 8).min(memory_share(config, jobs, most))
 }
 
 /// What each of three may hold: bodies that wait for their commit, that wait for their upload, that are under way. A
-/// quarter of what is above the least, so that the allocator has its slack.
-fn memory_share(config: &Config) -> u64 {
-    let least = Config::memory_least(config.cpus.len());
-    (config.memory_max.0.saturating_sub(least.0) / 4).clamp(2_000_000, 16_000_000)
+/// quarter of what is spare, so that the allocator has its slack.
+fn memory_share(config: &Config, jobs: usize, most: u64) -> u64 {
+    (memory_spare(config, jobs) / 4).clamp(2_000_000, most)
 }
+
+const SHARE_BYTES_MAX: u64 = 16_000_000;
+const SHARE_BYTES_JOB: u64 = 4_000;
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     let spawned = std::thread::Builder::new().name(name.into()).spawn(run);

@@ -15,6 +15,7 @@ use edgepush_shard::codec::{Level, codec};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -51,6 +52,9 @@ pub enum Uploaded {
 /// A batch that is to be cut and cannot be read for the moment is tried again after this.
 const SPLIT_AGAIN: Duration = Duration::from_secs(1);
 
+/// Batches that are read from the spool at once. Ten thousand small ones had 512 threads, and 200 MB for them.
+const READS: usize = 4;
+
 /// The uploads under way.
 pub struct Uploads {
     wire: Arc<Wire>,
@@ -60,6 +64,8 @@ pub struct Uploads {
 /// What all uploads share.
 struct Wire {
     reader: Arc<SpoolReader>,
+    /// Turns at reading the spool: each read has a thread for its time, and more threads read no faster.
+    reads: Semaphore,
     /// For bodies in memory.
     room: Room,
     egress: Option<Egress>,
@@ -90,7 +96,7 @@ impl Uploads {
     pub fn new(reader: Arc<SpoolReader>, bytes_max: u64, egress_max: Option<u64>) -> Uploads {
         let egress =
             egress_max.map(|rate| Egress { bytes_per_second: rate.max(1), next: Mutex::new(Instant::now()) });
-        let wire = Wire { reader, room: Room::new(bytes_max), egress };
+        let wire = Wire { reader, reads: Semaphore::new(READS), room: Room::new(bytes_max), egress };
         Uploads { wire: Arc::new(wire), set: JoinSet::new() }
     }
 
@@ -109,13 +115,24 @@ impl Uploads {
     /// The next end of an upload; never when none is under way. Safe to drop and call again.
     pub async fn next(&mut self) -> Uploaded {
         match self.set.join_next().await {
-            Some(Ok(uploaded)) => uploaded,
-            Some(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => unreachable!("INVARIANT: no upload is ever cancelled"),
-            },
+            Some(ended) => joined_task(ended),
             None => std::future::pending().await,
         }
+    }
+
+    /// An upload that has ended already, if there is one.
+    pub fn try_next(&mut self) -> Option<Uploaded> {
+        self.set.try_join_next().map(joined_task)
+    }
+}
+
+fn joined_task(ended: Result<Uploaded, tokio::task::JoinError>) -> Uploaded {
+    match ended {
+        Ok(uploaded) => uploaded,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => unreachable!("INVARIANT: no upload is ever cancelled"),
+        },
     }
 }
 
@@ -158,6 +175,7 @@ impl Wire {
             return joined(batch, vec![parts.clone()]);
         }
         let (reader, batch) = (self.reader.clone(), batch.clone());
+        let _turn = self.reads.acquire().await.expect("INVARIANT: the turns are never closed");
         blocking(move || {
             let pieces = reader.read(&batch).map_err(|error| Trouble::reading(&error))?;
             joined(&batch, pieces)

@@ -107,8 +107,7 @@ impl Routes {
             Audience::Live { hot_done } => {
                 self.live.wants(record, line, &mut self.wants);
                 if hot_done {
-                    let plan = &self.plan;
-                    self.wants.retain(|number| plan.jobs[*number as usize].group != GroupId::HOT);
+                    self.wants.retain(|number| !outlet.lanes[*number as usize].hot);
                 }
             }
             Audience::Parked(group) => match self.parked.iter_mut().find(|(of, _)| *of == group) {
@@ -118,10 +117,10 @@ impl Routes {
         }
         let mut at = 0;
         while let Some(&number) = self.wants.get(at) {
-            let output = self.plan.jobs[number as usize].output;
-            let same = |other: &&u32| self.plan.jobs[**other as usize].output == output;
+            let output = outlet.lanes[number as usize].output;
+            let same = |other: &&u32| outlet.lanes[**other as usize].output == output;
             let alike = self.wants[at..].iter().take_while(same).count();
-            self.write(now, record, at..at + alike, output, outlet, push);
+            self.write(now, record, at..at + alike, output as usize, outlet, push);
             at += alike;
         }
         !self.wants.is_empty()
@@ -162,7 +161,7 @@ impl Routes {
     pub(super) fn publish(&mut self, outlet: &mut Outlet) {
         for number in self.touched.drain(..) {
             let taken = std::mem::take(&mut outlet.lanes[number as usize].matched);
-            self.plan.jobs[number as usize].matched.fetch_add(taken, Ordering::Relaxed);
+            self.plan.jobs[number as usize].matched.fetch_add(u64::from(taken), Ordering::Relaxed);
         }
     }
 }

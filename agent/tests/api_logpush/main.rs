@@ -4,7 +4,7 @@ mod access;
 mod document;
 mod jobs;
 mod kit;
-mod made_up;
 mod mistakes;
 mod schema;
+mod schemathesis;
 mod tries;

@@ -15,9 +15,24 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("fonts", "woff2", "font/woff2"),
 ];
 
-/// Appends a line, with its newline.
+/// Appends a line of one of twelve hosts, with its newline.
 pub fn line(random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
     let host = HOSTS[random.skewed(HOSTS.len())];
+    of_host(host, random, seq, at, out);
+}
+
+/// Appends a line of one of so many hosts, each as busy as the others.
+pub fn of_hosts(hosts: u32, random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
+    let host = host(random.next() % u64::from(hosts.max(1)));
+    of_host(&host, random, seq, at, out);
+}
+
+/// The name of the `n`th host of many.
+pub fn host(n: u64) -> String {
+    format!("www.customer-{n:05}.example")
+}
+
+fn of_host(host: &str, random: &mut Random, seq: u64, at: u64, out: &mut Vec<u8>) {
     let agent = AGENTS[random.skewed(AGENTS.len())];
     let country = COUNTRIES[random.skewed(COUNTRIES.len())];
     let pop = POPS[random.skewed(POPS.len())];

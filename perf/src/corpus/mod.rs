@@ -10,7 +10,7 @@ mod http_requests;
 mod mixed;
 mod nginx;
 
-pub use edge26::{sequence, written_ns};
+pub use edge26::{host, sequence, written_ns};
 
 /// Changes whenever the bytes of a corpus change: logs of another version are not used again.
 pub const VERSION: u32 = 2;
@@ -26,6 +26,8 @@ const STEP_NS: u64 = 50_000;
 pub enum Kind {
     /// A CDN's access log: 26 fields, about 750 bytes.
     Edge26,
+    /// The same of so many hosts, each as busy as the others: `{ hosts = 10000 }`.
+    Hosts(u32),
     /// What nginx writes with `escape=json`: 22 fields, about 450 bytes.
     Nginx,
     /// Lines of four shapes in random order, one of them nested.
@@ -72,6 +74,7 @@ impl Corpus {
         let random = &mut self.random;
         match self.kind {
             Kind::Edge26 => edge26::line(random, seq, at, out),
+            Kind::Hosts(hosts) => edge26::of_hosts(hosts, random, seq, at, out),
             Kind::Nginx => nginx::line(random, seq, at, out),
             Kind::Mixed => mixed::line(random, seq, at, out),
             Kind::HttpRequests => http_requests::line(random, seq, at, out),
@@ -157,8 +160,9 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const KINDS: [(Kind, &str); 6] = [
+    const KINDS: [(Kind, &str); 7] = [
         (Kind::Edge26, "request_id"),
+        (Kind::Hosts(1000), "request_id"),
         (Kind::Nginx, "rid"),
         (Kind::Mixed, ""),
         (Kind::HttpRequests, "RayID"),

@@ -2,6 +2,7 @@
 //!
 //! Promises: samples come only of a run whose every line arrived once, as it should. Must not know: how often a case is
 //! run, how samples are shown.
+mod jobs;
 mod outage;
 mod steady;
 mod whole;
@@ -52,6 +53,9 @@ pub fn run(bench: &Bench, input: &Input, turn: usize) -> io::Result<Sample> {
         Kind::Idle => steady::idle(bench, input.case),
         Kind::LowRate => steady::low_rate(bench, input.case),
         Kind::Latency => steady::latency(bench, input),
+        Kind::Jobs => jobs::disjoint(bench, input, turn),
+        Kind::JobsAll => jobs::all(bench, input, turn),
+        Kind::JobsStart => jobs::start(bench, input, turn),
         Kind::Outage => outage::outage(bench, input),
     }
 }
@@ -59,11 +63,11 @@ pub fn run(bench: &Bench, input: &Input, turn: usize) -> io::Result<Sample> {
 impl Kind {
     /// It runs over a whole log that lies there.
     pub fn whole(self) -> bool {
-        matches!(self, Kind::Once | Kind::Follow | Kind::Scaling | Kind::Outage | Kind::Latency)
+        self.speed() || matches!(self, Kind::Outage | Kind::Latency)
     }
 
     /// Its speed is comparable with a compressor's alone.
     pub fn speed(self) -> bool {
-        matches!(self, Kind::Once | Kind::Follow | Kind::Scaling)
+        matches!(self, Kind::Once | Kind::Follow | Kind::Scaling | Kind::Jobs | Kind::JobsAll)
     }
 }

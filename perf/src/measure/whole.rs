@@ -22,11 +22,10 @@ pub fn once(bench: &Bench, input: &Input, cores: usize) -> io::Result<Sample> {
     let sources = format!("file:{}", input.log.path.display());
     let mut command = bench.command(&["run", "--once"], &sources, &place.url())?;
     command.env("EDGEPUSH_CORES", cores.to_string()).envs(&input.case.set);
-    let running = Running::start(command, bench.first(cores), bench.other())?;
-    let ended = bench.ended(running, "run --once")?;
+    let ended = once_with(bench, command, cores)?;
     let mut sample = Sample::default();
     throughput(&mut sample, &ended, input.log.bytes);
-    check_said(bench, input)?;
+    check(bench, input, 1)?;
     if let Some(bodies) = place.bodies()? {
         answer(&mut sample, &account(&bodies, input.expected, false)?.exact()?, input)?;
     }
@@ -36,13 +35,19 @@ pub fn once(bench: &Bench, input: &Input, cores: usize) -> io::Result<Sample> {
     Ok(sample)
 }
 
-/// What the agent said of its run must be what the corpus says.
-fn check_said(bench: &Bench, input: &Input) -> io::Result<()> {
+/// A command that ends by itself, to its end.
+pub fn once_with(bench: &Bench, command: std::process::Command, cores: usize) -> io::Result<Ended> {
+    let running = Running::start(command, bench.first(cores), bench.other())?;
+    bench.ended(running, "run --once")
+}
+
+/// What the agent said of its run must be what the corpus says, when so many jobs want each record.
+pub fn check(bench: &Bench, input: &Input, jobs: u64) -> io::Result<()> {
     let said: Once = serde_json::from_str(&bench.said())
         .map_err(|e| bench.failed(&format!("run --once said no line of figures: {e}")))?;
     let e = input.expected;
     let pairs = [
-        ("records delivered", said.records_delivered, e.lines.len() as u64),
+        ("records delivered", said.records_delivered, e.lines.len() as u64 * jobs),
         ("rejected", said.rejected, e.rejects),
         ("repaired", said.repaired, e.repairs),
         ("undelivered batches", said.undelivered_batches, 0),

@@ -476,8 +476,11 @@ impl Life {
             Hand::Free if self.seal > self.sealed[at] => {
                 self.sealed[at] = self.seal;
                 around.say(|| format!("shard {at} seals {}", self.seal));
-                let event =
-                    ShardEvent::Seal { scope: self.scope, epoch: self.seal, plan: self.seal_plan.clone() };
+                let event = ShardEvent::Seal {
+                    scope: self.scope,
+                    epoch: self.seal,
+                    plan: self.seal_plan.clone().map(|plan| Box::new(edgepush::shard_loop::ReadyPlan::new(plan))),
+                };
                 self.shards[at].step(around.now, event, &mut push);
                 Hand::Free
             }

@@ -15,7 +15,38 @@ use std::cmp::Ordering;
 /// A filter that can be asked about records of one [`FieldTable`].
 #[derive(Clone, Debug)]
 pub struct Compiled {
+    /// The whole filter, when it is one text that a field must be: of ten thousand such, each is held against a record
+    /// that it was found for, and whatever it keeps elsewhere is far away by then.
+    is: Option<Is>,
     steps: Box<[Step]>,
+}
+
+/// A field is a text.
+#[derive(Clone, Debug)]
+struct Is {
+    text: Box<str>,
+    slot: FieldSlot,
+    /// A boolean that is written so is it too.
+    or_bool: bool,
+}
+
+impl Is {
+    fn of(steps: &[Step]) -> Option<Is> {
+        let [Step::Leaf { slot, negate: false, test }] = steps else { return None };
+        let Test::OneOf(values) = &**test else { return None };
+        match &**values {
+            [Value::Text(text)] => Some(Is { text: text.clone(), slot: *slot, or_bool: false }),
+            [Value::Loose(text, None)] => Some(Is { text: text.clone(), slot: *slot, or_bool: true }),
+            _ => None,
+        }
+    }
+
+    fn holds(&self, record: &Resolved<'_>) -> bool {
+        record.get(self.slot).is_some_and(|member| {
+            let kind = member.kind == ValueKind::String || self.or_bool && member.kind == ValueKind::Bool;
+            kind && record.with_value(member, |said| said == self.text.as_bytes())
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -36,12 +67,18 @@ impl Compiled {
     pub fn new(filter: &Filter, table: &mut FieldTable) -> Compiled {
         let mut steps = Vec::new();
         push(&filter.root, table, &mut steps);
-        Compiled { steps: steps.into() }
+        match Is::of(&steps) {
+            Some(is) => Compiled { is: Some(is), steps: Box::default() },
+            None => Compiled { is: None, steps: steps.into() },
+        }
     }
 
     /// Whether a record passes.
     pub fn matches(&self, record: &Resolved<'_>) -> bool {
-        self.holds(0, record).0
+        match &self.is {
+            Some(is) => is.holds(record),
+            None => self.holds(0, record).0,
+        }
     }
 
     /// Whether the step at `at` holds, and where the next one beside it is.

@@ -1,15 +1,16 @@
-//! Requests that are made up from the document: Schemathesis, which `.ci/sdk` installs and runs.
+//! Schemathesis, pointed at the document (`.ci/sdk` installs and runs it). The SDKs are asked in `jobs_sdk.rs`.
 use super::kit::{Server, Setup};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A place below the repository.
 fn place(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Whether `.ci/sdk` says that this one is there.
+/// Whether `.ci/sdk` runs this test and has installed what it needs.
 fn is_needed(name: &str) -> bool {
-    std::env::var("SDK_NEEDED").is_ok_and(|names| names.split(' ').any(|known| known == name))
+    std::env::var("SDK_NEEDED").is_ok_and(|names| names.split(' ').any(|needed| needed == name))
 }
 
 /// Schemathesis makes up requests from the document and holds every answer against it.
