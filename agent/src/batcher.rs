@@ -371,7 +371,7 @@ impl Batcher {
             self.last_size_seal = Some(now.mono);
         }
         let (hot, cool) = self.lanes.regroup(scope);
-        if !self.hot_ahead && !(hot.is_empty() && cool.is_empty()) {
+        if !(self.hot_ahead || hot.is_empty() && cool.is_empty()) {
             out.push(BatcherAction::Regroup { hot, cool });
         }
         self.seal(now, scope, out);

@@ -17,6 +17,7 @@ mod counters;
 mod delivery;
 mod error;
 mod jobs;
+mod known;
 mod labels;
 mod ledger;
 mod make;

@@ -2,26 +2,24 @@
 //!
 //! Promises: nothing is started before everything that an operator may have got wrong is checked; threads end in the
 //! order in which they need one another: source, shards, delivery, ledger.
-use super::changes::{self, Changes};
+use super::changes::Changes;
 use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Changing, Delivery, Ended, Ending};
 use super::error::StartError;
 use super::jobs::Jobs;
-use super::make::{CHECKS, Maker};
+use super::make::Maker;
 use super::port::{ASKS, JobsShown, Port};
 use super::shared::Shared;
-use super::{labels, ledger, shard, tail};
+use super::{known, labels, ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
-use crate::jobs::follow::{self, Follow, JobsFrom, Pace};
-use crate::jobs::{Book, Change, GuardState};
-use crate::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, OsDisk, Recovered, StateDir};
+use crate::jobs::follow;
+use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
 use crate::parking::Parking;
-use crate::protocol::{Commit, JobsCommit, Now};
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, SenderSettings, Uploads};
@@ -62,26 +60,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let (mut ledger, mut recovered) = open_ledger(config, &state, &clock)?;
     let metrics = Metrics::new(labels::labels(config, chosen.backend), config.cpus.len());
     let maker = Arc::new(Maker::new(config, state.path().to_owned(), metrics.clone()));
-    let (mut jobs, mut book) = maker.all(&recovered).map_err(|e| StartError::new(Exit::Operator, e))?;
-    let follow = Follow {
-        checks: CHECKS,
-        zones: maker.zones.clone(),
-        guard: Arc::new(GuardState::new(metrics.delivery().sets_refused())),
-        pace: Pace::default(),
-    };
-    let jobs_from = config.jobs.as_ref().map(|said| JobsFrom::of(said.expose()));
-    if let Some(from) = &jobs_from
-        && let Some(change) = first_set(from, &book, &follow)?
-    {
-        let rows = changes::at_start(&maker, &mut jobs, &mut book, &change);
-        let rows = rows.map_err(|e| StartError::new(Exit::Operator, format!("EDGEPUSH_JOBS: {e:?}")))?;
-        keep_at_start(&mut ledger, &mut recovered, rows, clock.now())?;
-    }
-    if !config.destination_said {
-        jobs.rest_environment();
-    }
-    // The jobs are made of their rows.
-    recovered.jobs = Vec::new();
+    let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
     let api = super::admin::bind(config, once, state.path())?;
@@ -95,24 +74,24 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let health = Health::new(metrics.shards());
     health.ledger_open();
     let tail = tail::Plan::new(config, once, &recovered, (health.clone(), metrics.shard(0)));
-    let shards = start_shards(config, &shared, &metrics, jobs.plan(), parts.shards, chosen.backend, tail)?;
+    let shards =
+        start_shards(config, &shared, &metrics, known.jobs.plan(), parts.shards, chosen.backend, tail)?;
     let (asks, asked) = mpsc::channel(ASKS);
     let told = Arc::new(JobsShown::default());
-    told.book(book);
-    let clock = shared.clock.clone();
-    let port = Port {
+    told.book(known.book);
+    let wall = shared.clock.clone();
+    let port = Arc::new(Port {
         shown: told.clone(),
         asks,
-        maker: maker.clone(),
+        maker: known.maker.clone(),
         metrics: metrics.clone(),
-        guard: follow.guard.clone(),
-        clock: Box::new(move || clock.now().wall),
-    };
-    let port = Arc::new(port);
+        guard: known.follow.guard.clone(),
+        clock: Box::new(move || wall.now().wall),
+    });
     let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
     let changing = Changing {
-        changes: Changes::new(maker),
+        changes: Changes::new(known.maker),
         asked,
         told,
         metrics: metrics.clone(),
@@ -122,39 +101,23 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         disable_after: config.job_disable_after,
     };
     let delivery = spawn("delivery", {
-        let shared = shared.clone();
-        let bell = parts.delivery;
+        let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
+        let followed = (!once).then(|| follow::follow(known.from, port, known.follow));
         move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    tracing::error!("the delivery thread has no runtime: {error}");
-                    std::process::exit(1);
-                }
-            };
-            let local = tokio::task::LocalSet::new();
-            let ended = local.block_on(&runtime, async move {
+            let ended = on_its_runtime(async move {
                 for destination in jobs.destinations() {
                     destination.prepare().await;
                 }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
                 serve(api, admin);
-                if !once {
-                    tokio::task::spawn_local(follow::follow(jobs_from, port, follow));
+                if let Some(followed) = followed {
+                    tokio::task::spawn_local(followed);
                 }
-                let good = recovered
-                    .jobs
-                    .iter()
-                    .filter(|row| row.last_complete.is_some() && row.last_error.is_none());
-                let well = good.map(|row| row.id).collect();
                 delivery.drive(bell, recovered.spooled, well).await
             });
             // Nobody waits for it any more when main has died.
             let _ = say_ended.send(ended);
-            drop(local);
-            // A name that is being resolved, or a disk that hangs, must not hold the end up.
-            runtime.shutdown_timeout(BLOCKING_END);
         }
     })?;
     crate::notify::ready("following");
@@ -171,35 +134,25 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     })
 }
 
-/// The set of jobs as it is before anything runs: they begin where `EDGEPUSH_START` says.
-fn first_set(from: &JobsFrom, book: &Book, follow: &Follow) -> Result<Option<Change>, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| StartError::new(Exit::Failed, format!("no runtime: {e}")))?;
-    let first = runtime.block_on(follow::first(from, &Arc::new(book.clone()), follow));
+/// Runs what the delivery thread does.
+fn on_its_runtime<T>(work: impl Future<Output = T>) -> T {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("the delivery thread has no runtime: {error}");
+            std::process::exit(1);
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    let done = local.block_on(&runtime, work);
+    drop(local);
+    // A name that is being resolved, or a disk that hangs, must not hold the end up.
     runtime.shutdown_timeout(BLOCKING_END);
-    Ok(first)
-}
-
-/// Makes a change of jobs durable before anything runs.
-fn keep_at_start(
-    ledger: &mut Ledger<OsDisk>,
-    recovered: &mut Recovered,
-    rows: Arc<JobsCommit>,
-    now: Now,
-) -> Result<(), StartError> {
-    recovered.spooled.retain(|batch| !rows.deleted.contains(&batch.job));
-    recovered.open.retain(|batch| !rows.deleted.contains(&batch.job));
-    let commit = Commit { epoch: 0, batches: Vec::new(), logs: Vec::new(), jobs: Some(rows) };
-    let replies = ledger.step(now, LedgerEvent::Commit(commit));
-    let replies = replies.map_err(|e| StartError::coded(e.exit_code(), &e))?;
-    match replies.iter().any(|reply| matches!(reply, LedgerReply::NoSpace(_))) {
-        true => Err(StartError::new(Exit::Failed, "no space left for the jobs of EDGEPUSH_JOBS".to_owned())),
-        false => Ok(()),
-    }
+    done
 }
 
 /// How long the end waits for blocking jobs: what they do is done again after the next start.
-const BLOCKING_END: Duration = Duration::from_millis(200);
+pub(super) const BLOCKING_END: Duration = Duration::from_millis(200);
 
 /// Starts the admin API; its address file goes with it.
 fn serve(bound: Option<Bound>, state: Arc<api::ApiState>) {
