@@ -479,7 +479,10 @@ impl Life {
                 let event = ShardEvent::Seal {
                     scope: self.scope,
                     epoch: self.seal,
-                    plan: self.seal_plan.clone().map(|plan| Box::new(edgepush::shard_loop::ReadyPlan::new(plan))),
+                    plan: self
+                        .seal_plan
+                        .clone()
+                        .map(|plan| Box::new(edgepush::shard_loop::ReadyPlan::new(plan))),
                 };
                 self.shards[at].step(around.now, event, &mut push);
                 Hand::Free
