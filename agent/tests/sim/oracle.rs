@@ -73,7 +73,7 @@ impl Oracle {
     }
 
     /// A change of jobs is durable.
-    pub fn changed(&mut self, rows: &JobsCommit) {
+    pub fn changed(&mut self, rows: &JobsCommit, before: &SimJobs) {
         for id in &rows.deleted {
             self.due.remove(id);
             self.got.remove(id);
@@ -82,7 +82,12 @@ impl Oracle {
         self.merges += rows.merged.len() as u32;
         for row in rows.put.iter().filter(|row| row.group.is_live()) {
             let due = self.due.remove(&row.id).unwrap_or_default();
-            let owed = row.config != "off" && !due.is_empty();
+            // Disabled and enabled again within one change: it begins anew, two versions later.
+            let anew = before.get(&row.id).is_some_and(|job| row.version >= job.version + 2);
+            let owed = row.config != "off" && !anew && !due.is_empty();
+            if anew {
+                self.lost.entry(row.id).or_default().extend(&due);
+            }
             assert!(!owed, "P7: {:?} goes on with the others and is still to get {due:?}", row.id);
         }
     }

@@ -678,7 +678,7 @@ impl World {
             self.oracle.has(*job, lines);
         }
         if let Some(rows) = &commit.jobs {
-            self.oracle.changed(rows);
+            self.oracle.changed(rows, &jobs);
         }
     }
 
