@@ -1,5 +1,6 @@
 //! The reader of parked groups by itself: what it makes of one gap, whatever stands in the file, and of files that moved or
 //! are gone.
+#![allow(clippy::single_range_in_vec_init, reason = "a list of ranges that has one")]
 #![allow(clippy::unwrap_used)]
 use bytes::Bytes;
 use edgepush::protocol::*;

@@ -1,4 +1,5 @@
 //! Parked groups in the ledger: what they have still to read, what they lose, and when they may go on with the others.
+#![allow(clippy::single_range_in_vec_init, reason = "a list of ranges that has one")]
 #![allow(clippy::unwrap_used)]
 mod ledger_kit;
 use edgepush::ledger::{Ledger, LedgerError, LedgerEvent, LedgerReply};

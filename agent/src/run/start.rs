@@ -2,7 +2,7 @@
 //!
 //! Promises: nothing is started before everything that an operator may have got wrong is checked; threads end in the
 //! order in which they need one another: source, shards, delivery, ledger.
-use super::changes::Changes;
+use super::changes::{Ask, Changes};
 use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Changing, Delivery, Ended, Ending};
@@ -16,7 +16,7 @@ use crate::api::{self, bind::Bound, health::Health};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
-use crate::jobs::follow;
+use crate::jobs::{GuardState, follow};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
 use crate::metrics::Metrics;
 use crate::parking::Parking;
@@ -76,30 +76,14 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let tail = tail::Plan::new(config, once, &recovered, (health.clone(), metrics.shard(0)));
     let shards =
         start_shards(config, &shared, &metrics, known.jobs.plan(), parts.shards, chosen.backend, tail)?;
-    let (asks, asked) = mpsc::channel(ASKS);
     let told = Arc::new(JobsShown::default());
     told.book(known.book);
-    let wall = shared.clock.clone();
-    let port = Arc::new(Port {
-        shown: told.clone(),
-        asks,
-        maker: known.maker.clone(),
-        metrics: metrics.clone(),
-        guard: known.follow.guard.clone(),
-        clock: Box::new(move || wall.now().wall),
-    });
+    let (asks, asked) = mpsc::channel(ASKS);
+    let (maker, guard) = (known.maker.clone(), known.follow.guard.clone());
+    let port = Arc::new(port(&shared, &told, asks, maker, (metrics.clone(), guard)));
     let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
-    let changing = Changing {
-        changes: Changes::new(known.maker),
-        asked,
-        told,
-        metrics: metrics.clone(),
-        parking: Parking::new(recovered.last_group),
-        behind: BTreeMap::new(),
-        lost: BTreeMap::new(),
-        disable_after: config.job_disable_after,
-    };
+    let changing = changing(config, known.maker, (asked, told), metrics.clone(), recovered.last_group);
     let delivery = spawn("delivery", {
         let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
@@ -132,6 +116,38 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         ended,
         _state: state,
     })
+}
+
+/// What changes jobs on the delivery thread.
+fn changing(
+    config: &Config,
+    maker: Arc<Maker>,
+    (asked, told): (mpsc::Receiver<Ask>, Arc<JobsShown>),
+    metrics: Arc<Metrics>,
+    last_group: u32,
+) -> Changing {
+    Changing {
+        changes: Changes::new(maker),
+        asked,
+        told,
+        metrics,
+        parking: Parking::new(last_group),
+        behind: BTreeMap::new(),
+        lost: BTreeMap::new(),
+        disable_after: config.job_disable_after,
+    }
+}
+
+/// The agent as whoever changes jobs sees it.
+fn port(
+    shared: &Shared,
+    told: &Arc<JobsShown>,
+    asks: mpsc::Sender<Ask>,
+    maker: Arc<Maker>,
+    (metrics, guard): (Arc<Metrics>, Arc<GuardState>),
+) -> Port {
+    let clock = shared.clock.clone();
+    Port { shown: told.clone(), asks, maker, metrics, guard, clock: Box::new(move || clock.now().wall) }
 }
 
 /// Runs what the delivery thread does.

@@ -607,6 +607,7 @@ impl World {
     }
 
     /// I1, I2, I5, I7 of one commit.
+    #[expect(clippy::too_many_lines, reason = "every invariant of a commit, one after the other")]
     fn check_commit(&mut self, commit: &Commit, committed: &Committed) {
         self.summary.commits += 1;
         let known: BTreeSet<BatchId> = commit.batches.iter().filter_map(|b| b.row).collect();

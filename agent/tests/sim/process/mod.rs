@@ -241,6 +241,7 @@ fn shard_loop(shard: usize, plan: &Arc<ShardPlan>) -> ShardLoop {
 }
 
 impl Life {
+    #[expect(clippy::too_many_lines, reason = "the parts of a life, joined once")]
     pub fn start(
         settings: LifeSettings,
         ledger: Ledger<SimDisk>,
