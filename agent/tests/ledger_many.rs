@@ -71,7 +71,8 @@ fn small_pieces_that_are_many_go_to_a_pack_and_come_back() {
         let whole: Vec<u8> = reader.read(batch).unwrap().concat().concat();
         assert_eq!(whole, body(n as u64, 20_000), "batch {n}");
     }
-    let judge = done.spooled.iter().map(|b| Judged { id: b.id, fate: Fate::Delivered, reason: String::new() });
+    let judge =
+        done.spooled.iter().map(|b| Judged { id: b.id, fate: Fate::Delivered, reason: String::new() });
     ledger.step(now(), LedgerEvent::Judge(judge.collect())).unwrap();
     assert_eq!(number(&ledger, "SELECT count(*) FROM piece"), 10);
 }
