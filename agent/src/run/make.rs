@@ -374,7 +374,10 @@ fn output_key(dataset: &Dataset, output: &OutputOptions) -> Arc<str> {
 
 /// Outputs by what was written: thousands of jobs write the same, and have it once.
 #[derive(Default)]
-struct Outputs(Mutex<HashMap<String, (Arc<OutputOptions>, Arc<str>)>>);
+struct Outputs(Mutex<HashMap<String, KeyedOutput>>);
+
+/// An output with its key.
+type KeyedOutput = (Arc<OutputOptions>, Arc<str>);
 
 /// Outputs that are remembered; then they are forgotten and learnt anew, since jobs that went are not told apart.
 const OUTPUTS_MAX: usize = 1000;
@@ -384,11 +387,7 @@ impl Outputs {
     ///
     /// # Errors
     /// All mistakes in it.
-    fn of(
-        &self,
-        config: &JobConfig,
-        dataset: &'static Dataset,
-    ) -> Result<(Arc<OutputOptions>, Arc<str>), String> {
+    fn of(&self, config: &JobConfig, dataset: &'static Dataset) -> Result<KeyedOutput, String> {
         let options = config.output_options.as_ref().map(Value::to_string).unwrap_or_default();
         let written = format!("{} {options} {}", dataset.name, config.logpull_options);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
