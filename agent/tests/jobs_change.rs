@@ -181,11 +181,13 @@ impl Client<'_> {
             if let Some(reply) = &reply {
                 assert_eq!(reply.status, 200, "{ask:?}: {reply:?}");
             }
-            if reply.is_none() {
+            // It may have been killed before it answered, or between its answer and the look at what it did.
+            let done = is_done(&self.api).or_else(|| {
                 let api = self.api.clone();
                 wait_until("the agent is back", PATIENCE, || api.try_ask("GET", JOBS, None).is_some());
-            }
-            if let Some(done) = is_done(&self.api) {
+                is_done(&self.api)
+            });
+            if let Some(done) = done {
                 return (done, Bounds { least, most: self.writer.written() });
             }
             assert!(reply.is_none(), "{ask:?} was answered and is not done");
