@@ -98,7 +98,10 @@ fn a_full_ring_seals_its_oldest_holder_with_zero_bytes_allocated() {
     let cost = allocated(|| sealed = fill(&mut ring, 200_000, &mut out));
     assert!(sealed.0 > 10 && sealed.1 > 10, "sealed for the ring, for the slab: {sealed:?}");
     assert_eq!(cost, (0, 0), "allocations, bytes");
-    assert_eq!(ring.keys().count(), KEYS as usize);
+    // One may have been sealed last and hold nothing.
+    let held = ring.keys().count();
+    assert!((KEYS as usize - 1..=KEYS as usize).contains(&held), "{held} of {KEYS} hold records");
+    assert_eq!(ring.slabs(), held);
 }
 
 #[test]
