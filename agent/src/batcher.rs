@@ -210,8 +210,7 @@ impl Batcher {
         }
         let full = self.lanes.any_full();
         let size = full.then(|| self.last_size_seal.map_or(Duration::ZERO, |at| at + SIZE_SEAL_EVERY));
-        let group = self.begun.iter().map(|&(_, at)| at + self.settings.commit_interval).min();
-        [self.lanes.deadline(), size, group].into_iter().flatten().min()
+        [self.lanes.deadline(), size, self.group_deadline()].into_iter().flatten().min()
     }
 
     /// One step.
@@ -377,6 +376,7 @@ impl Batcher {
         self.seal(now, scope, out);
     }
 
+    /// When the oldest chunk whose slabs are open has waited for the commit interval.
     fn group_deadline(&self) -> Option<Duration> {
         self.begun.iter().map(|&(_, at)| at + self.settings.commit_interval).min()
     }

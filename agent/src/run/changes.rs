@@ -27,37 +27,33 @@ pub(super) struct Ask {
 /// What became of it.
 pub(super) type Answer = Result<Vec<JobChange>, ChangeError>;
 
-/// What rides on a seal.
-struct Riding {
-    jobs: Jobs,
-    book: Book,
-    lanes: Vec<LaneChange>,
-    deleted: Vec<JobId>,
-    answers: Vec<(oneshot::Sender<Answer>, Vec<JobChange>)>,
-}
+/// Who asked, and what came of it.
+pub(super) type Asked = (oneshot::Sender<Answer>, Vec<JobChange>);
 
-/// A change that is durable.
-pub(super) struct Done {
+/// What rides on a seal, and what everybody goes by once its commit is durable.
+pub(super) struct Riding {
     pub(super) jobs: Jobs,
     pub(super) book: Book,
     pub(super) lanes: Vec<LaneChange>,
     /// Jobs that are gone.
     pub(super) deleted: Vec<JobId>,
-    answers: Vec<(oneshot::Sender<Answer>, Vec<JobChange>)>,
+    /// To be answered last, after everybody else goes by the new jobs.
+    pub(super) asked: Vec<Asked>,
 }
 
-impl Done {
-    /// Tells those who asked. After everybody else goes by the new jobs.
-    pub(super) fn answer(answers: Vec<(oneshot::Sender<Answer>, Vec<JobChange>)>) {
-        for (answer, changes) in answers {
-            // Who asked may have gone away meanwhile.
-            let _ = answer.send(Ok(changes));
-        }
+impl Riding {
+    /// What has not changed anything yet.
+    fn from_here(jobs: &Jobs, book: &Book) -> Riding {
+        let (jobs, book) = (jobs.clone(), book.clone());
+        Riding { jobs, book, lanes: Vec::new(), deleted: Vec::new(), asked: Vec::new() }
     }
+}
 
-    /// Takes those who asked.
-    pub(super) fn take_answers(&mut self) -> Vec<(oneshot::Sender<Answer>, Vec<JobChange>)> {
-        std::mem::take(&mut self.answers)
+/// Tells those who asked.
+pub(super) fn answer(asked: Vec<Asked>) {
+    for (answer, changes) in asked {
+        // Who asked may have gone away meanwhile.
+        let _ = answer.send(Ok(changes));
     }
 }
 
@@ -126,20 +122,14 @@ impl Changes {
     pub(super) fn due(&mut self, now: Duration, jobs: &Jobs, book: &Book) -> Option<BatchChange> {
         self.deadline().filter(|at| now >= *at)?;
         self.since = None;
-        let mut riding = Riding {
-            jobs: jobs.clone(),
-            book: book.clone(),
-            lanes: Vec::new(),
-            deleted: Vec::new(),
-            answers: Vec::new(),
-        };
+        let mut riding = Riding::from_here(jobs, book);
         let mut steps: Vec<JobChange> = Vec::new();
         for ask in std::mem::take(&mut self.asks) {
             match self.plan(&mut riding, &ask.change) {
                 Ok(changes) if changes.is_empty() => drop(ask.answer.send(Ok(changes))),
                 Ok(changes) => {
                     steps.extend(changes.iter().cloned());
-                    riding.answers.push((ask.answer, changes));
+                    riding.asked.push((ask.answer, changes));
                 }
                 Err(refusal) => drop(ask.answer.send(Err(ChangeError::Refused(refusal)))),
             }
@@ -227,11 +217,9 @@ impl Changes {
     }
 
     /// The change is durable.
-    pub(super) fn done(&mut self, token: u64) -> Done {
+    pub(super) fn done(&mut self, token: u64) -> Riding {
         assert_eq!(token, self.token, "another change is durable");
-        let riding = self.riding.take().expect("INVARIANT: a change that is durable was under way");
-        let Riding { jobs, book, lanes, deleted, answers } = riding;
-        Done { jobs, book, lanes, deleted, answers }
+        self.riding.take().expect("INVARIANT: a change that is durable was under way")
     }
 }
 
@@ -246,13 +234,7 @@ pub(super) fn at_start(
     change: &Change,
 ) -> Result<Arc<JobsCommit>, Refusal> {
     let changes = Changes::new(maker.clone());
-    let mut riding = Riding {
-        jobs: jobs.clone(),
-        book: book.clone(),
-        lanes: Vec::new(),
-        deleted: Vec::new(),
-        answers: Vec::new(),
-    };
+    let mut riding = Riding::from_here(jobs, book);
     let steps = changes.plan(&mut riding, change)?;
     let rows = changes.ride(&mut riding, jobs, &steps, Vec::new(), Regroup::default()).rows;
     (*jobs, *book) = (riding.jobs, riding.book);

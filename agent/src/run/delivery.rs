@@ -2,7 +2,7 @@
 //!
 //! Promises: shards' queues are always drained (PROTOCOL P8); nothing here waits for the ledger; a batch is uploaded
 //! only after its commit.
-use super::changes::{Ask, Changes, Done, Regroup};
+use super::changes::{self, Ask, Changes, Regroup, Riding};
 use super::jobs::Jobs;
 use super::port::{JobsShown, ParkedShown};
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
@@ -229,8 +229,8 @@ impl Delivery {
 
     /// A change is durable: everybody goes by the new jobs from here on.
     fn changed(&mut self, token: u64, (batches, records): (u64, u64)) {
-        let mut done = self.changing.changes.done(token);
-        for job in &done.deleted {
+        let Riding { jobs, book, lanes, deleted, asked } = self.changing.changes.done(token);
+        for job in &deleted {
             self.changing.metrics.forget_job(*job);
             self.changing.told.forget(*job);
             self.untold.remove(job);
@@ -238,15 +238,13 @@ impl Delivery {
         if records > 0 {
             tracing::warn!(batches, records, "records of deleted jobs are gone with them, undelivered");
         }
-        let answers = done.take_answers();
-        let Done { jobs, book, lanes, .. } = done;
         self.jobs = jobs;
         self.changing.told.book(book);
         // Before anything else that waits for the sender: it must not begin an upload of a job that is gone, nor of one
         // that takes nothing any more.
         self.todo.push_front(Todo::Send(SendEvent::Jobs(lanes)));
         self.park_again();
-        Done::answer(answers);
+        changes::answer(asked);
     }
 
     /// Parking sees the jobs as they are now.

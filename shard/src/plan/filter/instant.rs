@@ -4,6 +4,7 @@
 //! Promises: exact to the nanosecond; what is finer is cut off.
 //! Must not know: fields, operators, clocks.
 use super::number::Decimal;
+use crate::time::{days, month_days};
 
 /// Seconds since 1970, and nanoseconds of that second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +51,7 @@ fn rfc3339(text: &[u8]) -> Option<Instant> {
     shape.then_some(())?;
     let (year, month, day) = (two(text, 0)? * 100 + two(text, 2)?, two(text, 5)?, two(text, 8)?);
     let (hour, minute, second) = (two(text, 11)?, two(text, 14)?, two(text, 17)?);
-    let valid = (1..=12).contains(&month) && (1..=days_of(year, month)).contains(&day);
+    let valid = (1..=12).contains(&month) && (1..=month_days(year, month)).contains(&day);
     // A leap second is the next minute's first.
     (valid && hour < 24 && minute < 60 && second <= 60).then_some(())?;
     let (nanos, zone) = fraction(&text[19..])?;
@@ -83,27 +84,6 @@ fn offset(zone: &[u8]) -> Option<i64> {
     };
     let (hours, minutes) = (two(zone, 1)?, two(zone, 4)?);
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_of(year: i64, month: i64) -> i64 {
-    match month {
-        2 => 28 + i64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01, in the Gregorian calendar.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Leap days before this year, counted from year 1.
-    let past = year - 1;
-    let leap_days = past.div_euclid(4) - past.div_euclid(100) + past.div_euclid(400);
-    let before: i64 = (1..month).map(|month| days_of(year, month)).sum();
-    past * 365 + leap_days + before + day - 1 - 719_162
 }
 
 #[cfg(test)]
