@@ -12,6 +12,7 @@ pub mod dataset;
 pub mod deflate;
 pub mod frame;
 pub mod limits;
+pub mod nearest;
 pub mod parse;
 pub mod plan;
 pub mod proven;

@@ -2,6 +2,7 @@
 //!
 //! Promises: pure; what is already encoded stays as it is.
 //! Must not know: what the text is for.
+use edgepush_shard::nearest::distance;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -68,23 +69,8 @@ pub fn base64(bytes: &[u8]) -> String {
 
 /// The word that is nearest to `text`, if one is near: at most a third of its letters are wrong.
 pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = words.map(|word| (distance(text, word), word)).min()?;
+    let near = words.map(|word| (distance(text.chars(), word.chars()), word)).min()?;
     (near.0 <= (text.len().max(near.1.len()) / 3).max(1)).then_some(near.1)
-}
-
-/// How many letters must be put in, taken out or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

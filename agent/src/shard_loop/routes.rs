@@ -7,10 +7,9 @@ use super::plan::{PlanJob, ShardPlan};
 use super::{Outlet, Text};
 use crate::protocol::{GroupId, Now};
 use edgepush_shard::chunk::Audience;
-use edgepush_shard::codec::Span;
 use edgepush_shard::plan::{Formatter, RouteJob, Router};
 use edgepush_shard::record::Record;
-use edgepush_shard::ring::{RecordSink, SlabKey};
+use edgepush_shard::ring::{Flat, RecordSink, SlabKey};
 use edgepush_shard::segment::FromShard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +23,7 @@ pub(super) struct Routes {
     /// Whom the chunk in work is for.
     audience: Audience,
     wants: Vec<u32>,
-    copied: Copied,
+    copied: Flat,
     /// Jobs that took a record of the chunk in work.
     touched: Vec<u32>,
 }
@@ -81,7 +80,7 @@ impl Routes {
             parked: groups.into_iter().map(|group| (group, Route::new(plan, |of| of == group))).collect(),
             audience: Audience::ALL,
             wants: Vec::new(),
-            copied: Copied::default(),
+            copied: Flat::default(),
             touched: Vec::new(),
             plan: plan.clone(),
         }
@@ -182,35 +181,11 @@ impl Text for Formatted<'_, '_> {
 }
 
 /// A formatted record on its way into several slabs.
-#[derive(Default)]
-struct Copied {
-    bytes: Vec<u8>,
-    values: Vec<Span>,
-}
-
-impl Copied {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.values.clear();
-    }
-}
-
-impl RecordSink for Copied {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-    fn value(&mut self, bytes: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.values.push(Span::new(start, self.bytes.len()));
-    }
-}
-
-impl Text for Copied {
+impl Text for Flat {
     fn size_max(&mut self) -> (usize, usize) {
         (self.bytes.len(), self.values.len())
     }
     fn write<S: RecordSink>(&mut self, sink: &mut S) {
-        sink.text(&self.bytes, self.values.iter().copied());
+        Flat::write(self, sink);
     }
 }

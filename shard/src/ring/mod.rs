@@ -67,6 +67,39 @@ pub trait RecordSink {
     }
 }
 
+/// One record in plain memory, with its values' spans: on its way where more must be done to it, or to several slabs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flat {
+    /// The record.
+    pub bytes: Vec<u8>,
+    /// Where its values stand.
+    pub values: Vec<Span>,
+}
+
+impl Flat {
+    /// Empty again; memory is kept.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.values.clear();
+    }
+
+    /// Writes it on.
+    pub fn write<S: RecordSink>(&self, sink: &mut S) {
+        sink.text(&self.bytes, self.values.iter().copied());
+    }
+}
+
+impl RecordSink for Flat {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+    fn value(&mut self, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.put(bytes);
+        self.values.push(Span::new(start, self.bytes.len()));
+    }
+}
+
 /// Bytes that are copied at once where there is room for them.
 pub const COPY_BYTES: usize = 32;
 

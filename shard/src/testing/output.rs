@@ -8,7 +8,7 @@ use crate::dataset::{Dataset, HTTP_REQUESTS, RAW};
 use crate::parse::Parser;
 use crate::plan::{Formatter, HashKey, OutputOptions};
 use crate::record::Span;
-use crate::ring::RecordSink;
+use crate::ring::Flat;
 use serde_json::{Value, json};
 
 /// Records that have every kind of value, and none.
@@ -19,23 +19,6 @@ const LINES: [&str; 5] = [
     "{}",
     "{ \"b\" :\t{ \"c\" : null }\t, \"a\" : \"x\\\\\" }",
 ];
-
-#[derive(Default)]
-struct Sink {
-    bytes: Vec<u8>,
-    values: Vec<Span>,
-}
-
-impl RecordSink for Sink {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-    fn value(&mut self, bytes: &[u8]) {
-        let start = self.bytes.len();
-        self.put(bytes);
-        self.values.push(Span::new(start, self.bytes.len()));
-    }
-}
 
 /// JSON that is taken as options of a data set means the same when it is written and read again, and every record keeps
 /// what was announced of it and goes through the encoder and back.
@@ -73,14 +56,14 @@ pub fn template(text: &str) {
     let _ = OutputOptions::from_logpull(text, &RAW).map(|options| check(&options, &RAW));
 }
 
-fn made(options: &OutputOptions, dataset: &Dataset) -> Vec<Sink> {
+fn made(options: &OutputOptions, dataset: &Dataset) -> Vec<Flat> {
     let mut formatter = Formatter::new(options, dataset, &HashKey::new(&[7; 32]));
     let mut parser = Parser::new();
     // Each twice: the second time its shape is known.
     let lines = LINES.iter().chain(&LINES);
     let record = |line: &&str| {
         let record = parser.parse(line.as_bytes()).expect("a record");
-        let mut sink = Sink::default();
+        let mut sink = Flat::default();
         let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
         formatter.write(&record, &mut sink);
         assert!(sink.bytes.len() <= bytes_max, "{} > {bytes_max} bytes: {options:?}", sink.bytes.len());

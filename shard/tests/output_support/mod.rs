@@ -5,7 +5,6 @@ use edgepush_shard::codec::{CodecKind, Level, Run, Span, codec};
 use edgepush_shard::dataset::Dataset;
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::{Formatter, HashKey, OutputOptions};
-use edgepush_shard::ring::RecordSink;
 
 /// The key of all tests.
 pub fn key() -> HashKey {
@@ -13,22 +12,7 @@ pub fn key() -> HashKey {
 }
 
 /// One record as the formatter wrote it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Made {
-    pub bytes: Vec<u8>,
-    pub values: Vec<Span>,
-}
-
-impl RecordSink for Made {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-    fn value(&mut self, bytes: &[u8]) {
-        let start = self.bytes.len();
-        self.put(bytes);
-        self.values.push(Span::new(start, self.bytes.len()));
-    }
-}
+pub type Made = edgepush_shard::ring::Flat;
 
 /// The records that options make of lines; what was announced is checked.
 pub fn records(options: &OutputOptions, dataset: &Dataset, lines: &[u8]) -> Vec<Made> {

@@ -122,18 +122,8 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
 
 /// Letters to insert, remove or change; case does not count.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<u8> = b.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, byte) in a.bytes().enumerate() {
-        let mut corner = row[0];
-        row[0] = at + 1;
-        for (other, &wanted) in b.iter().enumerate() {
-            let changed = corner + usize::from(byte.to_ascii_lowercase() != wanted);
-            corner = row[other + 1];
-            row[other + 1] = changed.min(corner + 1).min(row[other] + 1);
-        }
-    }
-    row[b.len()]
+    let letters = |text: &str| text.to_ascii_lowercase().into_bytes();
+    crate::nearest::distance(letters(a), letters(b))
 }
 
 #[cfg(test)]

@@ -2,33 +2,19 @@
 //!
 //! Promises: none is suggested that shares less than about two thirds with what was written.
 //! Must not know: what the names are of.
+use crate::nearest::distance;
 
 /// The nearest of `names`, if one is near.
 pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
     let far = lower.chars().count() / 3 + 1;
-    let with_distance = |name: &'a str| (distance(&lower, &name.to_lowercase()), name);
+    let with_distance = |name: &'a str| (distance(lower.chars(), name.to_lowercase().chars()), name);
     names.into_iter().map(with_distance).filter(|(distance, _)| *distance <= far).min().map(|(_, name)| name)
 }
 
 /// `, nearest is `name``, or nothing.
 pub(super) fn hint<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(wrong, names).map(|name| format!("; the nearest name is `{name}`")).unwrap_or_default()
-}
-
-/// Characters to insert, delete or replace (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.chars().count()]
 }
 
 #[cfg(test)]
@@ -41,6 +27,6 @@ mod tests {
         assert_eq!(nearest("fieldnames", names), Some("field_names"));
         assert_eq!(nearest("Record_Sufix", names), Some("record_suffix"));
         assert_eq!(nearest("colour", names), None);
-        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("kitten".chars(), "sitting".chars()), 3);
     }
 }
