@@ -1,21 +1,23 @@
 //! Destination: how one kind of target takes a batch, and what its answer means.
 //!
 //! Promises: a destination says what happened in one of the verdicts below and nothing else; retry, back-off, order
-//! and durability exist once, in `sender`. A new kind is one file and one row in [`url::DESTINATIONS`].
+//! and durability exist once, in `sender`. A new kind is one file and one row in [`kind::DESTINATIONS`].
 //! Must not know: the spool, the ledger, jobs, other destinations.
 mod body;
 pub mod client;
 pub mod document;
 pub mod file;
 pub mod http;
+pub mod kind;
 pub mod null;
 mod parameter;
 pub(crate) mod redact;
 mod text;
 pub mod url;
 
+pub use kind::{DESTINATIONS, Opening};
 pub(crate) use text::nearest;
-pub use url::{DESTINATIONS, DestinationUrl, Opening};
+pub use url::DestinationUrl;
 
 use bytes::Bytes;
 use edgepush_shard::batch::Container;

@@ -2,10 +2,12 @@
 //!
 //! Promises: what is in the table, and `header_X`, leaves the URL; everything else is sent as it was written, in its order.
 //! Must not know: kinds of destinations, beyond what their row says.
+use super::kind::OwnParameter;
 use super::redact::Secrets;
 use super::text;
 use edgepush_shard::batch::Container;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -20,6 +22,8 @@ pub struct Options {
     pub suffix: Option<String>,
     /// `ca=/file.pem`: the only certificates that are trusted.
     pub ca: Option<PathBuf>,
+    /// Parameters of the kind's own, decoded.
+    pub own: BTreeMap<&'static str, String>,
     /// `header_X=v`, and the `Authorization` of a user part.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -32,6 +36,7 @@ impl fmt::Debug for Options {
             .field("content_encoding", &self.content_encoding)
             .field("suffix", &self.suffix)
             .field("ca", &self.ca)
+            .field("own", &self.own.keys().collect::<Vec<_>>())
             .field("headers", &names)
             .finish()
     }
@@ -107,6 +112,8 @@ pub struct Taker<'a> {
     pub http: bool,
     /// Whether parameters that are not ours are sent on.
     pub passes: bool,
+    /// Parameters that only this kind has.
+    pub own: &'static [OwnParameter],
 }
 
 /// What became of a query.
@@ -129,6 +136,10 @@ pub fn take(kind: Taker<'_>, query: &str) -> Result<Taken, String> {
             options.take_header(kind, header, value, &mut secrets)?;
             continue;
         }
+        if let Some(own) = kind.own.iter().find(|own| own.name == name) {
+            options.take_own(own, value, &mut secrets)?;
+            continue;
+        }
         let own = PARAMETERS.iter().find(|own| own.name == name && (kind.http || !own.http));
         match own {
             Some(own) => {
@@ -145,7 +156,8 @@ pub fn take(kind: Taker<'_>, query: &str) -> Result<Taken, String> {
 }
 
 fn unknown(kind: Taker<'_>, name: &str) -> String {
-    let own = || PARAMETERS.iter().filter(|own| !own.http).map(|own| own.name);
+    let all = PARAMETERS.iter().filter(|own| kind.http || !own.http).map(|own| own.name);
+    let own = || all.clone().chain(kind.own.iter().map(|own| own.name));
     let near = text::nearest(name, own()).map(|near| format!(", nearest is `{near}`")).unwrap_or_default();
     let plain = name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     let said = if plain { format!(" `{name}`") } else { String::new() };
@@ -158,6 +170,22 @@ const OURS: [&str; 6] =
     ["host", "content-length", "transfer-encoding", "connection", "content-encoding", "idempotency-key"];
 
 impl Options {
+    fn take_own(&mut self, own: &OwnParameter, value: &str, secrets: &mut Secrets) -> Result<(), String> {
+        let name = own.name;
+        let decoded = text::decode(value).map_err(|why| format!("parameter `{name}` {why}"))?;
+        if own.secret {
+            secrets.add(value);
+            secrets.add(&decoded);
+        }
+        if !(own.fits)(&decoded) {
+            return Err(format!("parameter `{name}` must be {}", own.takes));
+        }
+        match self.own.insert(name, decoded) {
+            Some(_) => Err(format!("parameter `{name}` is given twice")),
+            None => Ok(()),
+        }
+    }
+
     fn take_header(
         &mut self,
         kind: Taker<'_>,

@@ -3,107 +3,28 @@
 //! Promises: a wrong URL is told with all that is wrong and the remedy, and never with its secrets; what is sent is
 //! the URL as written, without our own parameters; `Debug` and `Display` show no secret.
 //! Must not know: the environment, jobs, how uploads are made.
-use super::client::{Clients, Trust};
-use super::file::FileDestination;
-use super::http::{HttpDestination, HttpTarget};
-use super::null::NullDestination;
+use super::client::Trust;
+use super::http::HttpTarget;
+use super::kind::{Caps, DESTINATIONS, Form, Kind, Opening};
 use super::parameter::{self, Options, Taker};
 use super::redact::{self, Secrets};
 use super::{Destination, text};
-use crate::config::Reserve;
 use edgepush_shard::batch::Container;
+use edgepush_shard::plan::Envelope;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What destinations are opened with.
-#[derive(Clone, Copy, Debug)]
-pub struct Opening<'a> {
-    /// The state directory: `archive:` lies below it.
-    pub state: &'a Path,
-    /// The HTTP clients of the agent.
-    pub clients: &'a Clients,
-    /// What the state directory's file system keeps free.
-    pub keep_free: Reserve,
-}
-
-/// What stands behind the scheme of a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// `scheme://host/path`, sent as written.
-    Web,
-    /// `scheme:///directory`, with a template.
-    Directory,
-    /// Nothing: `scheme:`.
-    Bare,
-}
-
-/// Makes a destination of its URL.
-type Build = fn(&DestinationUrl, &Opening<'_>) -> Result<Arc<dyn Destination>, String>;
-
-/// One kind of destination.
-pub struct Kind {
-    /// What the URL begins with.
-    pub scheme: &'static str,
-    /// What follows it.
-    pub form: Form,
-    /// How its gzip bodies are joined unless the URL or a setting says otherwise (INTERFACE 4).
-    pub container: Container,
-    /// Most uncompressed bytes of a batch unless a setting says otherwise.
-    pub batch_bytes: u32,
-    /// Whether it speaks HTTP with a `Content-Encoding`.
-    pub http: bool,
-    /// Makes it. Touches nothing.
-    pub build: Build,
-}
-
-impl fmt::Debug for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.scheme)
-    }
-}
-
-const fn web(scheme: &'static str) -> Kind {
-    let (form, container) = (Form::Web, Container::Single);
-    Kind { scheme, form, container, batch_bytes: 5_000_000, http: true, build: build_http }
-}
-
-const fn local(scheme: &'static str, form: Form, build: Build) -> Kind {
-    Kind { scheme, form, container: Container::Members, batch_bytes: 50_000_000, http: false, build }
-}
-
-/// Every kind of destination.
-pub const DESTINATIONS: [Kind; 5] = [
-    web("https"),
-    web("http"),
-    local("file", Form::Directory, build_file),
-    local("archive", Form::Bare, build_archive),
-    local("null", Form::Bare, build_null),
-];
-
-fn build_http(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
-    let target = url.web().expect("INVARIANT: this kind speaks HTTP");
-    Ok(Arc::new(HttpDestination::new(target, with.clients.of(&url.trust())?)?))
-}
-
-fn build_file(url: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
-    Ok(Arc::new(FileDestination::new(url.root.clone())))
-}
-
-fn build_archive(_: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
-    Ok(Arc::new(FileDestination::new(with.state.join("archive")).keeping_free(with.keep_free)))
-}
-
-fn build_null(_: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
-    Ok(Arc::new(NullDestination::default()))
-}
 
 /// A destination URL, understood.
 #[derive(Clone)]
 pub struct DestinationUrl {
     kind: &'static Kind,
+    /// `SCHEME+http://`: a vendor's protocol without TLS.
+    plain: bool,
     /// Without our own parameters.
     sent: String,
+    /// The bucket of an object store, or the host that stands in its place.
+    bucket: String,
     /// The static part of a directory.
     root: PathBuf,
     /// Its templated part, for the object names.
@@ -131,7 +52,7 @@ impl DestinationUrl {
         if text.chars().count() > URL_CHARS_MAX {
             return Err(format!("is longer than {URL_CHARS_MAX} characters"));
         }
-        let kind = kind_of(text)?;
+        let (kind, plain) = kind_of(text)?;
         if text.contains('#') {
             return Err("has a # part, which is never sent; write %23 for a # that belongs to it".into());
         }
@@ -139,20 +60,29 @@ impl DestinationUrl {
             Some((front, query)) => (front, query),
             None => (text, ""),
         };
-        let taker = Taker { scheme: kind.scheme, http: kind.http, passes: kind.form == Form::Web };
+        let taker = Taker { scheme: kind.scheme, http: kind.http, passes: kind.passes, own: kind.own };
         let own = parameter::take(taker, query)?;
         let mut url = DestinationUrl {
             kind,
+            plain,
             sent: String::new(),
+            bucket: String::new(),
             root: PathBuf::new(),
             naming_path: String::new(),
             options: own.options,
             shown: String::new(),
             secrets: own.secrets,
         };
-        let rest = &front[kind.scheme.len() + 1..];
+        let rest = front.split_once(':').map_or("", |(_, rest)| rest);
         match kind.form {
             Form::Web => url.take_web(rest, &own.sent)?,
+            Form::Index => {
+                let (front, index) = rest.rsplit_once('/').unwrap_or((rest, ""));
+                url.take_template(index)?;
+                url.take_web(front, &own.sent)?;
+                url.shown.push_str(&format!("/{}", url.naming_path));
+            }
+            Form::Bucket => url.take_bucket(rest, &own.sent)?,
             Form::Directory => url.take_directory(rest)?,
             Form::Bare => match rest.trim_matches('/') {
                 "" => url.shown = format!("{}:", kind.scheme),
@@ -163,7 +93,8 @@ impl DestinationUrl {
     }
 
     fn take_web(&mut self, rest: &str, query: &str) -> Result<(), String> {
-        let scheme = self.kind.scheme;
+        let (scheme, wire) = (self.scheme(), self.wire());
+        let scheme = scheme.as_str();
         let Some(rest) = rest.strip_prefix("//") else {
             return Err(format!("must be written {scheme}://host/path"));
         };
@@ -178,7 +109,7 @@ impl DestinationUrl {
         }
         let path = if path.is_empty() { "/" } else { path };
         let mark = if query.is_empty() { "" } else { "?" };
-        self.sent = text::encode_specials(&format!("{scheme}://{host}{path}{mark}{query}"));
+        self.sent = text::encode_specials(&format!("{wire}://{host}{path}{mark}{query}"));
         self.secrets.add_path(path);
         self.secrets.add_query(query);
         let user = if user.is_some() { "…@" } else { "" };
@@ -188,6 +119,50 @@ impl DestinationUrl {
             Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(()),
             _ => Err(format!("is not a URL; write {scheme}://host:port/path")),
         }
+    }
+
+    /// `//bucket/path`: a path with placeholders behind a name that has none.
+    fn take_bucket(&mut self, rest: &str, query: &str) -> Result<(), String> {
+        let scheme = self.kind.scheme;
+        let Some(rest) = rest.strip_prefix("//") else {
+            return Err(format!("must be written {scheme}://bucket/path"));
+        };
+        let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.contains('@') {
+            return Err(format!("has a user part, which {scheme}: does not know; give keys as parameters"));
+        }
+        let letters = |b: u8| b.is_ascii_alphanumeric() || b"._-:".contains(&b);
+        if bucket.is_empty() || !bucket.bytes().all(letters) {
+            return Err(format!("names no bucket; write {scheme}://bucket/path"));
+        }
+        self.bucket = bucket.to_owned();
+        self.take_template(&text::decode(path)?)?;
+        self.sent = query.to_owned();
+        self.secrets.add_query(query);
+        let mark = if query.is_empty() { "" } else { "?" };
+        self.shown = format!("{scheme}://{bucket}/{}{mark}{}", self.naming_path, redact::query(query));
+        Ok(())
+    }
+
+    /// The part of a path that belongs to the names of objects.
+    fn take_template(&mut self, path: &str) -> Result<(), String> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        if parts.iter().any(|part| *part == "." || *part == "..") || path.contains(char::is_control) {
+            return Err("must have a path without `.`, `..` and control characters".into());
+        }
+        check_template(&parts)?;
+        self.naming_path = parts.join("/");
+        Ok(())
+    }
+
+    /// As it was written, `+http` included.
+    fn scheme(&self) -> String {
+        format!("{}{}", self.kind.scheme, if self.plain { PLAIN } else { "" })
+    }
+
+    /// What is spoken: every vendor's protocol is HTTP underneath.
+    fn wire(&self) -> &'static str {
+        if self.plain || self.kind.scheme == "http" { "http" } else { "https" }
     }
 
     fn take_directory(&mut self, rest: &str) -> Result<(), String> {
@@ -236,9 +211,34 @@ impl DestinationUrl {
     pub(super) fn trust(&self) -> Trust {
         match &self.options.ca {
             Some(file) => Trust::File(file.clone()),
-            None if self.kind.scheme == "https" => Trust::System,
+            None if self.wire() == "https" => Trust::System,
             None => Trust::Plain,
         }
+    }
+
+    /// The value of a parameter of its kind's own.
+    pub(super) fn own(&self, name: &str) -> Option<&str> {
+        self.options.own.get(name).map(String::as_str)
+    }
+
+    /// The bucket of an object store, or the host that stands in its place.
+    pub(super) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// What must not be shown of it.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// What its receiver wants around records; `None`: records as the job writes them.
+    pub fn envelope(&self) -> Option<Envelope> {
+        (self.kind.envelope)(self)
+    }
+
+    /// What its receiver never takes more of.
+    pub fn caps(&self) -> Caps {
+        self.kind.caps
     }
 
     /// Its row in the table.
@@ -303,13 +303,21 @@ impl fmt::Debug for DestinationUrl {
     }
 }
 
-fn kind_of(text: &str) -> Result<&'static Kind, String> {
+/// Behind a vendor's scheme: without TLS.
+const PLAIN: &str = "+http";
+
+fn kind_of(text: &str) -> Result<(&'static Kind, bool), String> {
     let all = || DESTINATIONS.iter().map(example).collect::<Vec<_>>().join(", ");
     let Some((scheme, _)) = text.split_once(':') else {
         return Err(format!("has no scheme; it must begin with one of: {}", all()));
     };
-    if let Some(kind) = DESTINATIONS.iter().find(|kind| kind.scheme == scheme) {
-        return Ok(kind);
+    let known = |scheme: &str| DESTINATIONS.iter().find(|kind| kind.scheme == scheme);
+    if let Some(kind) = known(scheme) {
+        return Ok((kind, false));
+    }
+    let vendor = scheme.strip_suffix(PLAIN).and_then(known);
+    if let Some(kind) = vendor.filter(|kind| kind.is_vendor()) {
+        return Ok((kind, true));
     }
     // What stands before a colon may be anything that was pasted here, so only a scheme's look-alike is repeated.
     let plain = scheme.len() <= 20 && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -322,7 +330,7 @@ fn kind_of(text: &str) -> Result<&'static Kind, String> {
 
 fn example(kind: &Kind) -> String {
     match kind.form {
-        Form::Web => format!("{}://", kind.scheme),
+        Form::Web | Form::Index | Form::Bucket => format!("{}://", kind.scheme),
         Form::Directory => format!("{}:///", kind.scheme),
         Form::Bare => format!("{}:", kind.scheme),
     }

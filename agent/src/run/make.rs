@@ -7,6 +7,7 @@ use super::jobs::{Job, Jobs};
 use crate::config::Config;
 use crate::destination::client::Clients;
 use crate::destination::file::FileDestination;
+use crate::destination::kind::Caps;
 use crate::destination::null::NullDestination;
 use crate::destination::{Destination, DestinationUrl, Opening};
 use crate::jobs::{self, Book, BookLimits, Checks, JobConfig, Life, Origin, Owner, Zones};
@@ -16,7 +17,7 @@ use crate::protocol::{CodecKind, Container, GroupId, JobId, JobRow, Naming, Open
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::{Dataset, RAW};
-use edgepush_shard::plan::{Filter, HashKey, OutputOptions, OutputType};
+use edgepush_shard::plan::{Envelope, Filter, HashKey, OutputOptions, OutputType};
 use edgepush_shard::room::{BatchLimits, Room};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -142,7 +143,7 @@ impl Maker {
         let dataset = config.dataset()?;
         let url = DestinationUrl::parse(config.destination_conf.expose())?;
         let filter = Filter::parse(&config.filter, dataset).map_err(|error| error.to_string())?;
-        let (output, output_key) = self.outputs.of(config, dataset)?;
+        let (output, output_key) = self.outputs.of(config, dataset, url.envelope())?;
         let codec = config.codec().unwrap_or(self.config.codec);
         let level = config.level().unwrap_or(self.config.level);
         let container = url.container(self.config.gzip);
@@ -152,6 +153,7 @@ impl Maker {
         let limits = config.limits();
         let limits =
             BatchLimits { records: limits.records, bytes: limits.bytes.unwrap_or(url.batch_bytes()) };
+        let limits = capped(&label, limits, url.caps());
         let form = (entry.id, entry.version, codec, container);
         Ok(Job {
             id: entry.id,
@@ -271,8 +273,10 @@ impl Maker {
         let (codec, level) = (config.codec, config.level);
         let limits =
             BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
-        let naming = self.naming(ENVIRONMENT, &url, codec, config.dataset, &config.output);
-        let version = version(&config.output, config.filter.as_ref(), &naming);
+        let limits = capped(ENVIRONMENT, limits, url.caps());
+        let output = enveloped(config.output.clone(), url.envelope())?;
+        let naming = self.naming(ENVIRONMENT, &url, codec, config.dataset, &output);
+        let version = version(&output, config.filter.as_ref(), &naming);
         let row = recovered.jobs.iter().find(|row| row.id == JobId::ENV);
         Ok(Job {
             id: JobId::ENV,
@@ -284,8 +288,8 @@ impl Maker {
             dataset: config.dataset,
             hosts: None,
             filter: config.filter.clone().map(Arc::new),
-            output_key: output_key(config.dataset, &config.output),
-            output: Arc::new(config.output.clone()),
+            output_key: output_key(config.dataset, &output),
+            output: Arc::new(output),
             codec,
             level,
             container,
@@ -368,6 +372,29 @@ fn output_of(config: &JobConfig, dataset: &Dataset) -> Result<OutputOptions, Str
     read.map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
+/// An output inside what its destination wants around records.
+fn enveloped(output: OutputOptions, envelope: Option<Envelope>) -> Result<OutputOptions, String> {
+    match envelope {
+        Some(envelope) => output.within(&envelope),
+        None => Ok(output),
+    }
+}
+
+/// Limits that the receiver's own caps allow; said once when the job asked for more.
+fn capped(label: &str, limits: BatchLimits, caps: Caps) -> BatchLimits {
+    let allowed =
+        BatchLimits { records: limits.records.min(caps.records), bytes: limits.bytes.min(caps.bytes) };
+    if (allowed.records, allowed.bytes) != (limits.records, limits.bytes) {
+        tracing::info!(
+            job = label,
+            records = allowed.records,
+            bytes = allowed.bytes,
+            "the destination never takes more than this in one request: batches are kept to it"
+        );
+    }
+    allowed
+}
+
 fn output_key(dataset: &Dataset, output: &OutputOptions) -> Arc<str> {
     format!("{} {}", dataset.name, output.to_json()).into()
 }
@@ -387,14 +414,19 @@ impl Outputs {
     ///
     /// # Errors
     /// All mistakes in it.
-    fn of(&self, config: &JobConfig, dataset: &'static Dataset) -> Result<Output, String> {
+    fn of(
+        &self,
+        config: &JobConfig,
+        dataset: &'static Dataset,
+        envelope: Option<Envelope>,
+    ) -> Result<Output, String> {
         let options = config.output_options.as_ref().map(Value::to_string).unwrap_or_default();
-        let written = format!("{} {options} {}", dataset.name, config.logpull_options);
+        let written = format!("{} {options} {} {envelope:?}", dataset.name, config.logpull_options);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(same) = known.get(&written) {
             return Ok(same.clone());
         }
-        let output = output_of(config, dataset)?;
+        let output = enveloped(output_of(config, dataset)?, envelope)?;
         let made = (Arc::new(output.clone()), output_key(dataset, &output));
         if known.len() >= OUTPUTS_MAX {
             known.clear();

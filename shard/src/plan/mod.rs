@@ -16,6 +16,6 @@ mod sample;
 pub use fields::{FieldSlot, FieldTable, Resolved};
 pub use filter::{Compiled, Filter, FilterError};
 pub use format::{Formatter, Output};
-pub use output::{HashKey, OptionError, OutputOptions, OutputType, Privacy};
+pub use output::{Envelope, HashKey, OptionError, OutputOptions, OutputType, Privacy};
 pub use route::{RouteJob, Router};
 pub use sample::Sample;

@@ -4,6 +4,7 @@
 //! the ways in which a record is written, `treat` is what may be done to a value on its way.
 //! Promises: options that were accepted cannot fail later, and every record of them is at least one byte long.
 //! Must not know: jobs, sinks, where bytes go.
+mod envelope;
 mod logpull;
 pub(super) mod members;
 mod nearest;
@@ -18,5 +19,6 @@ mod template;
 mod text;
 mod treat;
 
+pub use envelope::Envelope;
 pub use options::{OptionError, OutputOptions, OutputType};
 pub use privacy::{HashKey, Privacy};
