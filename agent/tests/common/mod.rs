@@ -4,6 +4,7 @@
 //! metrics, as an operator would know it. Must not know: the agent's library.
 #![allow(dead_code, unused_imports, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 pub mod agent;
+pub mod delivery;
 pub mod faults;
 pub mod jobs;
 pub mod lines;
