@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod connector;
 mod put;
+pub mod s3;
 
 pub use answer::Mode;
 pub use put::Parts;
