@@ -22,10 +22,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Longest time of an upload, and more of it for each MB.
-const TOTAL: Duration = Duration::from_secs(60);
-const TOTAL_PER_MB: Duration = Duration::from_secs(1);
+pub(super) const TOTAL: Duration = Duration::from_secs(60);
+pub(super) const TOTAL_PER_MB: Duration = Duration::from_secs(1);
 /// What is read of an answer: enough for an error's words.
-const WORDS_BYTES: usize = 4096;
+pub(super) const WORDS_BYTES: usize = 4096;
 /// Characters of an error's words that are told.
 const WORDS_CHARS: usize = 300;
 /// An answer is read on up to here so that its connection can be used again.
@@ -146,27 +146,8 @@ impl HttpDestination {
 
     /// An error of the transport, in plain words.
     fn trouble(&self, error: &hyper_util::client::legacy::Error) -> Answer {
-        let mut chain = Vec::new();
-        let mut word = if error.is_connect() { "connect" } else { "closed" };
-        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(at) = cause {
-            let said = at.to_string();
-            if said.contains("dns error") {
-                word = "dns";
-            }
-            if let Some(io) = at.downcast_ref::<io::Error>() {
-                match io.kind() {
-                    io::ErrorKind::ConnectionRefused => word = "refused",
-                    io::ErrorKind::TimedOut => word = "timeout",
-                    _ if is_tls(io) => word = "tls",
-                    _ => {}
-                }
-            }
-            chain.push(said);
-            cause = at.source();
-        }
-        chain.dedup();
-        self.weather(word, chain.join(": "))
+        let (word, why) = transport_words(error);
+        self.weather(word, why)
     }
 
     /// What an answer means (INTERFACE 5, RULINGS 12).
@@ -210,6 +191,31 @@ impl HttpDestination {
     }
 }
 
+/// The label and the plain words of an error of the transport.
+pub(super) fn transport_words(error: &hyper_util::client::legacy::Error) -> (&'static str, String) {
+    let mut chain = Vec::new();
+    let mut word = if error.is_connect() { "connect" } else { "closed" };
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(at) = cause {
+        let said = at.to_string();
+        if said.contains("dns error") {
+            word = "dns";
+        }
+        if let Some(io) = at.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused => word = "refused",
+                io::ErrorKind::TimedOut => word = "timeout",
+                _ if is_tls(io) => word = "tls",
+                _ => {}
+            }
+        }
+        chain.push(said);
+        cause = at.source();
+    }
+    chain.dedup();
+    (word, chain.join(": "))
+}
+
 /// Whether an I/O error is TLS's, however often it was wrapped.
 fn is_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| {
@@ -230,7 +236,7 @@ fn value(text: &str) -> HeaderValue {
 }
 
 /// Seconds or a date (RFC 9110 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = said.parse::<u64>() {
         return Some(Duration::from_secs(seconds).min(WISH_MAX));
@@ -253,7 +259,11 @@ async fn words(response: Response<Incoming>, moved: &Moved) -> String {
             kept.extend_from_slice(&bytes[..room]);
         }
     }
-    let text = String::from_utf8_lossy(&kept);
+    one_line(&String::from_utf8_lossy(&kept))
+}
+
+/// The beginning of a server's words, on one line.
+pub(super) fn one_line(text: &str) -> String {
     let plain = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     plain.collect::<Vec<_>>().join(" ").chars().take(WORDS_CHARS).collect()
 }
