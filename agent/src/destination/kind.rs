@@ -6,6 +6,7 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
+use super::store::{azure, gcs};
 use super::{Destination, DestinationUrl};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
@@ -141,10 +142,12 @@ const LOCAL: Kind = Kind {
 };
 
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 5] = [
+pub const DESTINATIONS: [Kind; 7] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
     LOCAL,
+    Kind { scheme: "gs", form: Form::Bucket, own: &gcs::PARAMETERS, build: gcs::build, ..LOCAL },
+    Kind { scheme: "azure", form: Form::Bucket, own: &azure::PARAMETERS, build: azure::build, ..LOCAL },
     Kind { scheme: "archive", form: Form::Bare, build: build_archive, ..LOCAL },
     Kind { scheme: "null", form: Form::Bare, build: build_null, ..LOCAL },
 ];
