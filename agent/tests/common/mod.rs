@@ -7,6 +7,7 @@ pub mod agent;
 pub mod jobs;
 pub mod lines;
 pub mod recorder;
+pub mod servers;
 pub mod writer;
 
 pub use agent::{Agent, Done, Setup};
