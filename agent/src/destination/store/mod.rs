@@ -9,6 +9,7 @@ pub mod azure;
 pub mod connector;
 pub mod gcs;
 mod put;
+pub mod s3;
 
 pub use answer::Mode;
 pub use put::Parts;
