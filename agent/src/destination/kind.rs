@@ -155,11 +155,13 @@ const STORE: Kind = Kind {
 };
 
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 7] = [
+pub const DESTINATIONS: [Kind; 9] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
     STORE,
     Kind { scheme: "r2", own: store::s3::R2, ..STORE },
+    Kind { scheme: "gs", own: store::gcs::PARAMETERS, build: store::gcs::build, ..STORE },
+    Kind { scheme: "azure", own: store::azure::PARAMETERS, build: store::azure::build, ..STORE },
     LOCAL,
     Kind { scheme: "archive", form: Form::Bare, build: build_archive, ..LOCAL },
     Kind { scheme: "null", form: Form::Bare, build: build_null, ..LOCAL },

@@ -5,7 +5,9 @@
 //! tries again but for a wrong clock.
 //! Must not know: spool, ledger, jobs, other destinations.
 pub mod answer;
+pub mod azure;
 pub mod connector;
+pub mod gcs;
 mod put;
 pub mod s3;
 

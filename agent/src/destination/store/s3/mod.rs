@@ -10,6 +10,7 @@ mod profile;
 pub mod sign;
 mod signer;
 
+pub use credentials::Environment;
 pub use signer::Clock;
 
 use super::{Manner, Mode, Parts, StoreDestination, connector::Link, once};
@@ -18,7 +19,7 @@ use crate::destination::client::Trust;
 use crate::destination::kind::OwnParameter;
 use crate::destination::{Destination, DestinationUrl, Opening};
 use address::Address;
-use credentials::{Credentials, Environment, Seeking};
+use credentials::{Credentials, Seeking};
 use hyper::header::{HeaderName, HeaderValue};
 use object_store::aws::AmazonS3Builder;
 use sign::Keys;
