@@ -4,7 +4,6 @@
 mod common;
 use common::delivery::Store;
 use common::servers::{BUCKET, FakeGcs};
-use common::*;
 
 #[test]
 fn fake_gcs_has_each_line_once() {
