@@ -2,7 +2,7 @@
 //! once for a receiver that removes doubles by their `Idempotency-Key`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod common;
-use common::delivery::{BATCHES, LINES, deliver, deliver_through_faults, deliver_with_kills};
+use common::delivery::*;
 use common::servers::{Nginx, nginx};
 use common::*;
 
@@ -68,4 +68,18 @@ fn killed_in_the_middle_of_uploads_each_line_once_by_its_key() {
     let taken = nginx.requests().iter().filter(|r| r.status == 200).count();
     assert!(taken > nginx.kept().len(), "something came twice: {taken}");
     assert_exactly_once("r", LINES, &nginx.lines());
+}
+
+#[test]
+fn silence_and_storms_leave_each_line_once_by_its_key() {
+    if !heavy() {
+        return;
+    }
+    let url = |port: u16| format!("http://127.0.0.1:{port}/in");
+    let Some(nginx) = Nginx::start(nginx::KEEPS) else { return };
+    deliver_through_silence(nginx.plain, url);
+    assert_exactly_once("r", LINES, &nginx.lines());
+    let Some(nginx) = Nginx::start(nginx::KEEPS) else { return };
+    let written = deliver_in_a_storm(nginx.plain, 60, 0x5eed, url);
+    assert_exactly_once("r", written, &nginx.lines());
 }

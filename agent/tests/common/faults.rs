@@ -36,6 +36,10 @@ pub enum Fault {
     Refuse(u16, &'static str),
     /// Accepted, everything is read, nothing is ever answered, and it is not closed.
     HalfOpen,
+    /// Accepted, and not even read.
+    Stall,
+    /// The server takes it all and answers; nothing of the answer passes, and the connection stays open.
+    Hang,
     /// Reset once so many bytes came from the client: within TLS, by its length, in the handshake or in the body.
     ResetAfterSent(u64),
     /// Once so many bytes came from the client nothing of the server's passes any more; reset a second after the client's
@@ -50,8 +54,8 @@ impl Fault {
     }
     /// Whether it meets a connection and not a request.
     fn of_connections(&self) -> bool {
-        use Fault::{HalfOpen, MuteAfterSent, ResetAfterSent, ResetOnAccept};
-        matches!(self, ResetOnAccept | HalfOpen | ResetAfterSent(_) | MuteAfterSent(_))
+        use Fault::{HalfOpen, MuteAfterSent, ResetAfterSent, ResetOnAccept, Stall};
+        matches!(self, ResetOnAccept | HalfOpen | Stall | ResetAfterSent(_) | MuteAfterSent(_))
     }
 }
 
@@ -184,6 +188,14 @@ fn connection(plan: &Arc<Plan>, client: TcpStream) -> Ended {
             let mut client = client;
             return std::io::copy(&mut client, &mut std::io::sink()).map(drop);
         }
+        Some(fault @ Fault::Stall) => {
+            plan.applies(&fault, "");
+            // Until its peer gives up, or the test ends.
+            while !plan.stop.load(Ordering::Acquire) && !hung_up(&client) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            return Ok(());
+        }
         Some(Fault::ResetAfterSent(bytes)) => return relay(plan, client, Some((bytes, true))),
         Some(Fault::MuteAfterSent(bytes)) => return relay(plan, client, Some((bytes, false))),
         _ => {}
@@ -194,6 +206,14 @@ fn connection(plan: &Arc<Plan>, client: TcpStream) -> Ended {
     }
     // The first byte of every TLS handshake.
     if first[0] == 0x16 { relay(plan, client, None) } else { requests(plan, client) }
+}
+
+/// Whether the peer has closed, though nothing was read.
+fn hung_up(stream: &TcpStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut polled = [PollFd::new(stream, PollFlags::RDHUP | PollFlags::HUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut polled, Some(&now)), Ok(1..))
 }
 
 /// Passes bytes both ways, whatever they are, up to the limit of what the client sends; there it resets or goes mute.
@@ -310,6 +330,7 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
         }
         match fault {
             Fault::ResetBeforeAnswer => return reset(&client),
+            Fault::Hang => return std::io::copy(&mut from_client, &mut std::io::sink()).map(drop),
             Fault::SwallowAnswer => return client.shutdown(Shutdown::Both),
             Fault::AnswerInstead(status) => return last_words(&client, &format!("{status} Broken")),
             Fault::ResetInAnswer => {
