@@ -36,7 +36,7 @@ pub enum Fault {
     Refuse(u16, &'static str),
     /// Accepted, everything is read, nothing is ever answered, and it is not closed.
     HalfOpen,
-    /// Accepted, and not even read.
+    /// The head is read, and nothing more, and it is not closed.
     Stall,
     /// The server takes it all and answers; nothing of the answer passes, and the connection stays open.
     Hang,
@@ -54,8 +54,8 @@ impl Fault {
     }
     /// Whether it meets a connection and not a request.
     fn of_connections(&self) -> bool {
-        use Fault::{HalfOpen, MuteAfterSent, ResetAfterSent, ResetOnAccept, Stall};
-        matches!(self, ResetOnAccept | HalfOpen | Stall | ResetAfterSent(_) | MuteAfterSent(_))
+        use Fault::{HalfOpen, MuteAfterSent, ResetAfterSent, ResetOnAccept};
+        matches!(self, ResetOnAccept | HalfOpen | ResetAfterSent(_) | MuteAfterSent(_))
     }
 }
 
@@ -188,14 +188,6 @@ fn connection(plan: &Arc<Plan>, client: TcpStream) -> Ended {
             let mut client = client;
             return std::io::copy(&mut client, &mut std::io::sink()).map(drop);
         }
-        Some(fault @ Fault::Stall) => {
-            plan.applies(&fault, "");
-            // Until its peer gives up, or the test ends.
-            while !plan.stop.load(Ordering::Acquire) && !hung_up(&client) {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            return Ok(());
-        }
         Some(Fault::ResetAfterSent(bytes)) => return relay(plan, client, Some((bytes, true))),
         Some(Fault::MuteAfterSent(bytes)) => return relay(plan, client, Some((bytes, false))),
         _ => {}
@@ -299,6 +291,14 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
             server = Some(Upstream(BufReader::new(to)));
         }
         let Some(Upstream(to)) = &mut server else { unreachable!() };
+        if fault == Fault::Stall {
+            plan.applies(&fault, &line);
+            // Until its peer gives up, or the test ends.
+            while !plan.stop.load(Ordering::Acquire) && !hung_up(&client) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            return Ok(());
+        }
         let taken = match fault {
             Fault::ResetAfterHead => 0,
             Fault::ResetInBody => length / 2,
