@@ -94,17 +94,6 @@ struct Gone {
     by: SystemTime,
 }
 
-/// A small generator of choices; its seed is printed.
-struct Dice(u64);
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 /// The lines that the environment job has delivered: whatever comes later does not cut before them.
 struct Watermark {
     dir: PathBuf,
