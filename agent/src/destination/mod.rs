@@ -6,6 +6,7 @@
 mod body;
 pub mod client;
 pub mod document;
+pub mod exchange;
 pub mod file;
 pub mod http;
 pub mod kind;
