@@ -117,7 +117,8 @@ impl HttpDestination {
             Verdict::Retry { why, .. }
             | Verdict::Hold { why }
             | Verdict::Refused { why }
-            | Verdict::TooLarge { why } => Err(why),
+            | Verdict::TooLarge { why }
+            | Verdict::Partly { why, .. } => Err(why),
         }
     }
 
