@@ -6,7 +6,7 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
-use super::{Destination, DestinationUrl};
+use super::{Destination, DestinationUrl, store};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use edgepush_shard::plan::Envelope;
@@ -140,10 +140,26 @@ const LOCAL: Kind = Kind {
     build: build_file,
 };
 
+/// Objects in a bucket.
+const STORE: Kind = Kind {
+    scheme: "s3",
+    form: Form::Bucket,
+    container: Container::Members,
+    batch_bytes: 50_000_000,
+    http: false,
+    passes: false,
+    own: store::s3::S3,
+    caps: Caps::NONE,
+    envelope: as_written,
+    build: store::s3::build,
+};
+
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 5] = [
+pub const DESTINATIONS: [Kind; 7] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
+    STORE,
+    Kind { scheme: "r2", own: store::s3::R2, ..STORE },
     LOCAL,
     Kind { scheme: "archive", form: Form::Bare, build: build_archive, ..LOCAL },
     Kind { scheme: "null", form: Form::Bare, build: build_null, ..LOCAL },

@@ -227,6 +227,11 @@ impl DestinationUrl {
         &self.bucket
     }
 
+    /// Whether readers get a `Content-Encoding`.
+    pub(super) fn content_encoding(&self) -> bool {
+        self.options.content_encoding
+    }
+
     /// What must not be shown of it.
     pub(super) fn secrets(&self) -> &Secrets {
         &self.secrets
