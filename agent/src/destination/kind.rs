@@ -6,6 +6,7 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
+use super::store::{azure, gcs};
 use super::{Destination, DestinationUrl, store};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
@@ -155,11 +156,13 @@ const STORE: Kind = Kind {
 };
 
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 7] = [
+pub const DESTINATIONS: [Kind; 9] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
     STORE,
     Kind { scheme: "r2", own: store::s3::R2, ..STORE },
+    Kind { scheme: "gs", own: &gcs::PARAMETERS, build: gcs::build, ..STORE },
+    Kind { scheme: "azure", own: &azure::PARAMETERS, build: azure::build, ..STORE },
     LOCAL,
     Kind { scheme: "archive", form: Form::Bare, build: build_archive, ..LOCAL },
     Kind { scheme: "null", form: Form::Bare, build: build_null, ..LOCAL },

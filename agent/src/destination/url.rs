@@ -222,6 +222,11 @@ impl DestinationUrl {
         self.options.own.get(name).map(String::as_str)
     }
 
+    /// Whether readers of objects get a `Content-Encoding`.
+    pub(super) fn encoded(&self) -> bool {
+        self.options.content_encoding
+    }
+
     /// The bucket of an object store, or the host that stands in its place.
     pub(super) fn bucket(&self) -> &str {
         &self.bucket

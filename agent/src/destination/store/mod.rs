@@ -5,7 +5,9 @@
 //! tries again but for a wrong clock.
 //! Must not know: spool, ledger, jobs, other destinations.
 pub mod answer;
+pub mod azure;
 pub mod connector;
+pub mod gcs;
 mod put;
 pub mod s3;
 
@@ -13,7 +15,7 @@ pub use answer::Mode;
 pub use put::Parts;
 
 use super::client::CONNECT;
-use super::http::{TOTAL, TOTAL_PER_MB};
+use super::exchange::Limits;
 use super::redact::Secrets;
 use super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Status, Verdict};
 use bytes::Bytes;
@@ -104,7 +106,7 @@ impl StoreDestination {
             Ok(key) => key,
             Err(why) => return Answer::from(Verdict::Refused { why }),
         };
-        let limit = Instant::now() + TOTAL + TOTAL_PER_MB.mul_f64(batch.len() as f64 / 1e6);
+        let limit = Instant::now() + Limits::upload(batch.len()).total;
         let attributes = self.attributes(&batch);
         let parts = self.manner.parts;
         let (done, heard) = listening(async {
