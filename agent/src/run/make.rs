@@ -119,14 +119,14 @@ impl Maker {
         Ok((Jobs::new(all, self.hash_key(recovered), host_fields), book))
     }
 
-    /// The key of hashed fields: the operator's, or one that this ledger has to itself.
+    /// The key of hashed fields: the operator's, or one that this ledger has to itself. Records' ids are this ledger's.
     fn hash_key(&self, recovered: &Recovered) -> HashKey {
         let mut key = [0; 32];
         match &self.config.privacy_key {
             Some(said) => key.copy_from_slice(&said.digest()),
             None => key[..16].copy_from_slice(&recovered.ledger_id.to_le_bytes()),
         }
-        HashKey::new(&key)
+        HashKey::new(&key).of_ledger(recovered.ledger_id)
     }
 
     /// A customer's job; `recovered`: at the start, when a batch of its form may be open.
@@ -396,7 +396,7 @@ fn capped(label: &str, limits: BatchLimits, caps: Caps) -> BatchLimits {
 }
 
 fn output_key(dataset: &Dataset, output: &OutputOptions) -> Arc<str> {
-    format!("{} {}", dataset.name, output.to_json()).into()
+    format!("{} {}", dataset.name, output.key()).into()
 }
 
 /// Outputs by what was written: thousands of jobs write the same, and have it once.
@@ -466,7 +466,7 @@ fn unreadable(row: &JobRow) -> jobs::Job {
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open
 /// batch never mixes two (INTERFACE 6).
 fn version(output: &OutputOptions, filter: Option<&Filter>, naming: &Naming) -> u32 {
-    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.to_json()).as_bytes()).max(1)
+    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.key()).as_bytes()).max(1)
 }
 
 /// The room in the batch that the last run left open, if it has the job's present form; else a fresh one.
