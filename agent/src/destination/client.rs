@@ -70,10 +70,17 @@ pub enum Trust {
     File(PathBuf),
 }
 
-/// The clients, one for each trust.
+/// What makes one connection different from another to the same host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// Whose certificates are trusted.
+    pub trust: Trust,
+}
+
+/// The clients, one for each kind of link.
 #[derive(Default)]
 pub struct Clients {
-    made: Mutex<HashMap<Trust, HttpClient>>,
+    made: Mutex<HashMap<Link, HttpClient>>,
 }
 
 impl fmt::Debug for Clients {
@@ -83,17 +90,17 @@ impl fmt::Debug for Clients {
 }
 
 impl Clients {
-    /// The client of this trust.
+    /// The client for such links.
     ///
     /// # Errors
     /// The certificates cannot be read; in plain words.
-    pub fn of(&self, trust: &Trust) -> Result<HttpClient, String> {
+    pub fn of(&self, link: &Link) -> Result<HttpClient, String> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = made.get(trust) {
+        if let Some(client) = made.get(link) {
             return Ok(client.clone());
         }
-        let client = client(tls(trust)?);
-        made.insert(trust.clone(), client.clone());
+        let client = client(tls(&link.trust)?);
+        made.insert(link.clone(), client.clone());
         Ok(client)
     }
 }

@@ -51,7 +51,7 @@ impl Fetch {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("edgepush/", env!("CARGO_PKG_VERSION"))));
         headers.extend(target.headers);
-        let client = clients.of(&url.trust())?;
+        let client = clients.of(&url.link())?;
         Ok(Fetch { uri, headers, client, shown: target.shown, secrets: target.secrets })
     }
 

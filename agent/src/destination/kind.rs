@@ -151,7 +151,7 @@ pub const DESTINATIONS: [Kind; 5] = [
 
 fn build_http(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
     let target = url.web().expect("INVARIANT: this kind speaks HTTP");
-    Ok(Arc::new(HttpDestination::new(target, with.clients.of(&url.trust())?)?))
+    Ok(Arc::new(HttpDestination::new(target, with.clients.of(&url.link())?)?))
 }
 
 fn build_file(url: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {

@@ -3,7 +3,7 @@
 //! Promises: a wrong URL is told with all that is wrong and the remedy, and never with its secrets; what is sent is
 //! the URL as written, without our own parameters; `Debug` and `Display` show no secret.
 //! Must not know: the environment, jobs, how uploads are made.
-use super::client::Trust;
+use super::client::{Link, Trust};
 use super::http::HttpTarget;
 use super::kind::{Caps, DESTINATIONS, Form, Kind, Opening};
 use super::parameter::{self, Options, Taker};
@@ -207,13 +207,14 @@ impl DestinationUrl {
         })
     }
 
-    /// Whose certificates are trusted.
-    pub(super) fn trust(&self) -> Trust {
-        match &self.options.ca {
+    /// How it is connected to.
+    pub(super) fn link(&self) -> Link {
+        let trust = match &self.options.ca {
             Some(file) => Trust::File(file.clone()),
             None if self.wire() == "https" => Trust::System,
             None => Trust::Plain,
-        }
+        };
+        Link { trust }
     }
 
     /// The value of a parameter of its kind's own.

@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::protocol::{CodecKind, Container, GroupId, JobId, JobRow, Naming, OpenBatch, REJECTS};
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
-use edgepush_shard::dataset::{Dataset, RAW};
+use edgepush_shard::dataset::{Dataset, MEDIANOVA, RAW};
 use edgepush_shard::plan::{Envelope, Filter, HashKey, OutputOptions, OutputType};
 use edgepush_shard::room::{BatchLimits, Room};
 use serde::{Deserialize, Serialize};
@@ -330,8 +330,6 @@ impl Maker {
         dataset: &Dataset,
         output: &OutputOptions,
     ) -> Arc<Naming> {
-        let csv = output.output_type() == OutputType::Csv;
-        let preset = if csv { ".csv" } else { self.config.suffix() };
         let packed = match codec {
             CodecKind::Gzip => ".gz",
             CodecKind::Zstd => ".zst",
@@ -339,13 +337,22 @@ impl Maker {
         };
         Arc::new(Naming {
             path: url.naming_path().to_owned(),
-            suffix: format!("{}{packed}", url.suffix().unwrap_or(preset)),
+            suffix: format!("{}{packed}", url.suffix().unwrap_or(suffix(dataset, output))),
             host: self.config.hostname.clone(),
             job: job.to_owned(),
             dataset: dataset.name.to_owned(),
             framing: output.framing(),
-            csv,
+            csv: output.output_type() == OutputType::Csv,
         })
+    }
+}
+
+/// The end of an object's name before the codec's (INTERFACE 1, 4).
+fn suffix(dataset: &Dataset, output: &OutputOptions) -> &'static str {
+    match output.output_type() {
+        OutputType::Csv => ".csv",
+        OutputType::Ndjson if dataset.name == MEDIANOVA.name => ".txt",
+        OutputType::Ndjson => ".log",
     }
 }
 
@@ -479,5 +486,19 @@ fn room(
     match recovered.and_then(|recovered| recovered.open.iter().rfind(same)) {
         Some(open) => Room::new(limits, open.records as u32, open.raw as u32),
         None => Room::new(limits, 0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_end_as_the_data_set_and_the_form_have_it() {
+        let csv = serde_json::json!({ "output_type": "csv", "field_names": ["a"] });
+        let csv = OutputOptions::from_json(&csv, &RAW).unwrap();
+        assert_eq!(suffix(&RAW, &OutputOptions::all(&RAW)), ".log");
+        assert_eq!(suffix(&MEDIANOVA, &OutputOptions::all(&MEDIANOVA)), ".txt");
+        assert_eq!((suffix(&RAW, &csv), suffix(&MEDIANOVA, &csv)), (".csv", ".csv"));
     }
 }

@@ -175,22 +175,6 @@ impl OutputOptions {
         }
     }
 
-    /// What a receiver is told that the records are.
-    pub fn content_type(&self) -> &'static str {
-        match self.output_type() {
-            OutputType::Ndjson => "application/x-ndjson",
-            OutputType::Csv => "text/csv",
-        }
-    }
-
-    /// How an object's name ends before the codec's suffix (INTERFACE 4).
-    pub fn name_suffix(&self) -> &'static str {
-        match self.output_type() {
-            OutputType::Ndjson => ".log",
-            OutputType::Csv => ".csv",
-        }
-    }
-
     /// Whether every record leaves byte for byte as it was read, with a line end. A batch's prefix and suffix do not
     /// change that, and neither does a sample rate.
     pub fn is_pass_through(&self) -> bool {
