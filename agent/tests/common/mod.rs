@@ -8,6 +8,7 @@ pub mod dice;
 pub mod jobs;
 pub mod lines;
 pub mod recorder;
+pub mod servers;
 pub mod writer;
 
 pub use agent::{Agent, Done, Setup};
