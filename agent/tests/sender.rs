@@ -120,6 +120,17 @@ fn batches_go_oldest_first_and_so_many_at_once() {
 }
 
 #[test]
+fn verdicts_do_not_wait_when_jobs_are_about_to_go() {
+    let mut b = Bench::new(2);
+    b.spooled(1..=2).answer(1, Verdict::Delivered);
+    assert!(b.judging.is_empty());
+    b.step(SendEvent::Settle);
+    assert_eq!(b.judging.len(), 1, "what a destination has is not lost with its job");
+    b.step(SendEvent::Settle);
+    assert_eq!(b.judging.len(), 1, "nothing twice, nothing empty");
+}
+
+#[test]
 fn verdicts_are_collected_for_a_tenth_of_a_second_while_others_are_under_way() {
     let mut b = Bench::new(3);
     b.spooled(1..=3).answer(1, Verdict::Delivered);

@@ -218,7 +218,8 @@ pub fn failure(answer: Answer) -> Option<String> {
         Verdict::Retry { why, .. }
         | Verdict::Hold { why }
         | Verdict::Refused { why }
-        | Verdict::TooLarge { why } => Some(why),
+        | Verdict::TooLarge { why }
+        | Verdict::Partly { why, .. } => Some(why),
     }
 }
 

@@ -87,6 +87,18 @@ pub enum Verdict {
         /// In plain words, with the target's text.
         why: String,
     },
+    /// Some of its records were answered one by one; all others are there.
+    Partly {
+        /// Places in the batch, from 0, ascending, of those to be sent again, alone.
+        again: Vec<u32>,
+        /// Places, ascending and none of them in `again`, of those that the target will never take, each with the target's
+        /// words: they go to the rejects.
+        refused: Vec<(u32, String)>,
+        /// The target's own wish for those that are sent again, ≤ 1 h.
+        after: Option<Duration>,
+        /// In plain words, with the target's text.
+        why: String,
+    },
 }
 
 /// How an upload ended in the target's own terms: the label `status` of `edgepush_uploads_total`.

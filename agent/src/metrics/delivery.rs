@@ -25,6 +25,8 @@ pub enum BatchVerdict {
     Refused,
     /// To be split.
     TooLarge,
+    /// Some records of it are to be sent again, or refused.
+    Partly,
     /// Held aside for good.
     Aside,
     /// Dropped by a declared policy or bound.
@@ -33,12 +35,13 @@ pub enum BatchVerdict {
 
 impl BatchVerdict {
     /// All of them, by their number.
-    pub const ALL: [BatchVerdict; 7] = [
+    pub const ALL: [BatchVerdict; 8] = [
         BatchVerdict::Delivered,
         BatchVerdict::Retry,
         BatchVerdict::Hold,
         BatchVerdict::Refused,
         BatchVerdict::TooLarge,
+        BatchVerdict::Partly,
         BatchVerdict::Aside,
         BatchVerdict::Dropped,
     ];
@@ -51,6 +54,7 @@ impl BatchVerdict {
             BatchVerdict::Hold => "hold",
             BatchVerdict::Refused => "refused",
             BatchVerdict::TooLarge => "too_large",
+            BatchVerdict::Partly => "partly",
             BatchVerdict::Aside => "aside",
             BatchVerdict::Dropped => "dropped",
         }
@@ -65,6 +69,7 @@ impl From<&Verdict> for BatchVerdict {
             Verdict::Hold { .. } => BatchVerdict::Hold,
             Verdict::Refused { .. } => BatchVerdict::Refused,
             Verdict::TooLarge { .. } => BatchVerdict::TooLarge,
+            Verdict::Partly { .. } => BatchVerdict::Partly,
         }
     }
 }

@@ -223,6 +223,10 @@ impl Delivery {
             return changes.end();
         }
         if let Some(change) = changes.due(self.inbox.shared.clock.now().mono, &self.jobs, &told.now()) {
+            if !change.rows.deleted.is_empty() {
+                // What a destination has is not to be counted as lost with its job.
+                self.todo.push_back(Todo::Send(SendEvent::Settle));
+            }
             self.todo.push_back(Todo::Batch(BatcherEvent::Change(change)));
         }
     }

@@ -95,6 +95,8 @@ pub enum SendEvent {
     },
     /// The time of [`Sender::deadline`](super::Sender::deadline) has come.
     Tick,
+    /// Verdicts are made durable at once: jobs are about to go with what they hold.
+    Settle,
     /// No upload begins any more.
     Stop,
 }

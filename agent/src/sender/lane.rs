@@ -332,7 +332,8 @@ impl Lane {
                 next.extend(self.suspects_aside());
                 next
             }
-            Verdict::Retry { after, why } => {
+            // Until its records can be picked, all of it is sent again.
+            Verdict::Partly { after, why, .. } | Verdict::Retry { after, why } => {
                 self.fails(now, probe, Mood::Retrying, after, why, backoff);
                 self.wait_again(place, Waiting { not_before: self.not_before, ..batch });
                 Vec::new()

@@ -177,6 +177,7 @@ impl Sender {
             SendEvent::Space { used_bytes, limit_bytes } => {
                 self.shares.space(used_bytes, limit_bytes, self.load.stored_bytes)
             }
+            SendEvent::Settle => self.judge_at = now.mono,
             SendEvent::Tick => {}
             SendEvent::Stop => self.stopped = true,
         }
