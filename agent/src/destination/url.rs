@@ -23,31 +23,6 @@ pub struct DestinationUrl {
     plain: bool,
     /// Without our own parameters.
     sent: String,
-    /// Whether it sets a header, of a name in lower case.
-    pub(super) fn has_header(&self, name: &str) -> bool {
-        self.options.headers.iter().any(|(header, _)| header.as_str() == name)
-    }
-
-    /// Whether a parameter of this name is sent, in whatever case.
-    pub(super) fn sends(&self, name: &str) -> bool {
-        self.sent_value(name).is_some()
-    }
-
-    /// The value of a parameter that is sent, decoded; its name in whatever case.
-    pub(super) fn sent_value(&self, name: &str) -> Option<String> {
-        let (_, query) = self.sent.split_once('?')?;
-        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let (_, value) = pairs.into_iter().find(|(sent, _)| sent.eq_ignore_ascii_case(name))?;
-        text::decode(value).ok()
-    }
-
-    /// The path that is sent.
-    pub(super) fn path(&self) -> &str {
-        let front = self.sent.split_once('?').map_or(&*self.sent, |(front, _)| front);
-        let behind = front.split_once("://").map_or(front, |(_, rest)| rest);
-        behind.find('/').map_or("/", |at| &behind[at..])
-    }
-
     /// The bucket of an object store, or the host that stands in its place.
     bucket: String,
     /// The static part of a directory.
@@ -249,6 +224,31 @@ impl DestinationUrl {
     /// The value of a parameter of its kind's own.
     pub(super) fn own(&self, name: &str) -> Option<&str> {
         self.options.own.get(name).map(String::as_str)
+    }
+
+    /// Whether it sets a header, of a name in lower case.
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.options.headers.iter().any(|(header, _)| header.as_str() == name)
+    }
+
+    /// Whether a parameter of this name is sent, in whatever case.
+    pub(super) fn sends(&self, name: &str) -> bool {
+        self.sent_value(name).is_some()
+    }
+
+    /// The value of a parameter that is sent, decoded; its name in whatever case.
+    pub(super) fn sent_value(&self, name: &str) -> Option<String> {
+        let (_, query) = self.sent.split_once('?')?;
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = pairs.into_iter().find(|(sent, _)| sent.eq_ignore_ascii_case(name))?;
+        text::decode(value).ok()
+    }
+
+    /// The path that is sent.
+    pub(super) fn path(&self) -> &str {
+        let front = self.sent.split_once('?').map_or(&*self.sent, |(front, _)| front);
+        let behind = front.split_once("://").map_or(front, |(_, rest)| rest);
+        behind.find('/').map_or("/", |at| &behind[at..])
     }
 
     /// The bucket of an object store, or the host that stands in its place.

@@ -107,7 +107,7 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         sent.push_str(query);
     }
     target.url = sent;
-    let exchange = Exchange::new(target, with.clients.of(&url.trust())?)?;
+    let exchange = Exchange::new(target, with.clients.of(&url.link())?)?;
     Ok(Arc::new(ClickHouse { exchange, deduplicates: url.own("deduplicate") != Some("false") }))
 }
 

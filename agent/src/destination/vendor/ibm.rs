@@ -14,7 +14,7 @@ use crate::destination::client::Trust;
 use crate::destination::exchange::{Exchange, Limits, Reply, failure};
 use crate::destination::http::HttpTarget;
 use crate::destination::text::encode_part;
-use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing, Verdict};
+use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
 use edgepush_shard::plan::Envelope;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -92,7 +92,8 @@ fn envelope(url: &DestinationUrl) -> Option<Envelope> {
         // Severity 3 is "info".
         record_before: format!(
             "{{\"applicationName\":{application},\"subsystemName\":{subsystem},\"severity\":3,\"text\":"
-        ),
+        )
+        .into(),
         record_after: "}".into(),
         ..Envelope::default()
     })
@@ -123,11 +124,12 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         return Err("names no API key: add ibm_api_key=<key>".into());
     };
     let address = url.own("iam").unwrap_or(IAM);
-    let secure = address.starts_with("https://");
-    if !secure && url.trust() != Trust::Plain {
-        return Err("must give iam= with https://: an API key is sent there".into());
+    let (secure, mut link) = (address.starts_with("https://"), url.link());
+    match (secure, link.trust == Trust::Plain) {
+        (false, false) => return Err("must give iam= with https://: an API key is sent there".into()),
+        (true, true) => link.trust = Trust::System,
+        _ => {}
     }
-    let trust = if secure && url.trust() == Trust::Plain { Trust::System } else { url.trust() };
     let target = HttpTarget {
         url: address.to_owned(),
         headers: Vec::new(),
@@ -135,7 +137,7 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         secrets: url.secrets().clone(),
     };
     let form = format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_part(key));
-    let exchange = Exchange::new(target, with.clients.of(&trust)?)?;
+    let exchange = Exchange::new(target, with.clients.of(&link)?)?;
     let iam = Iam { exchange, form, last: Mutex::new(None) };
     Ok(Arc::new(CloudLogs { exchange: exchange_of(url, with)?, iam }))
 }

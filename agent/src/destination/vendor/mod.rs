@@ -69,7 +69,7 @@ struct Posts {
 /// Opens what the URL says.
 fn exchange_of(url: &DestinationUrl, with: &Opening<'_>) -> Result<Exchange, String> {
     let target = url.web().expect("INVARIANT: vendors speak HTTP");
-    Exchange::new(target, with.clients.of(&url.trust())?)
+    Exchange::new(target, with.clients.of(&url.link())?)
 }
 
 /// A destination of a dialect.

@@ -83,7 +83,7 @@ fn envelope(url: &DestinationUrl) -> Option<Envelope> {
         }
     }
     before.push_str("\"event\":");
-    Some(Envelope { record_before: before, record_after: "}".into(), ..Envelope::default() })
+    Some(Envelope { record_before: before.into(), record_after: "}".into(), ..Envelope::default() })
 }
 
 /// A collector.
