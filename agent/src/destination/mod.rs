@@ -15,6 +15,7 @@ mod parameter;
 pub(crate) mod redact;
 mod text;
 pub mod url;
+mod vendor;
 
 pub use kind::{DESTINATIONS, Opening};
 pub(crate) use text::nearest;

@@ -17,6 +17,11 @@ pub fn encode_header(value: &str) -> String {
     encode(value, |b| b.is_ascii_graphic())
 }
 
+/// Percent-encodes a value of a query.
+pub fn encode_part(value: &str) -> String {
+    encode(value, |b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+}
+
 fn encode(text: &str, allowed: impl Fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for b in text.bytes() {
@@ -81,6 +86,7 @@ mod tests {
     fn specials_are_encoded_and_what_is_encoded_stays() {
         assert_eq!(encode_specials("http://h/a b?q=%20{x}é&y=1"), "http://h/a%20b?q=%20%7Bx%7D%C3%A9&y=1");
         assert_eq!(encode_header("a/ü b"), "a/%C3%BC%20b");
+        assert_eq!(encode_part("INTO `a`&b=c/d"), "INTO%20%60a%60%26b%3Dc%2Fd");
     }
 
     #[test]

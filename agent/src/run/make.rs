@@ -144,10 +144,10 @@ impl Maker {
         let url = DestinationUrl::parse(config.destination_conf.expose())?;
         let filter = Filter::parse(&config.filter, dataset).map_err(|error| error.to_string())?;
         let (output, output_key) = self.outputs.of(config, dataset, url.envelope())?;
-        let codec = config.codec().unwrap_or(self.config.codec);
+        let label = label(entry);
+        let codec = readable(&label, config.codec().unwrap_or(self.config.codec), &url);
         let level = config.level().unwrap_or(self.config.level);
         let container = url.container(self.config.gzip);
-        let label = label(entry);
         let name = if config.name.is_empty() { &label } else { &config.name };
         let naming = self.naming(name, &url, codec, dataset, &output);
         let limits = config.limits();
@@ -270,7 +270,7 @@ impl Maker {
         if let Some(warning) = url.warning(config.gzip) {
             tracing::warn!("{warning}");
         }
-        let (codec, level) = (config.codec, config.level);
+        let (codec, level) = (readable(ENVIRONMENT, config.codec, &url), config.level);
         let limits =
             BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
         let limits = capped(ENVIRONMENT, limits, url.caps());
@@ -400,6 +400,15 @@ fn capped(label: &str, limits: BatchLimits, caps: Caps) -> BatchLimits {
         );
     }
     allowed
+}
+
+/// A codec that the receiver reads; said once when it is another one than the job's.
+fn readable(label: &str, codec: CodecKind, url: &DestinationUrl) -> CodecKind {
+    if codec != CodecKind::Zstd || url.kind().zstd {
+        return codec;
+    }
+    tracing::info!(job = label, "{}: does not read zstd: batches are compressed with gzip", url.kind().scheme);
+    CodecKind::Gzip
 }
 
 fn output_key(dataset: &Dataset, output: &OutputOptions) -> Arc<str> {
