@@ -7,7 +7,7 @@ use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
 use super::store::{azure, gcs};
-use super::{Destination, DestinationUrl, store};
+use super::{Destination, DestinationUrl, store, vendor};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use edgepush_shard::plan::Envelope;
@@ -85,6 +85,10 @@ pub struct Kind {
     pub http: bool,
     /// Whether parameters that are not ours are sent on.
     pub passes: bool,
+    /// Whether its receiver reads zstd; if not, gzip takes its place.
+    pub zstd: bool,
+    /// What follows this in the path of its URL is a secret.
+    pub secret_behind: Option<&'static str>,
     /// Parameters of its own.
     pub own: &'static [OwnParameter],
     /// What its receiver never takes more of.
@@ -114,13 +118,15 @@ const fn as_written(_: &DestinationUrl) -> Option<Envelope> {
 }
 
 /// Bodies of POSTs.
-const HTTP: Kind = Kind {
+pub(super) const HTTP: Kind = Kind {
     scheme: "http",
     form: Form::Web,
     container: Container::Single,
     batch_bytes: 5_000_000,
     http: true,
     passes: true,
+    zstd: true,
+    secret_behind: None,
     own: &[],
     caps: Caps::NONE,
     envelope: as_written,
@@ -135,6 +141,8 @@ const LOCAL: Kind = Kind {
     batch_bytes: 50_000_000,
     http: false,
     passes: false,
+    zstd: true,
+    secret_behind: None,
     own: &[],
     caps: Caps::NONE,
     envelope: as_written,
@@ -156,13 +164,20 @@ const STORE: Kind = Kind {
 };
 
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 9] = [
+pub const DESTINATIONS: [Kind; 16] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
     STORE,
     Kind { scheme: "r2", own: store::s3::R2, ..STORE },
     Kind { scheme: "gs", own: &gcs::PARAMETERS, build: gcs::build, ..STORE },
     Kind { scheme: "azure", own: &azure::PARAMETERS, build: azure::build, ..STORE },
+    vendor::SPLUNK,
+    vendor::DATADOG,
+    vendor::SUMO,
+    vendor::NEWRELIC,
+    vendor::SENTINELONE,
+    vendor::IBMCL,
+    vendor::CLICKHOUSE,
     LOCAL,
     Kind { scheme: "archive", form: Form::Bare, build: build_archive, ..LOCAL },
     Kind { scheme: "null", form: Form::Bare, build: build_null, ..LOCAL },

@@ -16,6 +16,7 @@ pub(crate) mod redact;
 pub mod store;
 mod text;
 pub mod url;
+mod vendor;
 
 pub use kind::{DESTINATIONS, Opening};
 pub(crate) use text::nearest;

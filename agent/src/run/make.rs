@@ -119,14 +119,14 @@ impl Maker {
         Ok((Jobs::new(all, self.hash_key(recovered), host_fields), book))
     }
 
-    /// The key of hashed fields: the operator's, or one that this ledger has to itself.
+    /// The key of hashed fields: the operator's, or one that this ledger has to itself. Records' ids are this ledger's.
     fn hash_key(&self, recovered: &Recovered) -> HashKey {
         let mut key = [0; 32];
         match &self.config.privacy_key {
             Some(said) => key.copy_from_slice(&said.digest()),
             None => key[..16].copy_from_slice(&recovered.ledger_id.to_le_bytes()),
         }
-        HashKey::new(&key)
+        HashKey::new(&key).of_ledger(recovered.ledger_id)
     }
 
     /// A customer's job; `recovered`: at the start, when a batch of its form may be open.
@@ -144,10 +144,10 @@ impl Maker {
         let url = DestinationUrl::parse(config.destination_conf.expose())?;
         let filter = Filter::parse(&config.filter, dataset).map_err(|error| error.to_string())?;
         let (output, output_key) = self.outputs.of(config, dataset, url.envelope())?;
-        let codec = config.codec().unwrap_or(self.config.codec);
+        let label = label(entry);
+        let codec = readable(&label, config.codec().unwrap_or(self.config.codec), &url);
         let level = config.level().unwrap_or(self.config.level);
         let container = url.container(self.config.gzip);
-        let label = label(entry);
         let name = if config.name.is_empty() { &label } else { &config.name };
         let naming = self.naming(name, &url, codec, dataset, &output);
         let limits = config.limits();
@@ -270,7 +270,7 @@ impl Maker {
         if let Some(warning) = url.warning(config.gzip) {
             tracing::warn!("{warning}");
         }
-        let (codec, level) = (config.codec, config.level);
+        let (codec, level) = (readable(ENVIRONMENT, config.codec, &url), config.level);
         let limits =
             BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
         let limits = capped(ENVIRONMENT, limits, url.caps());
@@ -402,8 +402,21 @@ fn capped(label: &str, limits: BatchLimits, caps: Caps) -> BatchLimits {
     allowed
 }
 
+/// A codec that the receiver reads; said once when it is another one than the job's.
+fn readable(label: &str, codec: CodecKind, url: &DestinationUrl) -> CodecKind {
+    if codec != CodecKind::Zstd || url.kind().zstd {
+        return codec;
+    }
+    tracing::info!(
+        job = label,
+        "{}: does not read zstd: batches are compressed with gzip",
+        url.kind().scheme
+    );
+    CodecKind::Gzip
+}
+
 fn output_key(dataset: &Dataset, output: &OutputOptions) -> Arc<str> {
-    format!("{} {}", dataset.name, output.to_json()).into()
+    format!("{} {}", dataset.name, output.key()).into()
 }
 
 /// Outputs by what was written: thousands of jobs write the same, and have it once.
@@ -473,7 +486,7 @@ fn unreadable(row: &JobRow) -> jobs::Job {
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open
 /// batch never mixes two (INTERFACE 6).
 fn version(output: &OutputOptions, filter: Option<&Filter>, naming: &Naming) -> u32 {
-    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.to_json()).as_bytes()).max(1)
+    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.key()).as_bytes()).max(1)
 }
 
 /// The room in the batch that the last run left open, if it has the job's present form; else a fresh one.
