@@ -12,6 +12,7 @@ pub mod http;
 pub mod kind;
 pub mod null;
 mod parameter;
+pub mod proof;
 pub(crate) mod redact;
 mod text;
 pub mod url;
@@ -93,7 +94,8 @@ pub enum Verdict {
 pub enum Status {
     /// An HTTP status.
     Code(u16),
-    /// Where there is none: `ok`, `error`, `timeout`, `refused`, `dns`, `tls`, `closed`, `unreadable`.
+    /// Where there is none: `ok`, `error`, `timeout`, `refused`, `connect`, `dns`, `proxy`, `tls`, `closed`,
+    /// `unreadable`.
     Word(&'static str),
 }
 
