@@ -185,8 +185,13 @@ pub fn check(name: &str, url: &str) -> Result<(), String> {
     let any = Uri::from_static("http://host.invalid/");
     let schemes = ["http", "https", "socks5", "socks5h"];
     let found = Matcher::builder().all(url).build().intercept(&any);
-    let speaks = found.as_ref().and_then(|proxy| proxy.uri().scheme_str()).unwrap_or_default();
-    if schemes.contains(&speaks) {
+    let uri = found.as_ref().map(Intercept::uri);
+    let speaks = uri.and_then(Uri::scheme_str).unwrap_or_default();
+    let authority = uri.and_then(Uri::authority).map_or("", |authority| authority.as_str());
+    // What is no port would silently be the usual one.
+    let port =
+        authority == uri.and_then(Uri::host).unwrap_or_default() || uri.and_then(Uri::port_u16).is_some();
+    if schemes.contains(&speaks) && port {
         return Ok(());
     }
     let all = schemes.map(|scheme| format!("{scheme}://")).join(", ");
