@@ -18,7 +18,6 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::client::legacy;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -191,16 +190,15 @@ impl Exchange {
         Answer { verdict, status: Status::Code(status.as_u16()) }
     }
 
-    fn trouble(&self, error: &legacy::Error) -> Answer {
+    fn trouble(&self, error: &(dyn Error + 'static)) -> Answer {
         let (word, why) = transport_words(&self.client, error);
         self.weather(word, &why)
     }
 }
 
 /// An error of the transport: its word for [`Status::Word`], and the whole of it in plain words.
-pub fn transport_words(client: &HttpClient, error: &legacy::Error) -> (&'static str, String) {
-    let error: &(dyn Error + 'static) = error;
-    let chain = || std::iter::successors(Some(error), |at| at.source());
+pub fn transport_words<'a>(client: &HttpClient, error: &'a (dyn Error + 'static)) -> (&'static str, String) {
+    let chain = || std::iter::successors(Some(error), |at: &&'a (dyn Error + 'static)| (*at).source());
     if let Some(failed) = chain().find_map(|at| at.downcast_ref::<Failed>()) {
         return (failed.word, failed.why.clone());
     }

@@ -60,7 +60,9 @@ impl DestinationUrl {
             Some((front, query)) => (front, query),
             None => (text, ""),
         };
-        let taker = Taker { scheme: kind.scheme, http: kind.http, passes: kind.passes, own: kind.own };
+        let network = kind.is_remote();
+        let taker =
+            Taker { scheme: kind.scheme, http: kind.http, network, passes: kind.passes, own: kind.own };
         let own = parameter::take(taker, query)?;
         let mut url = DestinationUrl {
             kind,
@@ -232,18 +234,13 @@ impl DestinationUrl {
     }
 
     /// The same to another place that is known to have TLS, or to have none.
-    pub(super) fn link_to(&self, plain: bool) -> Link {
-        if plain { Link { trust: Trust::Plain, ..self.link() } } else { self.link() }
+    pub(super) fn link_to(&self, tls: bool) -> Link {
+        if tls { self.link() } else { Link { trust: Trust::Plain, ..self.link() } }
     }
 
     /// The value of a parameter of its kind's own.
     pub(super) fn own(&self, name: &str) -> Option<&str> {
         self.options.own.get(name).map(String::as_str)
-    }
-
-    /// Whether readers of objects get a `Content-Encoding`.
-    pub(super) fn encoded(&self) -> bool {
-        self.options.content_encoding
     }
 
     /// Whether it sets a header, of a name in lower case.
