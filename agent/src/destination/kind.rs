@@ -6,7 +6,7 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
-use super::{Destination, DestinationUrl, vendor};
+use super::{Destination, DestinationUrl, elastic, vendor};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use edgepush_shard::plan::Envelope;
@@ -149,9 +149,11 @@ const LOCAL: Kind = Kind {
 };
 
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 12] = [
+pub const DESTINATIONS: [Kind; 14] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
+    elastic::ELASTICSEARCH,
+    elastic::OPENSEARCH,
     vendor::SPLUNK,
     vendor::DATADOG,
     vendor::SUMO,
