@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 const TOTAL: Duration = Duration::from_secs(60);
 const TOTAL_PER_MB: Duration = Duration::from_secs(1);
 /// What is read of an answer: enough for an error's words.
-const WORDS_BYTES: usize = 4096;
+pub const WORDS_BYTES: usize = 4096;
 /// Characters of an error's words that are told.
 const WORDS_CHARS: usize = 300;
 /// An answer is read on up to here so that its connection can be used again.
@@ -185,30 +185,35 @@ impl Exchange {
         Answer { verdict, status: Status::Code(status.as_u16()) }
     }
 
-    /// An error of the transport, in plain words.
     fn trouble(&self, error: &hyper_util::client::legacy::Error) -> Answer {
-        let mut chain = Vec::new();
-        let mut word = if error.is_connect() { "connect" } else { "closed" };
-        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(at) = cause {
-            let said = at.to_string();
-            if said.contains("dns error") {
-                word = "dns";
-            }
-            if let Some(io) = at.downcast_ref::<io::Error>() {
-                match io.kind() {
-                    io::ErrorKind::ConnectionRefused => word = "refused",
-                    io::ErrorKind::TimedOut => word = "timeout",
-                    _ if is_tls(io) => word = "tls",
-                    _ => {}
-                }
-            }
-            chain.push(said);
-            cause = at.source();
-        }
-        chain.dedup();
-        self.weather(word, &chain.join(": "))
+        let (word, why) = transport_words(error);
+        self.weather(word, &why)
     }
+}
+
+/// An error of the transport: its word for [`Status::Word`], and the whole of it in plain words.
+pub fn transport_words(error: &hyper_util::client::legacy::Error) -> (&'static str, String) {
+    let mut chain = Vec::new();
+    let mut word = if error.is_connect() { "connect" } else { "closed" };
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(at) = cause {
+        let said = at.to_string();
+        if said.contains("dns error") {
+            word = "dns";
+        }
+        if let Some(io) = at.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused => word = "refused",
+                io::ErrorKind::TimedOut => word = "timeout",
+                _ if is_tls(io) => word = "tls",
+                _ => {}
+            }
+        }
+        chain.push(said);
+        cause = at.source();
+    }
+    chain.dedup();
+    (word, chain.join(": "))
 }
 
 /// What an answer says when it is no success, without its status; `None`: it is one.

@@ -6,7 +6,8 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
-use super::{Destination, DestinationUrl, elastic, vendor};
+use super::store::{azure, gcs};
+use super::{Destination, DestinationUrl, elastic, store, vendor};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use edgepush_shard::plan::Envelope;
@@ -148,10 +149,28 @@ const LOCAL: Kind = Kind {
     build: build_file,
 };
 
+/// Objects in a bucket.
+const STORE: Kind = Kind {
+    scheme: "s3",
+    form: Form::Bucket,
+    container: Container::Members,
+    batch_bytes: 50_000_000,
+    http: false,
+    passes: false,
+    own: store::s3::S3,
+    caps: Caps::NONE,
+    envelope: as_written,
+    build: store::s3::build,
+};
+
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 14] = [
+pub const DESTINATIONS: [Kind; 18] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
+    STORE,
+    Kind { scheme: "r2", own: store::s3::R2, ..STORE },
+    Kind { scheme: "gs", own: &gcs::PARAMETERS, build: gcs::build, ..STORE },
+    Kind { scheme: "azure", own: &azure::PARAMETERS, build: azure::build, ..STORE },
     elastic::ELASTICSEARCH,
     elastic::OPENSEARCH,
     vendor::SPLUNK,

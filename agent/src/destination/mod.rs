@@ -14,6 +14,7 @@ pub mod kind;
 pub mod null;
 mod parameter;
 pub(crate) mod redact;
+pub mod store;
 mod text;
 pub mod url;
 mod vendor;

@@ -228,6 +228,11 @@ impl DestinationUrl {
         self.options.own.get(name).map(String::as_str)
     }
 
+    /// Whether readers of objects get a `Content-Encoding`.
+    pub(super) fn encoded(&self) -> bool {
+        self.options.content_encoding
+    }
+
     /// Whether it sets a header, of a name in lower case.
     pub(super) fn has_header(&self, name: &str) -> bool {
         self.options.headers.iter().any(|(header, _)| header.as_str() == name)
@@ -256,6 +261,11 @@ impl DestinationUrl {
     /// The bucket of an object store, or the host that stands in its place.
     pub(super) fn bucket(&self) -> &str {
         &self.bucket
+    }
+
+    /// Whether readers get a `Content-Encoding`.
+    pub(super) fn content_encoding(&self) -> bool {
+        self.options.content_encoding
     }
 
     /// What must not be shown of it.

@@ -13,7 +13,7 @@ use crate::destination::body::UploadBody;
 use crate::destination::client::Trust;
 use crate::destination::exchange::{Exchange, Limits, Reply, failure};
 use crate::destination::http::HttpTarget;
-use crate::destination::text::encode_part;
+use crate::destination::text::encode_all;
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
 use edgepush_shard::plan::Envelope;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -137,7 +137,7 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         secrets: url.secrets().clone(),
     };
     let form =
-        format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_part(key));
+        format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_all(key));
     let exchange = Exchange::new(target, with.clients.of(&link)?)?;
     let iam = Iam { exchange, form, last: Mutex::new(None) };
     Ok(Arc::new(CloudLogs { exchange: exchange_of(url, with)?, iam }))

@@ -128,7 +128,7 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
 /// Where acknowledgements are asked for.
 fn ack_uri(uri: &Uri, front: &str, channel: &str) -> Result<Uri, String> {
     let mut parts = uri.clone().into_parts();
-    let channel = crate::destination::text::encode_part(channel);
+    let channel = crate::destination::text::encode_all(channel);
     let path = format!("{front}{COLLECTOR}/ack?channel={channel}");
     parts.path_and_query = Some(path.parse().map_err(|_| "has a channel that cannot be sent")?);
     Uri::from_parts(parts).map_err(|e| e.to_string())
