@@ -51,7 +51,7 @@ pub(super) fn of(name: &str) -> String {
     let index = name.rsplit_once('/').map_or(name, |(index, _)| index);
     // What a host or a job is called is not what an index may be called.
     let fit = |c: char| if is_forbidden(c) { "_".to_owned() } else { c.to_lowercase().collect() };
-    text::encode_part(&index.chars().map(fit).collect::<String>())
+    text::encode_all(&index.chars().map(fit).collect::<String>())
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ impl ElasticDestination {
         let mut below = format!("{}/_bulk?filter_path={}", index::of(&batch.name), bulk::FILTER);
         if let Some(pipeline) = &self.pipeline {
             below.push_str("&pipeline=");
-            below.push_str(&text::encode_part(pipeline));
+            below.push_str(&text::encode_all(pipeline));
         }
         let limits = Limits::upload(batch.len()).keeping(ANSWER_BYTES);
         let mut headers = batch_headers(&batch);
