@@ -216,18 +216,6 @@ pub fn transport_words(error: &hyper_util::client::legacy::Error) -> (&'static s
     (word, chain.join(": "))
 }
 
-/// What an answer says when it is no success, without its status; `None`: it is one.
-pub fn failure(answer: Answer) -> Option<String> {
-    match answer.verdict {
-        Verdict::Delivered => None,
-        Verdict::Retry { why, .. }
-        | Verdict::Hold { why }
-        | Verdict::Refused { why }
-        | Verdict::TooLarge { why }
-        | Verdict::Partly { why, .. } => Some(why),
-    }
-}
-
 /// The wish of a receiver when it wants to be asked again: seconds or a date (RFC 9110 10.2.3), at most 1 h.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

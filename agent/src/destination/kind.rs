@@ -157,6 +157,8 @@ const STORE: Kind = Kind {
     batch_bytes: 50_000_000,
     http: false,
     passes: false,
+    zstd: true,
+    secret_behind: None,
     own: store::s3::S3,
     caps: Caps::NONE,
     envelope: as_written,

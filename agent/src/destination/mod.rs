@@ -103,6 +103,33 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Its words; `None`: the batch is delivered.
+    pub fn why(self) -> Option<String> {
+        match self {
+            Verdict::Delivered => None,
+            Verdict::Retry { why, .. }
+            | Verdict::Hold { why }
+            | Verdict::Refused { why }
+            | Verdict::TooLarge { why }
+            | Verdict::Partly { why, .. } => Some(why),
+        }
+    }
+
+    /// The same with other words.
+    pub fn told(mut self, tell: impl FnOnce(&str) -> String) -> Verdict {
+        match &mut self {
+            Verdict::Delivered => {}
+            Verdict::Retry { why, .. }
+            | Verdict::Hold { why }
+            | Verdict::Refused { why }
+            | Verdict::TooLarge { why }
+            | Verdict::Partly { why, .. } => *why = tell(why),
+        }
+        self
+    }
+}
+
 /// How an upload ended in the target's own terms: the label `status` of `edgepush_uploads_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {

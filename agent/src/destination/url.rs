@@ -223,6 +223,11 @@ impl DestinationUrl {
         Link { trust }
     }
 
+    /// The same to another place that is known to have TLS, or to have none.
+    pub(super) fn link_to(&self, plain: bool) -> Link {
+        if plain { Link { trust: Trust::Plain, ..self.link() } } else { self.link() }
+    }
+
     /// The value of a parameter of its kind's own.
     pub(super) fn own(&self, name: &str) -> Option<&str> {
         self.options.own.get(name).map(String::as_str)

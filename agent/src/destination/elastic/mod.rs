@@ -7,7 +7,7 @@ mod bulk;
 mod index;
 
 use super::body::UploadBody;
-use super::exchange::{Exchange, Limits, Reply, failure, retry_after};
+use super::exchange::{Exchange, Limits, Reply, retry_after};
 use super::http::batch_headers;
 use super::kind::{Form, HTTP, Kind, OwnParameter};
 use super::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing, Status, Verdict, text};
@@ -147,19 +147,11 @@ impl ElasticDestination {
     }
 
     /// The same verdict with words that may be shown.
-    fn told(&self, verdict: Verdict) -> Verdict {
-        match verdict {
-            Verdict::Delivered => Verdict::Delivered,
-            Verdict::Retry { after, why } => Verdict::Retry { after, why: self.said(&why) },
-            Verdict::Hold { why } => Verdict::Hold { why: self.said(&why) },
-            Verdict::Refused { why } => Verdict::Refused { why: self.said(&why) },
-            Verdict::TooLarge { why } => Verdict::TooLarge { why: self.said(&why) },
-            Verdict::Partly { again, refused, after, why } => {
-                let hidden = |(place, why): (u32, String)| (place, self.exchange.hide(&why));
-                let refused = refused.into_iter().map(hidden).collect();
-                Verdict::Partly { again, refused, after, why: self.said(&why) }
-            }
+    fn told(&self, mut verdict: Verdict) -> Verdict {
+        if let Verdict::Partly { refused, .. } = &mut verdict {
+            refused.iter_mut().for_each(|(_, why)| *why = self.exchange.hide(why));
         }
+        verdict.told(|why| self.said(why))
     }
 
     /// Asks who answers, and whether he knows us. With `write` a bulk request without any record is tried as well: it
@@ -168,7 +160,7 @@ impl ElasticDestination {
         let request = self.request(Method::GET, "", Vec::new(), HeaderMap::new());
         let root = match self.exchange.send(request, Limits::small()).await {
             Ok(reply) => reply,
-            Err(answer) => return Err(failure(answer).unwrap_or_default()),
+            Err(answer) => return Err(answer.verdict.why().unwrap_or_default()),
         };
         match root.status {
             StatusCode::OK if is_ours(&root) => {}
@@ -179,7 +171,7 @@ impl ElasticDestination {
                     root.words()
                 )));
             }
-            _ => return Err(failure(self.refusal(&root)).unwrap_or_default()),
+            _ => return Err(self.refusal(&root).verdict.why().unwrap_or_default()),
         }
         if !write {
             return Ok(());
@@ -192,8 +184,8 @@ impl ElasticDestination {
                 Ok(())
             }
             Ok(reply) if reply.status.is_success() => Ok(()),
-            Ok(reply) => Err(failure(self.refusal(&reply)).unwrap_or_default()),
-            Err(answer) => Err(failure(answer).unwrap_or_default()),
+            Ok(reply) => Err(self.refusal(&reply).verdict.why().unwrap_or_default()),
+            Err(answer) => Err(answer.verdict.why().unwrap_or_default()),
         }
     }
 }

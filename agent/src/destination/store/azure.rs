@@ -6,8 +6,7 @@
 mod login;
 mod sas;
 
-use super::super::client::Trust;
-use super::super::kind::{Opening, OwnParameter};
+use super::super::kind::Opening;
 use super::super::text;
 use super::super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Verdict};
 use super::connector::{Link, heard_here};
@@ -80,10 +79,7 @@ impl Target {
 pub fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
     let target = Target::of(url)?;
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let trusted = |plain: bool| {
-        let trust = if plain { Trust::Plain } else { url.trust() };
-        with.clients.of(&trust).map(Link::new)
-    };
+    let trusted = |plain: bool| with.clients.of(&url.link_to(plain)).map(Link::new);
     let sas = Sas::of(url, &environment).map_err(|why| format!("{url}: {why}"))?;
     let login = match &sas {
         Some(sas) => Login::sas(sas.pairs()),

@@ -6,7 +6,6 @@
 mod json;
 mod token;
 
-use super::super::client::Trust;
 use super::super::kind::{Opening, OwnParameter};
 use super::super::{Destination, DestinationUrl};
 use super::connector::{Link, Said};
@@ -59,10 +58,7 @@ pub fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destina
         Identity::File(file) => token::check(file)?,
         Identity::Machine(_) | Identity::Nobody => String::new(),
     };
-    let link = |plain: bool| {
-        let trust = if plain { Trust::Plain } else { url.trust() };
-        with.clients.of(&trust).map(Link::new)
-    };
+    let link = |plain: bool| with.clients.of(&url.link_to(plain)).map(Link::new);
     let tokens = Tokens::new(identity, link(!uri.starts_with("https:"))?);
     let bucket = Bucket::new(link(endpoint.starts_with("http:"))?, tokens, endpoint, url.bucket());
     // Large objects are sent in pieces by the API itself, under the same condition as small ones.

@@ -11,7 +11,7 @@ use super::said::{Body, Means, STRANGER, Said, is_success, says};
 use super::{Dialect, Probe, exchange_of, meaning};
 use crate::destination::body::UploadBody;
 use crate::destination::client::Trust;
-use crate::destination::exchange::{Exchange, Limits, Reply, failure};
+use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::http::HttpTarget;
 use crate::destination::text::encode_all;
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
@@ -226,7 +226,7 @@ impl CloudLogs {
     }
 
     async fn ask(&self) -> Result<(), String> {
-        let said = |answer: Answer| failure(answer).unwrap_or_default();
+        let said = |answer: Answer| answer.verdict.why().unwrap_or_default();
         let token = self.iam.token(None).await.map_err(said)?;
         let mut request = self.exchange.request(Method::HEAD, HeaderMap::new(), UploadBody::empty());
         request.headers_mut().extend(bearer(&token).map(|value| (AUTHORIZATION, value)));

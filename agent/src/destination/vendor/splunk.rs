@@ -10,7 +10,7 @@ use super::super::kind::{HTTP, Kind, OwnParameter};
 use super::said::{Means, Said};
 use super::{Dialect, Probe, answer, ask, exchange_of, hec, meaning};
 use crate::destination::body::UploadBody;
-use crate::destination::exchange::{Exchange, Limits, Reply, failure};
+use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing, Verdict};
 use edgepush_shard::plan::Envelope;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -229,7 +229,7 @@ impl Splunk {
 
     async fn ask(&self) -> Result<(), String> {
         if let Some(ack) = &self.ack {
-            self.acknowledges(ack).await.map_err(|answer| failure(answer).unwrap_or_default())?;
+            self.acknowledges(ack).await.map_err(|answer| answer.verdict.why().unwrap_or_default())?;
         }
         ask(&self.exchange, DIALECT.probe, |request| self.on_channel(request)).await
     }

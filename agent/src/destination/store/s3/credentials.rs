@@ -3,7 +3,7 @@
 //! Promises: the order is URL, environment, profile file, web identity, container, instance; temporary keys are renewed
 //! before they end; what is missing is told with every place that was looked at.
 //! Must not know: what is signed, how URLs are read.
-use super::super::super::client::{Clients, HttpClient, Trust};
+use super::super::super::client::{self, Clients, HttpClient, Trust};
 use super::super::connector::{Link, Said, listening};
 use super::super::{Mode, answer, once};
 use super::profile::Profile;
@@ -125,7 +125,7 @@ impl Credentials {
         };
         let verdict = answer::meaning(Mode::Overwrite, &heard, &error.to_string()).verdict;
         let weather = matches!(verdict, Verdict::Retry { .. });
-        let told = answer::why(verdict);
+        let told = verdict.why().unwrap_or_default();
         if remote.last_resort {
             let why =
                 format!("no credentials; looked for: {looked}; and at last asked {}: {told}", remote.from);
@@ -161,7 +161,8 @@ fn remote(seeking: &Seeking<'_>, var: &dyn Fn(&str) -> Option<String>) -> Result
         let service = var("AWS_ENDPOINT_URL_STS");
         // The token service is AWS's own, whatever the store is.
         let plain = service.as_ref().is_some_and(|url| url.starts_with("http://"));
-        let client = seeking.clients.of(&if plain { Trust::Plain } else { Trust::System })?;
+        let client =
+            seeking.clients.of(&client::Link { trust: if plain { Trust::Plain } else { Trust::System } })?;
         let mut builder =
             builder(client).with_config(Key::WebIdentityTokenFile, file).with_config(Key::RoleArn, role);
         for (key, value) in

@@ -14,7 +14,7 @@ pub use signer::Clock;
 
 use super::{Manner, Mode, Parts, StoreDestination, connector::Link, once};
 use crate::config::value::bytes;
-use crate::destination::client::Trust;
+use crate::destination::client::{self, Trust};
 use crate::destination::kind::OwnParameter;
 use crate::destination::{Destination, DestinationUrl, Opening};
 use address::Address;
@@ -151,7 +151,7 @@ pub fn open(
         None if address.url.starts_with("http://") => Trust::Plain,
         None => Trust::System,
     };
-    let client = with.clients.of(&trust)?;
+    let client = with.clients.of(&client::Link { trust })?;
     let seeking = Seeking {
         keys,
         profile: url.own("profile"),
