@@ -6,7 +6,7 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
-use super::{Destination, DestinationUrl, store, vendor};
+use super::{Destination, DestinationUrl, elastic, store, vendor};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use edgepush_shard::plan::Envelope;
@@ -170,13 +170,15 @@ const STORE: Kind = Kind {
 };
 
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 16] = [
+pub const DESTINATIONS: [Kind; 18] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
     STORE,
     Kind { scheme: "r2", own: store::s3::R2, ..STORE },
     Kind { scheme: "gs", own: store::gcs::PARAMETERS, build: store::gcs::build, ..STORE },
     Kind { scheme: "azure", own: store::azure::PARAMETERS, build: store::azure::build, ..STORE },
+    elastic::ELASTICSEARCH,
+    elastic::OPENSEARCH,
     vendor::SPLUNK,
     vendor::DATADOG,
     vendor::SUMO,

@@ -6,6 +6,7 @@
 mod body;
 pub mod client;
 pub mod document;
+mod elastic;
 pub mod exchange;
 pub mod file;
 pub mod http;

@@ -79,7 +79,9 @@ impl DestinationUrl {
         match kind.form {
             Form::Web => url.take_web(rest, &own.sent)?,
             Form::Index => {
-                let (front, index) = rest.rsplit_once('/').unwrap_or((rest, ""));
+                // The slashes before the host are not those before an index.
+                let parts = rest.rsplit_once('/').filter(|(front, _)| front.len() > 1);
+                let (front, index) = parts.unwrap_or((rest, ""));
                 url.take_template(index)?;
                 url.take_web(front, &own.sent)?;
                 url.shown.push_str(&format!("/{}", url.naming_path));
