@@ -87,12 +87,12 @@ impl Dialect {
         let name = self.name;
         if batch.codec == CodecKind::Zstd && !self.zstd {
             let why = format!("{}: the batch is compressed with zstd, which {name} does not read", exchange.shown());
-            return Some(Answer { verdict: Verdict::Refused { why }, status: Status::Word("refused") });
+            return Some(Answer { verdict: Verdict::Refused { why }, status: Status::Word("error") });
         }
         let (bytes, most) = (batch.len(), self.body_bytes_max);
         (bytes > most).then(|| {
             let why = format!("{}: {bytes} bytes, and {name} takes at most {most} in a request", exchange.shown());
-            Answer { verdict: Verdict::TooLarge { why }, status: Status::Word("refused") }
+            Answer { verdict: Verdict::TooLarge { why }, status: Status::Word("error") }
         })
     }
 
