@@ -407,7 +407,11 @@ fn readable(label: &str, codec: CodecKind, url: &DestinationUrl) -> CodecKind {
     if codec != CodecKind::Zstd || url.kind().zstd {
         return codec;
     }
-    tracing::info!(job = label, "{}: does not read zstd: batches are compressed with gzip", url.kind().scheme);
+    tracing::info!(
+        job = label,
+        "{}: does not read zstd: batches are compressed with gzip",
+        url.kind().scheme
+    );
     CodecKind::Gzip
 }
 

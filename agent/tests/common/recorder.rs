@@ -288,7 +288,15 @@ async fn record(
         let length = seen.header("content-length").parse().unwrap_or(0);
         let (method, target) = (seen.method.clone(), seen.target.clone());
         let authorization = seen.header("authorization").to_owned();
-        Ask { number: requests.len(), tries, key: seen.key().to_owned(), method, target, length, authorization }
+        Ask {
+            number: requests.len(),
+            tries,
+            key: seen.key().to_owned(),
+            method,
+            target,
+            length,
+            authorization,
+        }
     };
     let script = shared.script.lock().unwrap().clone();
     let answer = script(&ask);

@@ -34,7 +34,9 @@ fn clickhouse_keeps_the_contract() {
 fn a_retry_has_the_same_token_and_the_parts_of_a_split_have_others() {
     let place = Place::new();
     let vendor = server("/?database=logs&table=edge", |ask| match (ask.number, ask.length) {
-        (0, _) => json(500, "Code: 241. DB::Exception: Memory limit (total) exceeded. (MEMORY_LIMIT_EXCEEDED)"),
+        (0, _) => {
+            json(500, "Code: 241. DB::Exception: Memory limit (total) exceeded. (MEMORY_LIMIT_EXCEEDED)")
+        }
         (1, _) => Answer::Status(413),
         _ => Answer::Status(200),
     });
@@ -46,7 +48,9 @@ fn a_retry_has_the_same_token_and_the_parts_of_a_split_have_others() {
     assert_eq!(tokens.len(), 4);
     assert_eq!(tokens[0], tokens[1]);
     assert_eq!(tokens[2..], [format!("{}-1", tokens[0]), format!("{}-2", tokens[0])]);
-    assert!(batches.iter().all(|r| r.header("content-encoding") == "zstd" && r.target.contains("database=logs")));
+    assert!(
+        batches.iter().all(|r| r.header("content-encoding") == "zstd" && r.target.contains("database=logs"))
+    );
     let lines: Vec<_> = batches[2..].iter().flat_map(Request::lines).collect();
     assert_exactly_once("r", 1000, &lines);
 }
@@ -79,8 +83,7 @@ fn the_exceptions_of_new_servers_have_their_meaning() {
 
 #[test]
 fn what_the_operator_says_of_times_and_tokens_stands() {
-    let vendor =
-        server("/edge?deduplicate=false&date_time_input_format=basic", |_| Answer::Status(200));
+    let vendor = server("/edge?deduplicate=false&date_time_input_format=basic", |_| Answer::Status(200));
     assert_eq!(run(vendor.open().deliver(batch(1, &[b"{}\n"]))), Verdict::Delivered);
     let expected = "query=INSERT%20INTO%20%60edge%60%20FORMAT%20JSONEachRow";
     assert_eq!(target(&vendor.batches()[0]).1, [expected, "date_time_input_format=basic"]);

@@ -72,7 +72,9 @@ fn server(test: &str) -> Option<Server> {
 impl Server {
     /// What the server answers to a statement, over a connection of its own.
     fn query(&self, statement: &str) -> String {
-        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else { return String::new() };
+        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else {
+            return String::new();
+        };
         let head = "POST /?user=edge&password=s3same HTTP/1.0";
         let length = statement.len();
         write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{statement}").unwrap();
@@ -107,7 +109,10 @@ fn rows_of_a_run_arrive_once_each() {
         let setup = place.setup().env("EDGEPUSH_DESTINATION", &server.url(EDGE)).env("EDGEPUSH_CODEC", codec);
         setup.once().exits(0);
     }
-    assert_eq!(server.query("SELECT count(), uniqExact(seq), min(seq), max(seq) FROM edge"), "40000\t40000\t0\t39999\n");
+    assert_eq!(
+        server.query("SELECT count(), uniqExact(seq), min(seq), max(seq) FROM edge"),
+        "40000\t40000\t0\t39999\n"
+    );
 }
 
 #[test]

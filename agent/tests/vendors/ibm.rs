@@ -18,16 +18,21 @@ fn instance(seconds: u64, more: &str) -> Instance {
     let mut vendor = Vendor::new("ibmcl", "", move |ask| {
         if ask.target == "/identity/token" {
             let number = given.fetch_add(1, Ordering::SeqCst) + 1;
-            return json(200, &format!(
-                r#"{{"access_token":"token-{number}","token_type":"Bearer","expires_in":{seconds},"expiration":1}}"#
-            ));
+            return json(
+                200,
+                &format!(
+                    r#"{{"access_token":"token-{number}","token_type":"Bearer","expires_in":{seconds},"expiration":1}}"#
+                ),
+            );
         }
         match ask.authorization == format!("Bearer token-{}", accepted.load(Ordering::SeqCst)) {
             true => json(200, ""),
             false => json(401, &format!(r#"{{"message":"{} is not valid"}}"#, ask.authorization)),
         }
     });
-    let iam = format!("http://{}/identity/token", vendor.recorder.address()).replace(':', "%3A").replace('/', "%2F");
+    let iam = format!("http://{}/identity/token", vendor.recorder.address())
+        .replace(':', "%3A")
+        .replace('/', "%2F");
     let key = KEY.replace('+', "%2B").replace('=', "%3D").replace('/', "%2F");
     vendor.url.push_str(&format!("/logs/v1/singles?ibm_api_key={key}&iam={iam}{more}"));
     Instance { vendor, current }

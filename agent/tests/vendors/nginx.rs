@@ -72,7 +72,9 @@ http {{
 fn bodies(place: &Place) -> Vec<Vec<u8>> {
     let files = crate::common::files_below(&place.path("nginx/body"));
     let bodies = files.iter().map(|file| std::fs::read(file).unwrap()).filter(|body| !body.is_empty());
-    bodies.map(|body| if body.starts_with(&[0x1f, 0x8b]) { gunzip_members(&body).concat() } else { body }).collect()
+    bodies
+        .map(|body| if body.starts_with(&[0x1f, 0x8b]) { gunzip_members(&body).concat() } else { body })
+        .collect()
 }
 
 #[test]
@@ -82,8 +84,12 @@ fn splunks_lines_pass_nginx_with_the_token_only() {
     let url = |token: &str| {
         format!("splunk+http://127.0.0.1:{port}/services/collector/raw?header_Authorization=Splunk%20{token}")
     };
-    let verdict = run(open(&url("nginx-t0ken-2"), Path::new("/nowhere")).deliver(batch(1, &[b"x\n"]))).verdict;
-    assert!(matches!(&verdict, Verdict::Hold { why } if why.contains("Invalid token") && !why.contains("t0ken")), "{verdict:?}");
+    let verdict =
+        run(open(&url("nginx-t0ken-2"), Path::new("/nowhere")).deliver(batch(1, &[b"x\n"]))).verdict;
+    assert!(
+        matches!(&verdict, Verdict::Hold { why } if why.contains("Invalid token") && !why.contains("t0ken")),
+        "{verdict:?}"
+    );
     assert_eq!(bodies(&place).len(), 0);
     writer::append(&place.log(), "r", 0..10_000);
     // What is above 100 kB is split until it passes.

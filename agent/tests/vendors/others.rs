@@ -8,7 +8,8 @@ use serde_json::Value;
 const CODE: &str = "secretcode";
 
 fn sumo(script: impl Fn(&Ask) -> Answer + Send + Sync + 'static) -> Vendor {
-    let rest = format!("/receiver/v1/http/{CODE}?header_X-Sumo-Category=edge%2Faccess&header_X-Sumo-Fields=a=b");
+    let rest =
+        format!("/receiver/v1/http/{CODE}?header_X-Sumo-Category=edge%2Faccess&header_X-Sumo-Fields=a=b");
     Vendor::new("sumo", &rest, script)
 }
 
@@ -46,7 +47,9 @@ fn what_sumo_says_has_its_meaning() {
         assert!(format!("{verdict:?}").starts_with(expected), "{status} {body}: {verdict:?}");
     }
     let throttled = sumo(|_| Answer::RetryAfter(429, "12"));
-    assert!(matches!(throttled.delivered(), Verdict::Retry { after: Some(after), .. } if after.as_secs() == 12));
+    assert!(
+        matches!(throttled.delivered(), Verdict::Retry { after: Some(after), .. } if after.as_secs() == 12)
+    );
 }
 
 #[test]
@@ -90,9 +93,15 @@ fn noise(count: u64) -> String {
     let mut state = 7u64;
     let mut letter = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-"[(state >> 58) as usize])
+        char::from(
+            b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-"[(state >> 58) as usize],
+        )
     };
-    (0..count).map(|n| format!("{{\"seq\":{n},\"noise\":\"{}\"}}\n", (0..2000).map(|_| letter()).collect::<String>())).collect()
+    (0..count)
+        .map(|n| {
+            format!("{{\"seq\":{n},\"noise\":\"{}\"}}\n", (0..2000).map(|_| letter()).collect::<String>())
+        })
+        .collect()
 }
 
 #[test]

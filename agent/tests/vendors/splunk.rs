@@ -110,8 +110,9 @@ fn mistakes_in_the_url_are_told_with_the_remedy() {
 #[test]
 fn events_of_a_run_hold_the_lines_as_they_are() {
     let place = Place::new();
-    let rest =
-        format!("/services/collector/event?sourcetype=edge%20%22x%22&index=main&header_Authorization=Splunk%20{TOKEN}");
+    let rest = format!(
+        "/services/collector/event?sourcetype=edge%20%22x%22&index=main&header_Authorization=Splunk%20{TOKEN}"
+    );
     let vendor = Vendor::new("splunk", &rest, collector);
     writer::append(&place.log(), "r", 0..5000);
     let setup = place.setup().env("EDGEPUSH_DESTINATION", &vendor.url).env("EDGEPUSH_CODEC", "zstd");

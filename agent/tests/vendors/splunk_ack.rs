@@ -60,7 +60,10 @@ fn what_is_never_indexed_is_sent_again() {
     let vendor = acknowledging("ack-timeout=1&", |_| says(false));
     let start = Instant::now();
     let verdict = vendor.delivered();
-    assert!(matches!(&verdict, Verdict::Retry { why, .. } if why.contains("not acknowledged")), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verdict::Retry { why, .. } if why.contains("not acknowledged")),
+        "{verdict:?}"
+    );
     assert!((1..10).contains(&start.elapsed().as_secs()));
 }
 

@@ -49,8 +49,7 @@ const EXCEPTION: HeaderName = HeaderName::from_static("x-clickhouse-exception-co
 
 /// An INSERT without rows, as old servers answer it.
 const NO_DATA: u64 = 108;
-const UNKNOWN_FIELD: &str =
-    "a field that the table does not have; input_format_skip_unknown_fields=1 in the URL leaves such fields out";
+const UNKNOWN_FIELD: &str = "a field that the table does not have; input_format_skip_unknown_fields=1 in the URL leaves such fields out";
 const UNKNOWN_SETTING: &str =
     "a setting that this server does not know; an old server needs deduplicate=false in the URL";
 const COMPRESSION: &str = "set EDGEPUSH_CODEC=gzip";
@@ -61,25 +60,21 @@ const CODES: [(Means, &[u64], &str); 5] = [
     (
         Means::Refused,
         &[
-            6, 25, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 124, 128, 130, 131, 141, 190, 321, 349, 354, 407, 441, 469,
-            636, 675, 676, 691,
+            6, 25, 26, 27, 32, 33, 38, 41, 53, 69, 70, 72, 124, 128, 130, 131, 141, 190, 321, 349, 354, 407,
+            441, 469, 636, 675, 676, 691,
         ],
         "",
     ),
     (Means::Refused, &[117], UNKNOWN_FIELD),
     // Table, database, user, right, setting.
-    (
-        Means::Hold,
-        &[8, 10, 16, 47, 60, 62, 73, 81, 164, 192, 193, 194, 195, 291, 452, 497, 516, 719],
-        "",
-    ),
+    (Means::Hold, &[8, 10, 16, 47, 60, 62, 73, 81, 164, 192, 193, 194, 195, 291, 452, 497, 516, 719], ""),
     (Means::Hold, &[115], UNKNOWN_SETTING),
     // Too much at once, no replica, no keeper, no room.
     (
         Means::Retry,
         &[
-            3, 159, 160, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 265, 279, 285, 286, 288, 297, 319, 394,
-            416, 425, 439, 473, 999,
+            3, 159, 160, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 265, 279, 285, 286, 288, 297,
+            319, 394, 416, 425, 439, 473, 999,
         ],
         "",
     ),
@@ -252,7 +247,10 @@ mod tests {
         ] {
             assert_eq!(means(status, &exception(code)), expected, "{code}");
         }
-        assert_eq!(means(500, "Code: 60, e.displayText() = DB::Exception: Table x doesn't exist."), Means::Hold);
+        assert_eq!(
+            means(500, "Code: 60, e.displayText() = DB::Exception: Table x doesn't exist."),
+            Means::Hold
+        );
         assert_eq!(of_code(Some(252), 500, b"anything").means, Means::Retry);
     }
 

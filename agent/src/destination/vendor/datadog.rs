@@ -72,7 +72,8 @@ mod tests {
         for body in ["", "{}", r#"{"status":"ok"}"#, r#"{"errors":[]}"#] {
             assert_eq!(means(202, body), Means::Delivered, "{body}");
         }
-        let error = |status: &str| format!(r#"{{"errors":[{{"detail":"x","status":{status},"title":"y"}}]}}"#);
+        let error =
+            |status: &str| format!(r#"{{"errors":[{{"detail":"x","status":{status},"title":"y"}}]}}"#);
         for (status, expected) in [
             (r#""400""#, Means::Refused),
             (r#""403""#, Means::Hold),

@@ -136,7 +136,8 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         shown: address.to_owned(),
         secrets: url.secrets().clone(),
     };
-    let form = format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_part(key));
+    let form =
+        format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_part(key));
     let exchange = Exchange::new(target, with.clients.of(&link)?)?;
     let iam = Iam { exchange, form, last: Mutex::new(None) };
     Ok(Arc::new(CloudLogs { exchange: exchange_of(url, with)?, iam }))
@@ -146,7 +147,8 @@ impl Iam {
     /// The token of now; `refused`: one that was not accepted, which another upload may have replaced meanwhile.
     async fn token(&self, refused: Option<&str>) -> Result<String, Answer> {
         let mut last = self.last.lock().await;
-        let good = last.as_ref().filter(|token| token.until > Instant::now() && Some(&*token.text) != refused);
+        let good =
+            last.as_ref().filter(|token| token.until > Instant::now() && Some(&*token.text) != refused);
         if let Some(token) = good {
             return Ok(token.text.clone());
         }

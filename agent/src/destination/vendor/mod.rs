@@ -86,12 +86,16 @@ impl Dialect {
     fn refusal(&self, exchange: &Exchange, batch: &Outgoing) -> Option<Answer> {
         let name = self.name;
         if batch.codec == CodecKind::Zstd && !self.zstd {
-            let why = format!("{}: the batch is compressed with zstd, which {name} does not read", exchange.shown());
+            let why = format!(
+                "{}: the batch is compressed with zstd, which {name} does not read",
+                exchange.shown()
+            );
             return Some(Answer { verdict: Verdict::Refused { why }, status: Status::Word("error") });
         }
         let (bytes, most) = (batch.len(), self.body_bytes_max);
         (bytes > most).then(|| {
-            let why = format!("{}: {bytes} bytes, and {name} takes at most {most} in a request", exchange.shown());
+            let why =
+                format!("{}: {bytes} bytes, and {name} takes at most {most} in a request", exchange.shown());
             Answer { verdict: Verdict::TooLarge { why }, status: Status::Word("error") }
         })
     }
@@ -143,9 +147,10 @@ async fn ask(
     dressed: impl Fn(Request<UploadBody>) -> Request<UploadBody>,
 ) -> Result<(), String> {
     let (request, fits) = match probe {
-        Probe::Head => {
-            (exchange.request(Method::HEAD, HeaderMap::new(), UploadBody::empty()), said::not_forbidden as Fits)
-        }
+        Probe::Head => (
+            exchange.request(Method::HEAD, HeaderMap::new(), UploadBody::empty()),
+            said::not_forbidden as Fits,
+        ),
         Probe::Post(body, fits) => {
             let json = HeaderValue::from_static("application/json");
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);

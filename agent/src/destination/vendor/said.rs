@@ -69,7 +69,8 @@ pub fn is_success(status: u16) -> bool {
 }
 
 /// A success from something that is not the vendor: a proxy's page, a portal's.
-pub const STRANGER: Said = Said::new(Means::Hold, "this is not how the vendor answers: look at the host and the path");
+pub const STRANGER: Said =
+    Said::new(Means::Hold, "this is not how the vendor answers: look at the host and the path");
 
 /// What a status inside a body means: many vendors give one for each error.
 pub fn inner_status(status: u64) -> Means {
