@@ -264,6 +264,11 @@ impl Drop for Open {
     }
 }
 
+fn full(headers: &[(&str, &str)], text: String) -> Result<hyper::Response<Full<Bytes>>, std::io::Error> {
+    let reply = headers.iter().fold(hyper::Response::builder(), |reply, (n, v)| reply.header(*n, *v));
+    reply.body(Full::from(text)).map_err(std::io::Error::other)
+}
+
 async fn record(
     request: hyper::Request<Incoming>,
     shared: Arc<Shared>,
@@ -320,10 +325,7 @@ async fn record(
     let (status, reply) = match answer {
         Answer::Status(s) => (s, hyper::Response::new(Full::default())),
         Answer::Text(s, text) => (s, hyper::Response::new(Full::from(text))),
-        Answer::Full(s, headers, text) => {
-            let reply = headers.iter().fold(hyper::Response::builder(), |reply, (n, v)| reply.header(*n, *v));
-            (s, reply.body(Full::from(text)).map_err(std::io::Error::other)?)
-        }
+        Answer::Full(s, headers, text) => (s, full(headers, text)?),
         Answer::RetryAfter(s, after) => {
             let reply = hyper::Response::builder().header("Retry-After", after).body(Full::default());
             (s, reply.map_err(std::io::Error::other)?)
