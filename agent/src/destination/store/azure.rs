@@ -6,7 +6,6 @@
 mod login;
 mod sas;
 
-use super::super::client::Trust;
 use super::super::kind::Opening;
 use super::super::text;
 use super::super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Verdict};
@@ -30,7 +29,6 @@ use object_store::{
 };
 use sas::Sas;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -95,14 +93,7 @@ pub fn open(
 ) -> Result<Arc<dyn Destination>, String> {
     let target = Target::of(url)?;
     let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
-    let trusted = |tls: bool| {
-        let trust = match url.own("ca") {
-            _ if !tls => Trust::Plain,
-            Some(file) => Trust::File(PathBuf::from(file)),
-            None => Trust::System,
-        };
-        with.clients.of(&trust).map(Link::new)
-    };
+    let trusted = |tls: bool| with.clients.of(&url.link_to(tls)).map(Link::new);
     let sas = Sas::of(url, &environment).map_err(|why| format!("{url}: {why}"))?;
     let login = match &sas {
         Some(sas) => Login::sas(sas.pairs()),

@@ -6,7 +6,6 @@
 mod json;
 mod token;
 
-use super::super::client::Trust;
 use super::super::kind::{Opening, OwnParameter};
 use super::super::{Destination, DestinationUrl};
 use super::connector::{Link, Said};
@@ -40,7 +39,6 @@ pub const PARAMETERS: &[OwnParameter] = &[
     ),
     OwnParameter { secret: true, ..own("access-key-id", "the id of an HMAC key", is_key) },
     OwnParameter { secret: true, ..own("secret-access-key", "the secret of the HMAC key", is_key) },
-    own("ca", "the absolute path of a PEM file", is_file),
 ];
 
 fn is_file(text: &str) -> bool {
@@ -88,14 +86,7 @@ pub fn open(
         Identity::File(file) => token::check(file).map_err(|why| format!("{url}: {why}"))?,
         Identity::Machine(_) | Identity::Nobody => String::new(),
     };
-    let link = |tls: bool| {
-        let trust = match url.own("ca") {
-            _ if !tls => Trust::Plain,
-            Some(file) => Trust::File(PathBuf::from(file)),
-            None => Trust::System,
-        };
-        with.clients.of(&trust).map(Link::new)
-    };
+    let link = |tls: bool| with.clients.of(&url.link_to(tls)).map(Link::new);
     let tokens = Tokens::new(identity, link(token_uri.starts_with("https:"))?, clock);
     let bucket = Bucket::new(link(endpoint.starts_with("https:"))?, tokens, endpoint, url.bucket());
     // Large objects are sent in pieces by the API itself, under the same condition as small ones.

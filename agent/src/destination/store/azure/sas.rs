@@ -41,12 +41,6 @@ pub const PARAMETERS: &[OwnParameter] = &[
         secret: false,
         fits: |value| value.parse::<Date>().is_ok(),
     },
-    OwnParameter {
-        name: "ca",
-        takes: "the absolute path of a PEM file",
-        secret: false,
-        fits: |value| value.starts_with('/'),
-    },
     OwnParameter { secret: true, ..signed("sig") },
     signed("sv"),
     signed("ss"),
