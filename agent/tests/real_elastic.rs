@@ -41,7 +41,7 @@ fn behind_a_lock_and_a_limit_every_line_is_one_document() {
     std::fs::write(nginx.file("users"), "edge:{PLAIN}pa55word\n").unwrap();
     let url = |user: &str| {
         let ca = nginx.file("ca.pem");
-        format!("opensearch+https://{user}@localhost:{}/locked-{{DATE}}?ca={}", nginx.tls, ca.display())
+        format!("opensearch://{user}@localhost:{}/locked-{{DATE}}?ca={}", nginx.tls, ca.display())
     };
     let place = Place::new();
     writer::append(&place.log(), "r", 0..10);

@@ -21,6 +21,8 @@ pub fn to(place: &Place, url: &str) -> Setup {
         .env("EDGEPUSH_BATCH_RECORDS", "100")
         .env("EDGEPUSH_BATCH_INTERVAL", "200ms")
         .env("EDGEPUSH_UPLOADS", "1")
+        // A disk of the tests that is nearly full would make the spool small.
+        .env("EDGEPUSH_DISK_RESERVE", "1%")
 }
 
 /// Whether the runs that take minutes are wanted: `.ci/deep` does.
@@ -228,7 +230,7 @@ impl Store<'_> {
         let url = (self.url)(proxy.port(), "large/{DATE}");
         let setup =
             to(&place, &url).env("EDGEPUSH_BATCH_RECORDS", "1000000").env("EDGEPUSH_BATCH_BYTES", "200MB");
-        let setup = setup.env("EDGEPUSH_CODEC", "none").env("EDGEPUSH_BATCH_INTERVAL", "1m");
+        let setup = setup.env("EDGEPUSH_CODEC", "none").env("EDGEPUSH_BATCH_INTERVAL", "1h");
         setup.spawn(&["run", "--once"]).wait(Duration::from_secs(400)).exits(0);
         say(&format!("in parts: {:?}", proxy.applied()));
         assert_eq!(proxy.left(), 0, "each fault has met a request");
