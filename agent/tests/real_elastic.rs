@@ -28,6 +28,11 @@ fn every_line_is_one_document() {
     holds_each_line_once(&osmem, "faults", LINES);
     deliver_with_kills(osmem.port, |port| url(port, "kills"));
     holds_each_line_once(&osmem, "kills", LINES);
+    // A portal answers 200 to a request that the server never saw: that is no success.
+    let proxy = Faults::before(osmem.port, [Fault::Portal]);
+    deliver(&url(proxy.port(), "portal"));
+    assert_eq!(proxy.met(), [Fault::Portal]);
+    holds_each_line_once(&osmem, "portal", LINES);
 }
 
 #[test]

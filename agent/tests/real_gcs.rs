@@ -18,6 +18,7 @@ fn fake_gcs_has_each_line_once() {
     store.takes_each_line_once();
     store.takes_each_line_once_through_faults();
     store.takes_each_line_once_with_kills();
+    store.believes_no_portal();
 }
 
 #[test]

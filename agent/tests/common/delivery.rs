@@ -59,6 +59,7 @@ pub fn faults() -> Vec<(Fault, bool)> {
         (Refuse(429, "1"), false),
         (Refuse(503, "0"), false),
         (AnswerInstead(503), true),
+        (Redirect("http://127.0.0.1:9/".into()), false),
     ]
 }
 
@@ -190,6 +191,14 @@ impl Store<'_> {
         let doubled = deliver_through_faults(self.port, |port| (self.url)(port, "faults/{DATE}"));
         assert_eq!(doubled, 5, "uploads that came again");
         self.holds_each_line_once("faults/");
+    }
+    /// A portal answers 200 to an upload that the store never saw: that is no success.
+    #[track_caller]
+    pub fn believes_no_portal(&self) {
+        let proxy = Faults::before(self.port, [Fault::Portal]);
+        deliver(&(self.url)(proxy.port(), "portal/{DATE}"));
+        assert_eq!(proxy.met(), [Fault::Portal]);
+        self.holds_each_line_once("portal/");
     }
     /// Refused at first, for its URL was wrong; the next agent has the right one and delivers what waited.
     #[track_caller]
