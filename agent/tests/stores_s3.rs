@@ -489,6 +489,11 @@ fn what_a_url_has_wrong_is_told() {
         assert!(words.iter().all(|word| why.contains(word)), "{url}: {why}");
         assert!(!why.contains("hunter") && !why.contains("AKIDSHOWN"), "{why}");
     }
+    let borrows = |url: &str, env| open_with(url, jiff::Timestamp::now, env).unwrap().borrows_keys();
+    assert!(!borrows(&at(1, "bucket", ""), &[]), "the URL has keys");
+    let env = [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "s")];
+    assert!(borrows("s3://bucket/p?region=eu", &env), "the host has keys");
+    assert!(borrows("s3://bucket/p?region=eu&profile=x", &[]));
     let url = DestinationUrl::parse(&at(1, "bucket", "")).unwrap();
     assert_eq!(url.to_string(), "s3://bucket/logs/{DATE}");
     assert!(!format!("{url:?}").contains("edgepush/test"), "{url:?}");
