@@ -503,6 +503,26 @@ fn what_a_url_has_wrong_is_told() {
     assert!(why.contains("only one of AWS_ACCESS_KEY_ID") && !why.contains("AKIDSHOWN1"), "{why}");
 }
 
+#[test]
+fn a_store_that_repeats_keys_brings_them_into_no_log() {
+    let proxy = Proxy::new(0, |seen, _| {
+        let said =
+            format!("{} {} hostsecret1", seen.headers["authorization"], seen.headers["x-amz-security-token"]);
+        Do::Say(403, "", said)
+    });
+    let url = format!("s3://bucket/p?endpoint=http://localhost:{}", proxy.port);
+    let env = [
+        ("AWS_ACCESS_KEY_ID", "AKIDOFTHEHOST"),
+        ("AWS_SECRET_ACCESS_KEY", "hostsecret1"),
+        ("AWS_SESSION_TOKEN", "hosttoken1"),
+    ];
+    let why = hold(deliver(&open_with(&url, jiff::Timestamp::now, &env).unwrap(), &batch(1, &[b"x"])));
+    assert!(why.contains("HTTP 403"), "{why}");
+    for secret in ["AKIDOFTHEHOST", "hostsecret1", "hosttoken1"] {
+        assert!(!why.contains(secret), "{why}");
+    }
+}
+
 /// Who signs a request, and with which token, when a URL names no keys.
 fn signed_by(
     env: &[(&str, &str)],

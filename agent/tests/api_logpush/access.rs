@@ -104,7 +104,10 @@ fn a_customers_token_writes_nothing_on_this_host() {
         assert!(told.contains("ca= is for tokens of the whole host"), "{told}: it tells nothing of files");
     }
     let told = tried("s3://bucket/p?endpoint=http://127.0.0.1:1")["message"].to_string();
-    assert!(told.contains("without keys is for tokens of the whole host"), "{told}: the keys would be the host's");
+    assert!(
+        told.contains("without keys is for tokens of the whole host"),
+        "{told}: the keys would be the host's"
+    );
     for conf in [conf.as_str(), "archive:", "null:"] {
         let body = json!({ "destination_conf": conf });
         assert_eq!(server.ask_as("Z", "POST", JOBS, Some(&body)).error().1, 1005, "{conf}");
