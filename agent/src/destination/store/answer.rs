@@ -109,7 +109,8 @@ fn by_code(code: &str, mode: Mode) -> Option<Sort> {
         | "XAmzContentChecksumMismatch"
         | "Md5Mismatch" => Sort::Retry,
         "EntityTooLarge" | "RequestBodyTooLarge" | "MaxSizeExceeded" => Sort::TooLarge,
-        "BlobAlreadyExists" if mode == Mode::CreateOnly => Sort::Delivered,
+        // A signature that may only create is asked whether there is something before the condition is.
+        "BlobAlreadyExists" | "UnauthorizedBlobOverwrite" if mode == Mode::CreateOnly => Sort::Delivered,
         // Statuses of 400 and 5xx that no later batch will fare better with.
         "AuthorizationHeaderMalformed"
         | "AuthorizationQueryParametersError"
@@ -227,10 +228,7 @@ pub fn meaning(mode: Mode, heard: &Heard, error: &str) -> Answer {
 /// What is certainly wrong: no answer, keys that the store does not know, a bucket that is not there.
 pub fn look(heard: &Heard, error: &str) -> Result<(), String> {
     let Some(Said::Answer(reply)) = heard.bad.as_ref() else {
-        return match meaning(Mode::Overwrite, heard, error).verdict {
-            Verdict::Delivered => Ok(()),
-            verdict => Err(why(verdict)),
-        };
+        return meaning(Mode::Overwrite, heard, error).verdict.why().map_or(Ok(()), Err);
     };
     let (told, complaint) = words(reply);
     match (reply.status.as_u16(), complaint.code.as_str()) {
@@ -240,17 +238,6 @@ pub fn look(heard: &Heard, error: &str) -> Result<(), String> {
         (404, "") if complaint.message.is_empty() => Ok(()),
         (403, "AccessDenied" | "AuthorizationPermissionMismatch" | "forbidden") => Ok(()),
         _ => Err(told),
-    }
-}
-
-/// The words of a verdict.
-pub fn why(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Delivered => String::new(),
-        Verdict::Retry { why, .. }
-        | Verdict::Hold { why }
-        | Verdict::Refused { why }
-        | Verdict::TooLarge { why } => why,
     }
 }
 
@@ -272,6 +259,7 @@ mod tests {
             Verdict::Hold { .. } => "hold",
             Verdict::Refused { .. } => "refused",
             Verdict::TooLarge { .. } => "large",
+            Verdict::Partly { .. } => "partly",
         }
     }
 
@@ -299,6 +287,8 @@ mod tests {
             (409, "ConditionalRequestConflict", CreateOnly, "retry"),
             (409, "BlobAlreadyExists", CreateOnly, "delivered"),
             (409, "BlobAlreadyExists", Overwrite, "hold"),
+            (403, "UnauthorizedBlobOverwrite", CreateOnly, "delivered"),
+            (403, "UnauthorizedBlobOverwrite", Overwrite, "hold"),
             (409, "BlobImmutableDueToPolicy", Overwrite, "hold"),
             (412, "PreconditionFailed", CreateOnly, "delivered"),
             (412, "PreconditionFailed", Overwrite, "hold"),
