@@ -36,6 +36,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Where accounts are unless the URL says more than their name.
 const CLOUD: &str = "blob.core.windows.net";
+/// Azure takes no larger blob in one request.
+const PUT_BYTES_MAX: u64 = 5000 * 1024 * 1024;
 const DAY_SECONDS: i64 = 24 * 3600;
 
 pub use sas::PARAMETERS;
@@ -123,12 +125,18 @@ pub fn open(
     let blobs = blobs.map_err(|e| format!("{url}: {e}"))?;
     let strip = format!("{}/", target.container);
     let root = format!("{}/{}", target.endpoint, target.container);
-    let manner =
-        Manner { mode: Mode::CreateOnly, parts: Parts::default(), encoded: url.content_encoding(), strip };
+    let parts = Parts { over_bytes: over_bytes(sas.as_ref()), ..Parts::default() };
+    let manner = Manner { mode: Mode::CreateOnly, parts, encoded: url.content_encoding(), strip };
     let inner = StoreDestination::new(Arc::new(Container { blobs, gate, root }), manner, url);
     let to = AzureDestination { inner, sas, clock, warned: AtomicI64::new(0) };
     to.warn(clock());
     Ok(Arc::new(to))
+}
+
+/// What is sent in blocks: Azure wants the right to write for them, and for one request only the right to create.
+fn over_bytes(sas: Option<&Sas>) -> u64 {
+    let usual = Parts::default().over_bytes;
+    if sas.is_none_or(|sas| sas.may('w')) { usual } else { PUT_BYTES_MAX }
 }
 
 /// Who asks when there is no SAS: the account's key, or what the environment says that this process is.

@@ -132,6 +132,12 @@ impl Sas {
         self.pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.as_str())
     }
 
+    /// Whether it allows something. What a policy in the container allows is not known here: as if it were nothing more
+    /// than to create.
+    pub fn may(&self, right: char) -> bool {
+        self.get("sp").is_some_and(|rights| rights.contains(right))
+    }
+
     fn time(&self, name: &str) -> Option<Timestamp> {
         self.get(name).and_then(time)
     }
@@ -162,7 +168,9 @@ impl Sas {
         if self.get("srt").is_some_and(|types| !types.contains('o')) {
             return Some("the SAS is not for objects: it must have srt=o".into());
         }
-        why.contains("AuthenticationFailed").then(|| {
+        // Azure's words; its emulator says the second.
+        let refused = why.contains("AuthenticationFailed") || why.contains("AuthorizationFailure");
+        refused.then(|| {
             "the signature of the SAS does not fit: copy it once more, all of it, or make a new one if the account's \
              keys were renewed"
                 .into()
