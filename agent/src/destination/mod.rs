@@ -155,6 +155,11 @@ pub trait Destination: Send + Sync {
     fn leaves_host(&self) -> bool {
         false
     }
+    /// Whether it uses keys of this host that its URL does not hold: not for jobs of customers, who would act with
+    /// the operator's rights.
+    fn borrows_keys(&self) -> bool {
+        false
+    }
     /// The URL without its secrets, for logs and APIs.
     fn redacted(&self) -> &str;
 }

@@ -92,6 +92,9 @@ impl Call<'_> {
             let what = conf.split(':').next().unwrap_or_default();
             return Err(format!("{what}: is for tokens of the whole host: it is no other host"));
         }
+        if restricted && destination.borrows_keys() {
+            return Err("a URL without keys is for tokens of the whole host: it uses the host's own".into());
+        }
         Ok(destination)
     }
 }

@@ -153,6 +153,7 @@ pub fn open(
         None => Trust::System,
     };
     let client = with.clients.of(&trust)?;
+    let borrows_keys = keys.is_none();
     let seeking = Seeking {
         keys,
         profile: url.own("profile"),
@@ -188,7 +189,7 @@ pub fn open(
         .build()
         .map_err(|e| format!("{url}: {e}"))?;
     let manner = Manner { mode, parts: parts(url), encoded: url.content_encoding(), strip: String::new() };
-    Ok(Arc::new(StoreDestination::new(Arc::new(store), manner, url)))
+    Ok(Arc::new(StoreDestination::new(Arc::new(store), manner, url).borrowing_keys(borrows_keys)))
 }
 
 /// The keys in the URL.
