@@ -92,7 +92,7 @@ fn a_bucket_that_is_not_there_holds() {
 #[test]
 fn a_large_object_goes_in_pieces_and_goes_on_after_a_cut() {
     // The second piece is cut off once, the third fails once, and the upload is asked where it stands each time.
-    let cuts = AtomicUsize::new(0);
+    let (cuts, begun) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let front = Front::start(0, move |seen, _| {
         let range = seen.header("content-range");
         let first =
@@ -103,7 +103,12 @@ fn a_large_object_goes_in_pieces_and_goes_on_after_a_cut() {
         if range.starts_with("bytes 33554432-") && first(1) {
             return Do::Say(503, "text/plain", "busy".into());
         }
-        // The server of the tests does not know this question: it is answered as Google documents it.
+        // The server of the tests forgets the condition of uploads in pieces.
+        if seen.method == "POST" && begun.fetch_add(1, Ordering::Relaxed) == 1 {
+            let text = r#"{"error":{"code":412,"message":"At least one of the pre-conditions you specified did not hold.","errors":[{"reason":"conditionNotMet"}]}}"#;
+            return Do::Say(412, "application/json", text.into());
+        }
+        // Nor does it know this question: it is answered as Google documents it.
         if range == "bytes */60000000" {
             let kept = if cuts.load(Ordering::Relaxed) == 1 { 16_777_215 } else { 33_554_431 };
             return Do::Resume(kept);
@@ -133,6 +138,10 @@ fn a_large_object_goes_in_pieces_and_goes_on_after_a_cut() {
         let held = gcs.read_back().objects();
         assert!(held[&*batch.name] == batch.body.concat(), "the object is not what was sent");
         assert_eq!(held.len(), 1);
+        // Again: it is asked before a piece is sent, and nothing is.
+        let again = to.deliver(batch.clone()).await;
+        assert_eq!((again.verdict, again.status), (Verdict::Delivered, Status::Code(412)));
+        assert_eq!(front.take().len(), 1);
     });
 }
 
@@ -437,4 +446,25 @@ fn hmac_keys_speak_the_protocol_that_google_shares_with_s3() {
     assert!(held[&*large(2, 0, 1).name] == large(2, 51_000_000, 1).body.concat());
     let half = open_at("gs://bucket/?access-key-id=a", &[], jiff::Timestamp::now).err().unwrap();
     assert!(half.contains("without secret-access-key="), "{half}");
+}
+
+#[test]
+fn the_agent_delivers_each_line_once() {
+    let Some(gcs) = FakeGcs::start() else { return };
+    let place = common::Place::new();
+    common::writer::append(&place.log(), "gs", 0..5000);
+    let url = format!("gs://{BUCKET}/edge/{{DATE}}?content-encoding=gzip&endpoint={}", gcs.endpoint());
+    let setup = place.setup().env("EDGEPUSH_DESTINATION", &url).env("EDGEPUSH_DISK_RESERVE", "0%");
+    setup.finish(&["check"]).exits(0);
+    assert_eq!(gcs.read_back().count("objects"), 0, "a probe leaves nothing");
+    setup.once().exits(0);
+    let back = gcs.read_back();
+    back.assert_exactly_once("gs", 5000);
+    let today = jiff::Timestamp::now().strftime("edge/%Y%m%d/").to_string();
+    assert!(back.objects().keys().all(|name| name.starts_with(&today)), "{:?}", back.objects().keys());
+    let heads = back.said["heads"].as_object().unwrap();
+    assert!(
+        heads.values().all(|head| head["encoding"] == "gzip" && head["type"] == "application/x-ndjson"),
+        "{heads:?}"
+    );
 }

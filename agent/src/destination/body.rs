@@ -50,17 +50,35 @@ impl Moved {
 pub struct UploadBody {
     parts: VecDeque<Bytes>,
     left: u64,
-    moved: Option<Arc<Moved>>,
+    moved: Arc<Moved>,
 }
 
 impl UploadBody {
+    /// A body whose exchange is watched from outside; [`From`] is for all others.
     pub(super) fn new(parts: Vec<Bytes>, moved: Arc<Moved>) -> UploadBody {
         let left = parts.iter().map(|part| part.len() as u64).sum();
-        UploadBody { parts: parts.into(), left, moved: Some(moved) }
+        UploadBody { parts: parts.into(), left, moved }
     }
 
-    pub(super) fn empty() -> UploadBody {
-        UploadBody { parts: VecDeque::new(), left: 0, moved: None }
+    /// None.
+    pub fn empty() -> UploadBody {
+        UploadBody::from(Vec::new())
+    }
+
+    /// What is still to be sent of it.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter()
+    }
+
+    /// When its exchange moved last.
+    pub(super) fn moved(&self) -> &Arc<Moved> {
+        &self.moved
+    }
+}
+
+impl From<Vec<Bytes>> for UploadBody {
+    fn from(parts: Vec<Bytes>) -> UploadBody {
+        UploadBody::new(parts, Arc::new(Moved::new()))
     }
 }
 
@@ -76,9 +94,7 @@ impl Body for UploadBody {
         if let Some(part) = &part {
             self.left -= part.len() as u64;
         }
-        if let Some(moved) = &self.moved {
-            moved.now();
-        }
+        self.moved.now();
         Poll::Ready(part.map(|part| Ok(Frame::data(part))))
     }
 

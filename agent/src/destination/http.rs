@@ -1,37 +1,17 @@
 //! `http(s)://`: a batch is the body of one POST to the exact URL (INTERFACE 5).
 //!
-//! Promises: an answer is what the server said, mapped to a verdict; whatever else happens is weather, in plain words;
-//! no time-out is missing; no secret of the URL is ever said.
-//! Must not know: retries, other batches.
-use super::body::{IDLE, Moved, UploadBody};
-use super::client::{CONNECT, HttpClient};
+//! Promises: the headers say which batch it is, equal in every retry; the receiver's status is the whole answer.
+//! Must not know: connections, retries, other batches.
+use super::body::UploadBody;
+use super::client::HttpClient;
+use super::exchange::{Exchange, Limits};
+use super::proof::ProofOptions;
 use super::redact::Secrets;
-use super::{Answer, Boxed, Destination, Outgoing, Status, Verdict, text};
+use super::{Answer, Boxed, Destination, Outgoing, text};
 use bytes::Bytes;
 use edgepush_shard::codec::CodecKind;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
-};
-use hyper::{Method, Request, Response, StatusCode, Uri};
-use std::error::Error;
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
-
-/// Longest time of an upload, and more of it for each MB.
-pub(super) const TOTAL: Duration = Duration::from_secs(60);
-pub(super) const TOTAL_PER_MB: Duration = Duration::from_secs(1);
-/// What is read of an answer: enough for an error's words.
-pub(super) const WORDS_BYTES: usize = 4096;
-/// Characters of an error's words that are told.
-const WORDS_CHARS: usize = 300;
-/// An answer is read on up to here so that its connection can be used again.
-const DRAIN_BYTES: usize = 64 * 1024;
-/// A target's own wish is obeyed up to this.
-const WISH_MAX: Duration = Duration::from_secs(3600);
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const BATCH: HeaderName = HeaderName::from_static("x-edgepush-batch");
@@ -48,224 +28,87 @@ pub struct HttpTarget {
     pub shown: String,
     /// What must not be shown.
     pub secrets: Secrets,
+    /// Signature and token.
+    pub proof: ProofOptions,
 }
 
 /// A collector that takes POSTs.
 pub struct HttpDestination {
-    uri: Uri,
-    headers: HeaderMap,
-    shown: String,
-    secrets: Secrets,
-    client: HttpClient,
+    exchange: Exchange,
 }
 
 impl HttpDestination {
     /// A destination; nothing is connected yet.
     ///
     /// # Errors
-    /// The URL is none.
+    /// The URL is none; a file with a key or a token cannot be read.
     pub fn new(target: HttpTarget, client: HttpClient) -> Result<HttpDestination, String> {
-        let uri = target.url.parse().map_err(|e| format!("{}: {e}", target.shown))?;
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("edgepush/", env!("CARGO_PKG_VERSION"))));
-        headers.extend(target.headers);
-        Ok(HttpDestination { uri, headers, shown: target.shown, secrets: target.secrets, client })
-    }
-
-    fn request(&self, batch: &Outgoing, body: UploadBody) -> Request<UploadBody> {
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + 6);
-        let content = if batch.csv { "text/csv" } else { "application/x-ndjson" };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content));
-        let encoding = match batch.codec {
-            CodecKind::Gzip => Some("gzip"),
-            CodecKind::Zstd => Some("zstd"),
-            CodecKind::None => None,
-        };
-        headers.extend(encoding.map(|word| (CONTENT_ENCODING, HeaderValue::from_static(word))));
-        headers.insert(IDEMPOTENCY_KEY, value(&batch.key));
-        headers.insert(BATCH, value(&batch.name));
-        headers.insert(RECORDS, HeaderValue::from(batch.records));
-        // The operator's own come last: `header_Content-Type` overrides.
-        for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
-        }
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        request
+        Ok(HttpDestination { exchange: Exchange::new(target, client)? })
     }
 
     async fn post(&self, batch: Outgoing) -> Answer {
-        let limit = Instant::now() + TOTAL + TOTAL_PER_MB.mul_f64(batch.len() as f64 / 1e6);
-        let moved = Arc::new(Moved::new());
-        let request = self.request(&batch, UploadBody::new(batch.body.clone(), moved.clone()));
-        self.exchange(request, &moved, limit).await
+        let limits = Limits::upload(batch.len());
+        let headers = batch_headers(&batch);
+        let request = self.exchange.request(Method::POST, headers, UploadBody::from(batch.body));
+        match self.exchange.send(request, limits).await {
+            Ok(reply) => self.exchange.answer(&reply),
+            Err(answer) => answer,
+        }
     }
 
     /// POSTs a text that is no batch. Some seconds are enough: somebody waits for the answer.
     async fn post_object(&self, name: String, body: Bytes) -> Result<String, String> {
-        let moved = Arc::new(Moved::new());
-        let mut request = Request::new(UploadBody::new(vec![body], moved.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        let mut request = self.exchange.request(Method::POST, HeaderMap::new(), UploadBody::from(vec![body]));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        request.headers_mut().insert(OBJECT, value(&name));
-        match self.exchange(request, &moved, Instant::now() + 2 * CONNECT).await.verdict {
-            Verdict::Delivered => Ok(name),
-            Verdict::Retry { why, .. }
-            | Verdict::Hold { why }
-            | Verdict::Refused { why }
-            | Verdict::TooLarge { why } => Err(why),
-        }
-    }
-
-    async fn exchange(&self, request: Request<UploadBody>, moved: &Moved, limit: Instant) -> Answer {
-        let answer = async {
-            let response = self.client.request(request).await.map_err(|e| self.trouble(&e))?;
-            moved.now();
-            let (status, headers) = (response.status(), response.headers().clone());
-            let words = words(response, moved).await;
-            Ok::<Answer, Answer>(self.meaning(status, &headers, &words))
+        request.headers_mut().insert(OBJECT, header_value(&name));
+        let answer = match self.exchange.send(request, Limits::small()).await {
+            Ok(reply) => self.exchange.answer(&reply),
+            Err(answer) => answer,
         };
-        match timeout_at(limit, moved.watch(answer)).await {
-            Ok(Some(Ok(answer) | Err(answer))) => answer,
-            Ok(None) => self.weather("timeout", format!("nothing has moved for {} s", IDLE.as_secs())),
-            Err(_) => {
-                let why = "the upload took too long (60 s and 1 s for each MB; 20 s for a single object)";
-                self.weather("timeout", why.into())
-            }
-        }
-    }
-
-    fn weather(&self, word: &'static str, why: String) -> Answer {
-        let why = format!("{}: {}", self.shown, self.secrets.hide(&why));
-        Answer { verdict: Verdict::Retry { after: None, why }, status: Status::Word(word) }
-    }
-
-    /// An error of the transport, in plain words.
-    fn trouble(&self, error: &hyper_util::client::legacy::Error) -> Answer {
-        let (word, why) = transport_words(error);
-        self.weather(word, why)
-    }
-
-    /// What an answer means (INTERFACE 5, RULINGS 12).
-    fn meaning(&self, status: StatusCode, headers: &HeaderMap, words: &str) -> Answer {
-        let mut why = format!("{}: HTTP {status}", self.shown);
-        if let Some(to) =
-            headers.get(LOCATION).filter(|_| status.is_redirection()).and_then(|to| to.to_str().ok())
-        {
-            why.push_str(&format!(" to {}, which is not followed", self.secrets.hide(to)));
-        }
-        if !words.is_empty() {
-            why.push_str(&format!(": {}", self.secrets.hide(words)));
-        }
-        let verdict = match status.as_u16() {
-            200..=299 => Verdict::Delivered,
-            413 => Verdict::TooLarge { why },
-            400 | 415 | 422 => Verdict::Refused { why },
-            408 | 425 | 429 | 500..=599 => Verdict::Retry { after: retry_after(headers), why },
-            _ => Verdict::Hold { why },
-        };
-        Answer { verdict, status: Status::Code(status.as_u16()) }
+        answer.verdict.why().map_or(Ok(name), Err)
     }
 
     async fn ask(&self) -> Result<(), String> {
-        let mut request = Request::new(UploadBody::empty());
-        *request.method_mut() = Method::HEAD;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        let response = match timeout(2 * CONNECT, self.client.request(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(said(&self.trouble(&error))),
-            Err(_) => return Err(format!("no answer within {} s", 2 * CONNECT.as_secs())),
+        let request = self.exchange.request(Method::HEAD, HeaderMap::new(), UploadBody::empty());
+        let reply = match self.exchange.send(request, Limits::small()).await {
+            Ok(reply) => reply,
+            Err(answer) => return Err(answer.verdict.why().unwrap_or_default()),
         };
         // Many collectors know POST only: that they answer is enough, unless they say who may not.
-        match response.status() {
+        match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                Err(format!("HTTP {}", response.status()))
+                Err(format!("HTTP {}", reply.status))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// The label and the plain words of an error of the transport.
-pub(super) fn transport_words(error: &hyper_util::client::legacy::Error) -> (&'static str, String) {
-    let mut chain = Vec::new();
-    let mut word = if error.is_connect() { "connect" } else { "closed" };
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(at) = cause {
-        let said = at.to_string();
-        if said.contains("dns error") {
-            word = "dns";
-        }
-        if let Some(io) = at.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused => word = "refused",
-                io::ErrorKind::TimedOut => word = "timeout",
-                _ if is_tls(io) => word = "tls",
-                _ => {}
-            }
-        }
-        chain.push(said);
-        cause = at.source();
-    }
-    chain.dedup();
-    (word, chain.join(": "))
+/// What a request says of its batch: what it holds, how it is compressed, its key, its name, its records.
+pub fn batch_headers(batch: &Outgoing) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    let content = if batch.csv { "text/csv" } else { "application/x-ndjson" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content));
+    headers.extend(content_encoding(batch.codec).map(|word| (CONTENT_ENCODING, word)));
+    headers.insert(IDEMPOTENCY_KEY, header_value(&batch.key));
+    headers.insert(BATCH, header_value(&batch.name));
+    headers.insert(RECORDS, HeaderValue::from(batch.records));
+    headers
 }
 
-/// Whether an I/O error is TLS's, however often it was wrapped.
-fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| {
-        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
-    })
-}
-
-fn said(answer: &Answer) -> String {
-    match &answer.verdict {
-        Verdict::Retry { why, .. } => why.clone(),
-        other => format!("{other:?}"),
+/// How a codec is called in a `Content-Encoding`; `None`: by leaving it out.
+pub fn content_encoding(codec: CodecKind) -> Option<HeaderValue> {
+    match codec {
+        CodecKind::Gzip => Some(HeaderValue::from_static("gzip")),
+        CodecKind::Zstd => Some(HeaderValue::from_static("zstd")),
+        CodecKind::None => None,
     }
 }
 
-fn value(text: &str) -> HeaderValue {
+/// A text as the value of a header: what may not stand there is percent-encoded.
+pub fn header_value(text: &str) -> HeaderValue {
     let encoded = text::encode_header(text);
     HeaderValue::try_from(encoded).expect("INVARIANT: what is percent-encoded may stand in a header")
-}
-
-/// Seconds or a date (RFC 9110 10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = said.parse::<u64>() {
-        return Some(Duration::from_secs(seconds).min(WISH_MAX));
-    }
-    let at = jiff::fmt::rfc2822::parse(said).ok()?.timestamp();
-    let left = at.duration_since(jiff::Timestamp::now());
-    Some(Duration::try_from(left).unwrap_or_default().min(WISH_MAX))
-}
-
-/// The beginning of an answer's body on one line; the rest is read on for the connection's sake.
-async fn words(response: Response<Incoming>, moved: &Moved) -> String {
-    let mut body = response.into_body();
-    let (mut kept, mut read) = (Vec::new(), 0);
-    while read < DRAIN_BYTES {
-        let Some(Ok(frame)) = body.frame().await else { break };
-        moved.now();
-        if let Some(bytes) = frame.data_ref() {
-            read += bytes.len();
-            let room = WORDS_BYTES.saturating_sub(kept.len()).min(bytes.len());
-            kept.extend_from_slice(&bytes[..room]);
-        }
-    }
-    one_line(&String::from_utf8_lossy(&kept))
-}
-
-/// The beginning of a server's words, on one line.
-pub(super) fn one_line(text: &str) -> String {
-    let plain = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    plain.collect::<Vec<_>>().join(" ").chars().take(WORDS_CHARS).collect()
 }
 
 impl Destination for HttpDestination {
@@ -286,6 +129,6 @@ impl Destination for HttpDestination {
     }
 
     fn redacted(&self) -> &str {
-        &self.shown
+        self.exchange.shown()
     }
 }

@@ -115,6 +115,7 @@ mod tests {
     fn specials_are_encoded_and_what_is_encoded_stays() {
         assert_eq!(encode_specials("http://h/a b?q=%20{x}é&y=1"), "http://h/a%20b?q=%20%7Bx%7D%C3%A9&y=1");
         assert_eq!(encode_header("a/ü b"), "a/%C3%BC%20b");
+        assert_eq!(encode_all("INTO `a`&b=c/d"), "INTO%20%60a%60%26b%3Dc%2Fd");
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! metrics, as an operator would know it. Must not know: the agent's library.
 #![allow(dead_code, unused_imports, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 pub mod agent;
+pub mod delivery;
+pub mod dice;
+pub mod faults;
 pub mod jobs;
 pub mod lines;
 pub mod recorder;
@@ -11,6 +14,8 @@ pub mod servers;
 pub mod writer;
 
 pub use agent::{Agent, Done, Setup};
+pub use dice::Dice;
+pub use faults::{Fault, Faults};
 pub use jobs::{Api, Reply};
 pub use lines::*;
 pub use recorder::{Answer, Recorder, Request};

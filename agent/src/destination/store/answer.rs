@@ -228,10 +228,7 @@ pub fn meaning(mode: Mode, heard: &Heard, error: &str) -> Answer {
 /// What is certainly wrong: no answer, keys that the store does not know, a bucket that is not there.
 pub fn look(heard: &Heard, error: &str) -> Result<(), String> {
     let Some(Said::Answer(reply)) = heard.bad.as_ref() else {
-        return match meaning(Mode::Overwrite, heard, error).verdict {
-            Verdict::Delivered => Ok(()),
-            verdict => Err(why(verdict)),
-        };
+        return meaning(Mode::Overwrite, heard, error).verdict.why().map_or(Ok(()), Err);
     };
     let (told, complaint) = words(reply);
     match (reply.status.as_u16(), complaint.code.as_str()) {
@@ -241,17 +238,6 @@ pub fn look(heard: &Heard, error: &str) -> Result<(), String> {
         (404, "") if complaint.message.is_empty() => Ok(()),
         (403, "AccessDenied" | "AuthorizationPermissionMismatch" | "forbidden") => Ok(()),
         _ => Err(told),
-    }
-}
-
-/// The words of a verdict.
-pub fn why(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Delivered => String::new(),
-        Verdict::Retry { why, .. }
-        | Verdict::Hold { why }
-        | Verdict::Refused { why }
-        | Verdict::TooLarge { why } => why,
     }
 }
 
@@ -273,6 +259,7 @@ mod tests {
             Verdict::Hold { .. } => "hold",
             Verdict::Refused { .. } => "refused",
             Verdict::TooLarge { .. } => "large",
+            Verdict::Partly { .. } => "partly",
         }
     }
 

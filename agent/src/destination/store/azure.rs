@@ -6,7 +6,7 @@
 mod login;
 mod sas;
 
-use super::super::client::Trust;
+use super::super::client;
 use super::super::kind::Opening;
 use super::super::text;
 use super::super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Verdict};
@@ -30,7 +30,6 @@ use object_store::{
 };
 use sas::Sas;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -97,22 +96,15 @@ pub fn open(
 ) -> Result<Arc<dyn Destination>, String> {
     let target = Target::of(url)?;
     let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
-    let trusted = |tls: bool| {
-        let trust = match url.own("ca") {
-            _ if !tls => Trust::Plain,
-            Some(file) => Trust::File(PathBuf::from(file)),
-            None => Trust::System,
-        };
-        with.clients.of(&trust).map(Link::new)
-    };
+    let link = |to: &client::Link| with.clients.of(to).map(Link::new);
     let sas = Sas::of(url, &environment).map_err(|why| format!("{url}: {why}"))?;
     let login = match &sas {
         Some(sas) => Login::sas(sas.pairs()),
-        None => identity(url, &target, &environment, &trusted).map_err(|why| format!("{url}: {why}"))?,
+        None => identity(url, &target, &environment, &link).map_err(|why| format!("{url}: {why}"))?,
     };
     let version = url.own("api-version").map(HeaderValue::from_str).transpose();
     let version = version.map_err(|_| format!("{url}: api-version cannot stand in a header"))?;
-    let gate = Gate::new(trusted(!target.is_plain())?, clock, login, version);
+    let gate = Gate::new(link(&url.link_to(!target.is_plain()))?, clock, login, version);
     let blobs = MicrosoftAzureBuilder::new()
         .with_account(&target.account)
         .with_container_name(&target.container)
@@ -128,9 +120,9 @@ pub fn open(
     let parts = Parts { over_bytes: over_bytes(sas.as_ref()), ..Parts::default() };
     let manner = Manner { mode: Mode::CreateOnly, parts, encoded: url.content_encoding(), strip };
     let inner = StoreDestination::new(Arc::new(Container { blobs, gate, root }), manner, url);
-    let to = AzureDestination { inner, sas, clock, warned: AtomicI64::new(0) };
-    to.warn(clock());
-    Ok(Arc::new(to))
+    let borrows_keys = url.own("sig").or(url.own("account-key")).is_none();
+    let inner = inner.borrowing_keys(borrows_keys);
+    Ok(Arc::new(AzureDestination { inner, sas, clock, warned: AtomicI64::new(0) }))
 }
 
 /// What is sent in blocks: Azure wants the right to write for them, and for one request only the right to create.
@@ -144,7 +136,7 @@ fn identity(
     url: &DestinationUrl,
     target: &Target,
     environment: Environment<'_>,
-    link: &dyn Fn(bool) -> Result<Link, String>,
+    link: &dyn Fn(&client::Link) -> Result<Link, String>,
 ) -> Result<Login, String> {
     let key = url.own("account-key").map(str::to_owned);
     let key =
@@ -167,7 +159,11 @@ fn identity(
     }
     let by_login = set.iter().any(|(key, _)| *key == AzureConfigKey::AuthorityId);
     let authority = set.iter().find(|(key, _)| *key == AzureConfigKey::AuthorityHost);
-    let link = link(by_login && !authority.is_some_and(|(_, host)| host.starts_with("http:")))?;
+    let link = link(&match authority {
+        _ if !by_login => client::Link::machine(),
+        Some((_, host)) => client::Link::public(!host.starts_with("http:")),
+        None => client::Link::public(true),
+    })?;
     let account = target.account.clone();
     Login::tokens(Box::new(move || {
         let builder = MicrosoftAzureBuilder::new().with_account(&account).with_container_name("none");
@@ -263,7 +259,8 @@ struct AzureDestination {
 
 impl AzureDestination {
     /// Says once a day that the signature ends soon.
-    fn warn(&self, now: Timestamp) {
+    fn warn(&self) {
+        let now = (self.clock)();
         let day = now.as_second() / DAY_SECONDS;
         let soon = self.sas.as_ref().and_then(|sas| sas.ends_soon(now));
         if let Some(soon) = soon.filter(|_| self.warned.swap(day, Ordering::Relaxed) != day) {
@@ -285,9 +282,22 @@ impl AzureDestination {
 }
 
 impl Destination for AzureDestination {
+    fn prepare(&self) -> Boxed<'_, ()> {
+        self.warn();
+        self.inner.prepare()
+    }
+
+    fn notable(&self) -> Option<String> {
+        self.sas.as_ref().and_then(|sas| sas.ends_soon((self.clock)()))
+    }
+
+    fn borrows_keys(&self) -> bool {
+        self.inner.borrows_keys()
+    }
+
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer> {
         Box::pin(async move {
-            self.warn((self.clock)());
+            self.warn();
             let answer = self.inner.deliver(batch).await;
             let verdict = match answer.verdict {
                 Verdict::Hold { why } => Verdict::Hold { why: self.plain(why) },

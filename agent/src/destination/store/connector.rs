@@ -6,7 +6,7 @@
 //! Must not know: what is stored, whose protocol it is, how requests are signed.
 use super::super::body::{IDLE, Moved, UploadBody};
 use super::super::client::HttpClient;
-use super::super::http::{WORDS_BYTES, one_line, retry_after, transport_words};
+use super::super::exchange::{self, WORDS_BYTES, retry_after, transport_words};
 use super::answer::holds_error;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -60,7 +60,7 @@ impl Reply {
 
     /// The first 300 characters of the body on one line.
     pub fn words(&self) -> String {
-        one_line(&self.text)
+        exchange::words(self.text.as_bytes())
     }
 }
 
@@ -156,7 +156,7 @@ impl Link {
         let request = self.request(request, &moved).await;
         let exchange = async {
             let response = self.client.request(request).await.map_err(|e| {
-                let (word, why) = transport_words(&e);
+                let (word, why) = transport_words(&self.client, &e);
                 Said::Trouble { word, why }
             })?;
             moved.now();

@@ -6,7 +6,7 @@
 mod json;
 mod token;
 
-use super::super::client::Trust;
+use super::super::client;
 use super::super::kind::{Opening, OwnParameter};
 use super::super::{Destination, DestinationUrl};
 use super::connector::{Link, Said};
@@ -40,7 +40,6 @@ pub const PARAMETERS: &[OwnParameter] = &[
     ),
     OwnParameter { secret: true, ..own("access-key-id", "the id of an HMAC key", is_key) },
     OwnParameter { secret: true, ..own("secret-access-key", "the secret of the HMAC key", is_key) },
-    own("ca", "the absolute path of a PEM file", is_file),
 ];
 
 fn is_file(text: &str) -> bool {
@@ -84,25 +83,24 @@ pub fn open(
     }
     let endpoint = url.own("endpoint").unwrap_or(GOOGLE);
     let identity = identity(url, environment);
-    let token_uri = match &identity {
-        Identity::File(file) => token::check(file).map_err(|why| format!("{url}: {why}"))?,
-        Identity::Machine(_) | Identity::Nobody => String::new(),
+    // Tokens come from Google's own, whatever the store is.
+    let to_tokens = match &identity {
+        Identity::File(file) => {
+            let uri = token::check(file).map_err(|why| format!("{url}: {why}"))?;
+            client::Link::public(uri.starts_with("https:"))
+        }
+        Identity::Machine(_) | Identity::Nobody => client::Link::machine(),
     };
-    let link = |tls: bool| {
-        let trust = match url.own("ca") {
-            _ if !tls => Trust::Plain,
-            Some(file) => Trust::File(PathBuf::from(file)),
-            None => Trust::System,
-        };
-        with.clients.of(&trust).map(Link::new)
-    };
-    let tokens = Tokens::new(identity, link(token_uri.starts_with("https:"))?, clock);
-    let bucket = Bucket::new(link(endpoint.starts_with("https:"))?, tokens, endpoint, url.bucket());
+    let borrows_keys = identity != Identity::Nobody;
+    let link = |to: &client::Link| with.clients.of(to).map(Link::new);
+    let tokens = Tokens::new(identity, link(&to_tokens)?, clock);
+    let bucket =
+        Bucket::new(link(&url.link_to(endpoint.starts_with("https:")))?, tokens, endpoint, url.bucket());
     // Large objects are sent in pieces by the API itself, under the same condition as small ones.
     let parts = Parts { over_bytes: u64::MAX, ..Parts::default() };
     let manner =
         Manner { mode: Mode::CreateOnly, parts, encoded: url.content_encoding(), strip: String::new() };
-    Ok(Arc::new(StoreDestination::new(Arc::new(bucket), manner, url)))
+    Ok(Arc::new(StoreDestination::new(Arc::new(bucket), manner, url).borrowing_keys(borrows_keys)))
 }
 
 /// Who we are: what the URL says, what the environment says, what `gcloud` left, the machine.

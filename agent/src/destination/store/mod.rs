@@ -15,7 +15,7 @@ pub use answer::Mode;
 pub use put::Parts;
 
 use super::client::CONNECT;
-use super::http::{TOTAL, TOTAL_PER_MB};
+use super::exchange::Limits;
 use super::redact::Secrets;
 use super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Status, Verdict};
 use bytes::Bytes;
@@ -114,7 +114,7 @@ impl StoreDestination {
             Ok(key) => key,
             Err(why) => return Answer::from(Verdict::Refused { why }),
         };
-        let limit = Instant::now() + TOTAL + TOTAL_PER_MB.mul_f64(batch.len() as f64 / 1e6);
+        let limit = Instant::now() + Limits::upload(batch.len()).total;
         let attributes = self.attributes(&batch);
         let parts = self.manner.parts;
         let (done, heard) = listening(async {
@@ -141,14 +141,8 @@ impl StoreDestination {
 
     /// An answer as it is told: with the URL before it, without secrets.
     fn told(&self, answer: Answer) -> Answer {
-        let tell = |why: String| format!("{}: {}", self.shown, self.secrets.hide(&why));
-        let verdict = match answer.verdict {
-            Verdict::Delivered => Verdict::Delivered,
-            Verdict::Retry { after, why } => Verdict::Retry { after, why: tell(why) },
-            Verdict::Hold { why } => Verdict::Hold { why: tell(why) },
-            Verdict::Refused { why } => Verdict::Refused { why: tell(why) },
-            Verdict::TooLarge { why } => Verdict::TooLarge { why: tell(why) },
-        };
+        let tell = |why: &str| format!("{}: {}", self.shown, self.secrets.hide(why));
+        let verdict = answer.verdict.told(tell);
         Answer { verdict, status: answer.status }
     }
 
@@ -169,10 +163,7 @@ impl StoreDestination {
             Err(Failure::Store(error)) => answer::meaning(as_put, &heard, &error.to_string()),
             Err(Failure::Late) => return Err(format!("no answer within {} s", 2 * CONNECT.as_secs())),
         };
-        match answer.verdict {
-            Verdict::Delivered => Ok(()),
-            verdict => Err(self.secrets.hide(&answer::why(verdict))),
-        }
+        answer.verdict.why().map_or(Ok(()), |why| Err(self.secrets.hide(&why)))
     }
 
     /// Writes an object and removes it again. Where removing is not allowed it stays: batches need no such right.

@@ -21,7 +21,7 @@ const fn signed(name: &'static str) -> OwnParameter {
     OwnParameter { name, takes: "as Azure prints it", secret: false, fits }
 }
 
-/// The parameters of `azure://`: ours, and after them those of signatures, of accounts, services and users alike.
+/// The parameters of `azure://`: ours, and from `sig` on those of signatures, of accounts, services and users alike.
 pub const PARAMETERS: &[OwnParameter] = &[
     OwnParameter {
         name: "account-key",
@@ -40,12 +40,6 @@ pub const PARAMETERS: &[OwnParameter] = &[
         takes: "a date like `2019-12-12`",
         secret: false,
         fits: |value| value.parse::<Date>().is_ok(),
-    },
-    OwnParameter {
-        name: "ca",
-        takes: "the absolute path of a PEM file",
-        secret: false,
-        fits: |value| value.starts_with('/'),
     },
     OwnParameter { secret: true, ..signed("sig") },
     signed("sv"),
@@ -75,9 +69,6 @@ pub const PARAMETERS: &[OwnParameter] = &[
     signed("srq"),
 ];
 
-/// So many of the parameters are ours.
-const OURS: usize = 4;
-
 /// A signature.
 pub struct Sas {
     /// Decoded.
@@ -90,7 +81,7 @@ impl Sas {
     /// # Errors
     /// It is no whole one, or there is a key as well.
     pub fn of(url: &DestinationUrl, environment: Environment<'_>) -> Result<Option<Sas>, String> {
-        let own = || PARAMETERS[OURS..].iter().map(|own| own.name);
+        let own = || PARAMETERS.iter().map(|own| own.name).skip_while(|name| *name != "sig");
         let mut pairs: Vec<_> = own().filter_map(|name| Some((name, url.own(name)?.to_owned()))).collect();
         let keyed = url.own("account-key").is_some();
         if keyed && !pairs.is_empty() {
@@ -147,8 +138,12 @@ impl Sas {
         let end = self.time("se")?;
         let left = end.as_second() - now.as_second();
         (left > 0 && left <= SOON_DAYS * DAY_SECONDS).then(|| {
-            let days = left / DAY_SECONDS;
-            format!("the SAS ends on {}, in {days} days: make a new one and put it into the URL", utc(end))
+            let left = match left / DAY_SECONDS {
+                0 => "less than a day".to_owned(),
+                1 => "a day".to_owned(),
+                days => format!("{days} days"),
+            };
+            format!("the SAS ends on {}, in {left}: make a new one and put it into the URL", utc(end))
         })
     }
 

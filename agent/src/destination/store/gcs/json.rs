@@ -22,7 +22,6 @@ use object_store::{
     MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result,
 };
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::json;
 use std::fmt;
 use std::sync::Arc;
@@ -324,7 +323,7 @@ fn passes(trouble: &Said) -> bool {
 fn two_in_one(about: &About, body: &PutPayload) -> Result<(HeaderValue, PutPayload), Said> {
     // Nobody who writes lines of a log can know what stands between the parts.
     let mut random = [0; 16];
-    SystemRandom::new().fill(&mut random).map_err(|_| unable("this host has no randomness".into()))?;
+    getrandom::fill(&mut random).map_err(|e| unable(format!("no random bits: {e}")))?;
     let between = hex(&random);
     let head = format!(
         "--{between}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{}\r\n--{between}\r\ncontent-type: {}\r\n\r\n",
