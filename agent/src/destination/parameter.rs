@@ -286,6 +286,16 @@ const OURS: [&str; 6] =
     ["host", "content-length", "transfer-encoding", "connection", "content-encoding", "idempotency-key"];
 
 impl Options {
+    /// A parameter that names a file of this host.
+    pub fn names_file(&self) -> Option<&'static str> {
+        let mut options = self.clone();
+        let named = |own: &&Parameter| match own.set {
+            Set::Path(place) => place(&mut options).is_some(),
+            Set::Word(_) => false,
+        };
+        PARAMETERS.iter().find(named).map(|own| own.name)
+    }
+
     /// What does not go together.
     pub fn check(&self) -> Result<(), String> {
         let proof = &self.proof;
