@@ -1,107 +1,20 @@
 //! The contract that every destination must pass, and what is particular to each kind.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod common;
+#[path = "common/contract.rs"]
+mod contract;
 
 use bytes::Bytes;
 use common::recorder::{Answer, Recorder};
+use contract::{batch, contract, files, open, run};
 use edgepush::config::Reserve;
 use edgepush::destination::client::Clients;
-use edgepush::destination::{Destination, DestinationUrl, Opening, Outgoing, Status, Verdict};
-use edgepush::protocol::{CodecKind, Container};
+use edgepush::destination::{DestinationUrl, Opening, Status, Verdict};
+use edgepush::protocol::Container;
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// What a target holds: whole bodies by object name, one for each, however often it was sent.
-type Held = Box<dyn Fn() -> BTreeMap<String, Vec<u8>>>;
-
-fn open(url: &str, state: &Path) -> Arc<dyn Destination> {
-    let url = DestinationUrl::parse(url).unwrap();
-    url.open(&Opening { state, clients: &Clients::default(), keep_free: Reserve::Percent(0) }).unwrap()
-}
-
-fn batch(number: u64, body: &[&[u8]]) -> Outgoing {
-    let key = format!("{number:016x}");
-    Outgoing {
-        name: format!("20261121/h/20261121T101112Z_20261121T101113Z_{key}.log").into(),
-        key: key.into(),
-        codec: CodecKind::None,
-        container: Container::Single,
-        records: 3,
-        csv: false,
-        body: body.iter().map(|part| Bytes::copy_from_slice(part)).collect(),
-    }
-}
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), test).await.expect("it takes too long")
-    })
-}
-
-/// A new kind of destination passes this, or it is none. `held`: what the target holds; `None`: it keeps nothing.
-async fn contract(to: Arc<dyn Destination>, held: Option<Held>, secret: &str) {
-    to.prepare().await;
-    assert_eq!(to.probe(false).await, Ok(()), "a look");
-    assert_eq!(to.probe(true).await, Ok(()), "a probe");
-    if let Some(held) = &held {
-        assert_eq!(held(), BTreeMap::new(), "a probe leaves nothing");
-    }
-    let large = vec![b'x'; 3_000_000];
-    let batches = [
-        batch(1, &[b"one\n"]),
-        batch(2, &[b"", b"two\n", b"", b"three\n"]),
-        batch(3, &[&large, b"\n", &large]),
-    ];
-    for batch in &batches {
-        assert_eq!(to.deliver(batch.clone()).await, Verdict::Delivered);
-    }
-    // A crash between the answer and its verdict: the same batch comes again.
-    assert_eq!(to.deliver(batches[0].clone()).await, Verdict::Delivered);
-    let mut tasks = tokio::task::JoinSet::new();
-    for number in 10..18 {
-        let to = to.clone();
-        tasks.spawn(
-            async move { to.deliver(batch(number, &[format!("parallel {number}\n").as_bytes()])).await },
-        );
-    }
-    while let Some(answer) = tasks.join_next().await {
-        assert_eq!(answer.unwrap(), Verdict::Delivered);
-    }
-    if let Some(held) = held {
-        let held = held();
-        assert_eq!(held.len(), 11);
-        for batch in &batches {
-            assert!(held[&*batch.name] == batch.body.concat(), "{} is not what was sent", batch.name);
-        }
-        assert_eq!(held[&*batch(12, &[]).name], b"parallel 12\n");
-    }
-    assert!(secret.is_empty() || !to.redacted().contains(secret), "{} shows a secret", to.redacted());
-}
-
-fn files(root: PathBuf) -> Held {
-    fn walk(root: &Path, dir: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
-        for entry in std::fs::read_dir(dir).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(root, &path, into);
-            } else {
-                into.insert(
-                    path.strip_prefix(root).unwrap().display().to_string(),
-                    std::fs::read(&path).unwrap(),
-                );
-            }
-        }
-    }
-    Box::new(move || {
-        let mut found = BTreeMap::new();
-        walk(&root, &root, &mut found);
-        found
-    })
-}
 
 #[test]
 fn file_keeps_the_contract() {

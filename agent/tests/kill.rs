@@ -16,17 +16,6 @@ fn kills_of(backend: &str) -> u64 {
     all.div_ceil(2)
 }
 
-/// A small generator for waiting times; its seed is printed.
-struct Dice(u64);
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 /// What an agent had in hand when it was killed.
 #[derive(Default)]
 struct Histogram {

@@ -51,7 +51,7 @@ fn format_all(parser: &mut Parser, formatter: &mut Formatter, lines: &[u8], sink
     for frame in frames(lines, 0) {
         let record = parser.parse(frame.line).expect("a record");
         sink.0.reserve(formatter.bytes_max(&record));
-        formatter.write(&record, sink);
+        formatter.write(&record, (1, frame.offset as u64), sink);
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use edgepush_shard::dataset::RAW;
 use edgepush_shard::parse::{Fault, Parser, Reason};
-use edgepush_shard::plan::{Formatter, HashKey, Output, OutputOptions};
+use edgepush_shard::plan::{Envelope, Formatter, HashKey, Output, OutputOptions};
 use edgepush_shard::record::Way;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::RecordSink;
@@ -78,6 +78,15 @@ impl Chain {
         ] {
             let options = OutputOptions::from_json(&options, &RAW).expect("options");
             formatters.push(Formatter::new(&options, &RAW, &HashKey::new(&[1; 32])));
+            let ids = Envelope {
+                record_before: "<".into(),
+                record_after: ">".into(),
+                id: true,
+                ..Envelope::default()
+            };
+            if let Ok(options) = options.within(&ids) {
+                formatters.push(Formatter::new(&options, &RAW, &HashKey::new(&[1; 32])));
+            }
         }
         Chain { parser: Parser::new(), formatters, sink: Sink(Vec::new()) }
     }
@@ -95,8 +104,8 @@ impl Chain {
             learned += usize::from(record.way == Way::Learned);
             repaired += usize::from(!record.repairs.is_empty());
             for formatter in &mut self.formatters {
-                assert!(formatter.bytes_max(&record) > 0 && formatter.fields_max(&record) <= 26);
-                formatter.write(&record, &mut self.sink);
+                assert!(formatter.bytes_max(&record) > 0 && formatter.fields_max(&record) <= 27);
+                formatter.write(&record, (1, 2), &mut self.sink);
             }
         }
         (learned, repaired, rejects)
@@ -160,7 +169,10 @@ fn rejects_are_written_without_allocating() {
     let mut out = Vec::new();
     let mut write = |line: &[u8]| {
         out.clear();
-        write_reject(&mut out, &Reject { time: 1, source: "a", offset: 2, length: 3, fault, line });
+        let (reason, column) = (fault.reason.as_str(), fault.column);
+        let reject =
+            Reject { time: 1, source: "a", offset: 2, length: 3, reason, column, object: None, line };
+        write_reject(&mut out, &reject);
     };
     write(b"{\"a\":\"\xff some line");
     assert_eq!(allocations(|| write(b"{\"a\":\"\xff some")), 0);

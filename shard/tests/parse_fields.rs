@@ -28,7 +28,7 @@ fn check_with(output: &Output, lines: &[&str], expected: &[&str]) {
             let mut sink = Sink::default();
             let record = parser.parse(line.as_bytes()).expect("a record");
             let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
-            formatter.write(&record, &mut sink);
+            formatter.write(&record, (0, 0), &mut sink);
             assert_eq!(String::from_utf8_lossy(&sink.bytes), format!("{expected}\n"));
             assert!(sink.bytes.len() <= bytes_max, "{} > {bytes_max}", sink.bytes.len());
             assert!(sink.values.len() <= fields_max);
@@ -61,7 +61,7 @@ fn values_are_marked_without_their_quotes() {
     for output in [Output::PassThrough, Output::Fields(names)] {
         let (mut parser, mut sink) = (Parser::new(), Sink::default());
         let record = parser.parse(line).unwrap();
-        Formatter::from(&output).write(&record, &mut sink);
+        Formatter::from(&output).write(&record, (0, 0), &mut sink);
         assert_eq!(sink.values, [&b"x"[..], b"12", br#"["y"]"#, b""]);
         assert_eq!(sink.bytes, [&line[..], b"\n"].concat());
     }

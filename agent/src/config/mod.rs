@@ -168,11 +168,6 @@ impl Config {
         self.batch_bytes.unwrap_or(if http { 5_000_000 } else { 50_000_000 })
     }
 
-    /// The end of an object's name, before the codec's (INTERFACE 4).
-    pub fn suffix(&self) -> &'static str {
-        if self.dataset.name == output::MEDIANOVA { ".txt" } else { ".log" }
-    }
-
     /// Least memory that so many shards need (RULINGS 7).
     pub fn memory_least(shards: usize) -> Bytes {
         Bytes(MEMORY_FIXED.0 + MEMORY_SHARD.0 * shards as u64)

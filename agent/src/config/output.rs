@@ -3,12 +3,11 @@
 //! Promises: all that is wrong is said at once, under the name of the variable that says it.
 //! Must not know: records.
 use super::{Config, Problem};
-use edgepush_shard::dataset::{DATASETS, Dataset};
+use edgepush_shard::dataset::{DATASETS, Dataset, MEDIANOVA};
 use edgepush_shard::plan::{Filter, OutputOptions};
 use serde_json::{Map, Value};
 
 /// The data set with a rhythm and a suffix of its own (INTERFACE 1).
-pub(super) const MEDIANOVA: &str = "medianova";
 
 /// A data set's name.
 pub(super) fn dataset(text: &str) -> Result<&'static Dataset, String> {
@@ -35,7 +34,7 @@ pub(super) fn object(text: &str) -> Result<Map<String, Value>, String> {
 
 /// The interval of batches when none is said.
 pub(super) fn interval(config: &Config) -> &'static str {
-    if config.dataset.name == MEDIANOVA { "5m" } else { "30s" }
+    if config.dataset.name == MEDIANOVA.name { "5m" } else { "30s" }
 }
 
 /// Puts together what the variables say. Gives all problems.

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 const TOTAL: Duration = Duration::from_secs(60);
 const TOTAL_PER_MB: Duration = Duration::from_secs(1);
 /// What is read of an answer: enough for an error's words.
-const WORDS_BYTES: usize = 4096;
+pub const WORDS_BYTES: usize = 4096;
 /// Characters of an error's words that are told.
 const WORDS_CHARS: usize = 300;
 /// An answer is read on up to here so that its connection can be used again.
@@ -190,33 +190,27 @@ impl Exchange {
         Answer { verdict, status: Status::Code(status.as_u16()) }
     }
 
-    /// An error of the transport, in plain words.
-    fn trouble<'a>(&self, error: &'a (dyn Error + 'static)) -> Answer {
-        let chain = || std::iter::successors(Some(error), |at: &&'a (dyn Error + 'static)| (*at).source());
-        if let Some(failed) = chain().find_map(|at| at.downcast_ref::<Failed>()) {
-            return self.weather(failed.word, &failed.why);
-        }
-        if let Some(error) = chain().filter_map(|at| at.downcast_ref()).find_map(of_tls) {
-            return self.weather("tls", &tls::plain(error));
-        }
-        let mut said: Vec<String> = chain().map(ToString::to_string).collect();
-        said.dedup();
-        if self.client.lacks_certificate() {
-            said.push("it asked for a client certificate, and cert= names none".into());
-        }
-        self.weather("closed", &said.join(": "))
+    fn trouble(&self, error: &(dyn Error + 'static)) -> Answer {
+        let (word, why) = transport_words(&self.client, error);
+        self.weather(word, &why)
     }
 }
 
-/// What an answer says when it is no success, without its status; `None`: it is one.
-pub fn failure(answer: Answer) -> Option<String> {
-    match answer.verdict {
-        Verdict::Delivered => None,
-        Verdict::Retry { why, .. }
-        | Verdict::Hold { why }
-        | Verdict::Refused { why }
-        | Verdict::TooLarge { why } => Some(why),
+/// An error of the transport: its word for [`Status::Word`], and the whole of it in plain words.
+pub fn transport_words<'a>(client: &HttpClient, error: &'a (dyn Error + 'static)) -> (&'static str, String) {
+    let chain = || std::iter::successors(Some(error), |at: &&'a (dyn Error + 'static)| (*at).source());
+    if let Some(failed) = chain().find_map(|at| at.downcast_ref::<Failed>()) {
+        return (failed.word, failed.why.clone());
     }
+    if let Some(error) = chain().filter_map(|at| at.downcast_ref()).find_map(of_tls) {
+        return ("tls", tls::plain(error));
+    }
+    let mut said: Vec<String> = chain().map(ToString::to_string).collect();
+    said.dedup();
+    if client.lacks_certificate() {
+        said.push("it asked for a client certificate, and cert= names none".into());
+    }
+    ("closed", said.join(": "))
 }
 
 /// The wish of a receiver when it wants to be asked again: seconds or a date (RFC 9110 10.2.3), at most 1 h.

@@ -6,7 +6,7 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
-use super::{Destination, DestinationUrl};
+use super::{Destination, DestinationUrl, elastic, store, vendor};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use edgepush_shard::plan::Envelope;
@@ -84,6 +84,10 @@ pub struct Kind {
     pub http: bool,
     /// Whether parameters that are not ours are sent on.
     pub passes: bool,
+    /// Whether its receiver reads zstd; if not, gzip takes its place.
+    pub zstd: bool,
+    /// What follows this in the path of its URL is a secret.
+    pub secret_behind: Option<&'static str>,
     /// Parameters of its own.
     pub own: &'static [OwnParameter],
     /// What its receiver never takes more of.
@@ -105,6 +109,11 @@ impl Kind {
     pub fn is_vendor(&self) -> bool {
         matches!(self.form, Form::Web | Form::Index) && !matches!(self.scheme, "http" | "https")
     }
+
+    /// Whether it is reached over the network.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.form, Form::Web | Form::Index | Form::Bucket)
+    }
 }
 
 /// Records as the job writes them.
@@ -113,13 +122,15 @@ const fn as_written(_: &DestinationUrl) -> Option<Envelope> {
 }
 
 /// Bodies of POSTs.
-const HTTP: Kind = Kind {
+pub(super) const HTTP: Kind = Kind {
     scheme: "http",
     form: Form::Web,
     container: Container::Single,
     batch_bytes: 5_000_000,
     http: true,
     passes: true,
+    zstd: true,
+    secret_behind: None,
     own: &[],
     caps: Caps::NONE,
     envelope: as_written,
@@ -134,16 +145,47 @@ const LOCAL: Kind = Kind {
     batch_bytes: 50_000_000,
     http: false,
     passes: false,
+    zstd: true,
+    secret_behind: None,
     own: &[],
     caps: Caps::NONE,
     envelope: as_written,
     build: build_file,
 };
 
+/// Objects in a bucket.
+const STORE: Kind = Kind {
+    scheme: "s3",
+    form: Form::Bucket,
+    container: Container::Members,
+    batch_bytes: 50_000_000,
+    http: false,
+    passes: false,
+    zstd: true,
+    secret_behind: None,
+    own: store::s3::S3,
+    caps: Caps::NONE,
+    envelope: as_written,
+    build: store::s3::build,
+};
+
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 5] = [
+pub const DESTINATIONS: [Kind; 18] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
+    STORE,
+    Kind { scheme: "r2", own: store::s3::R2, ..STORE },
+    Kind { scheme: "gs", own: store::gcs::PARAMETERS, build: store::gcs::build, ..STORE },
+    Kind { scheme: "azure", own: store::azure::PARAMETERS, build: store::azure::build, ..STORE },
+    elastic::ELASTICSEARCH,
+    elastic::OPENSEARCH,
+    vendor::SPLUNK,
+    vendor::DATADOG,
+    vendor::SUMO,
+    vendor::NEWRELIC,
+    vendor::SENTINELONE,
+    vendor::IBMCL,
+    vendor::CLICKHOUSE,
     LOCAL,
     Kind { scheme: "archive", form: Form::Bare, build: build_archive, ..LOCAL },
     Kind { scheme: "null", form: Form::Bare, build: build_null, ..LOCAL },

@@ -68,11 +68,22 @@ pub struct Parameter {
     pub name: &'static str,
     /// What it takes.
     pub takes: &'static str,
-    /// Whether only destinations that speak HTTP have it.
-    pub http: bool,
+    /// Which destinations have it.
+    pub of: Of,
     /// Whether its value must not be shown.
     pub secret: bool,
     set: Set,
+}
+
+/// Which destinations have a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// All.
+    All,
+    /// Those that are reached over the network: object stores too.
+    Network,
+    /// Those whose requests are POSTs of ours.
+    Http,
 }
 
 /// How its value is kept; `false`: it does not fit.
@@ -102,7 +113,7 @@ pub const PARAMETERS: [Parameter; 12] = [
     Parameter {
         name: "gzip",
         takes: "`members` or `single`",
-        http: false,
+        of: Of::All,
         secret: false,
         set: Set::Word(|options, value| {
             options.gzip = match value {
@@ -117,7 +128,7 @@ pub const PARAMETERS: [Parameter; 12] = [
     Parameter {
         name: "content-encoding",
         takes: "`gzip`",
-        http: false,
+        of: Of::All,
         secret: false,
         set: Set::Word(|options, value| {
             options.content_encoding = value == "gzip";
@@ -128,7 +139,7 @@ pub const PARAMETERS: [Parameter; 12] = [
     Parameter {
         name: "suffix",
         takes: "a suffix with its dot, like `.txt`",
-        http: false,
+        of: Of::All,
         secret: false,
         set: Set::Word(|options, value| {
             let letters = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
@@ -138,14 +149,14 @@ pub const PARAMETERS: [Parameter; 12] = [
         }),
     },
     // The certificates that are trusted, instead of the system's.
-    path("ca", |options| &mut options.ca),
+    path("ca", Of::Network, |options| &mut options.ca),
     // The certificate for receivers that ask for one, and its key.
-    path("cert", |options| &mut options.cert),
-    path("cert-key", |options| &mut options.cert_key),
+    path("cert", Of::Network, |options| &mut options.cert),
+    path("cert-key", Of::Network, |options| &mut options.cert_key),
     Parameter {
         name: "insecure-skip-verify",
         takes: "`true`, and left out where certificates are to be verified",
-        http: true,
+        of: Of::Network,
         secret: false,
         set: Set::Word(|options, value| {
             options.insecure = value == "true";
@@ -155,7 +166,7 @@ pub const PARAMETERS: [Parameter; 12] = [
     Parameter {
         name: "http-version",
         takes: "`1.1` or `2`",
-        http: true,
+        of: Of::Network,
         secret: false,
         set: Set::Word(|options, value| {
             options.version = match value {
@@ -170,7 +181,7 @@ pub const PARAMETERS: [Parameter; 12] = [
     Parameter {
         name: "proxy",
         takes: "`off` or the URL of a proxy: http://, https://, socks5:// or socks5h:// with host:port",
-        http: true,
+        of: Of::Network,
         secret: true,
         set: Set::Word(|options, value| {
             options.proxying = match value {
@@ -184,20 +195,20 @@ pub const PARAMETERS: [Parameter; 12] = [
     Parameter {
         name: "sign-key",
         takes: "a secret of at least 16 characters",
-        http: true,
+        of: Of::Http,
         secret: true,
         set: Set::Word(|options, value| {
             options.proof.sign_key = Some(value.to_owned());
             value.chars().count() >= 16
         }),
     },
-    path("sign-key-file", |options| &mut options.proof.sign_key_file),
-    path("bearer-file", |options| &mut options.proof.bearer_file),
+    path("sign-key-file", Of::Http, |options| &mut options.proof.sign_key_file),
+    path("bearer-file", Of::Http, |options| &mut options.proof.bearer_file),
 ];
 
-/// A parameter of destinations that speak HTTP that names a file.
-const fn path(name: &'static str, set: SetPath) -> Parameter {
-    Parameter { name, takes: "the absolute path of a file", http: true, secret: false, set: Set::Path(set) }
+/// A parameter that names a file.
+const fn path(name: &'static str, of: Of, set: SetPath) -> Parameter {
+    Parameter { name, takes: "the absolute path of a file", of, secret: false, set: Set::Path(set) }
 }
 
 /// What must be known of the kind of destination that takes the parameters.
@@ -205,12 +216,24 @@ const fn path(name: &'static str, set: SetPath) -> Parameter {
 pub struct Taker<'a> {
     /// What its URLs begin with.
     pub scheme: &'a str,
-    /// Whether it speaks HTTP.
+    /// Whether its requests are POSTs of ours.
     pub http: bool,
+    /// Whether it is reached over the network.
+    pub network: bool,
     /// Whether parameters that are not ours are sent on.
     pub passes: bool,
     /// Parameters that only this kind has.
     pub own: &'static [OwnParameter],
+}
+
+impl Taker<'_> {
+    fn has(&self, parameter: &Parameter) -> bool {
+        match parameter.of {
+            Of::All => true,
+            Of::Network => self.network,
+            Of::Http => self.http,
+        }
+    }
 }
 
 /// What became of a query.
@@ -237,7 +260,7 @@ pub fn take(kind: Taker<'_>, query: &str) -> Result<Taken, String> {
             options.take_own(own, value, &mut secrets)?;
             continue;
         }
-        let own = PARAMETERS.iter().find(|own| own.name == name && (kind.http || !own.http));
+        let own = PARAMETERS.iter().find(|own| own.name == name && kind.has(own));
         match own {
             Some(own) => {
                 let raw = value;
@@ -272,7 +295,7 @@ fn add_secrets(value: &str, raw: &str, secrets: &mut Secrets) {
 }
 
 fn unknown(kind: Taker<'_>, name: &str) -> String {
-    let all = PARAMETERS.iter().filter(|own| kind.http || !own.http).map(|own| own.name);
+    let all = PARAMETERS.iter().filter(|own| kind.has(own)).map(|own| own.name);
     let own = || all.clone().chain(kind.own.iter().map(|own| own.name));
     let near = text::nearest(name, own()).map(|near| format!(", nearest is `{near}`")).unwrap_or_default();
     let plain = name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');

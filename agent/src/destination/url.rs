@@ -60,7 +60,9 @@ impl DestinationUrl {
             Some((front, query)) => (front, query),
             None => (text, ""),
         };
-        let taker = Taker { scheme: kind.scheme, http: kind.http, passes: kind.passes, own: kind.own };
+        let network = kind.is_remote();
+        let taker =
+            Taker { scheme: kind.scheme, http: kind.http, network, passes: kind.passes, own: kind.own };
         let own = parameter::take(taker, query)?;
         let mut url = DestinationUrl {
             kind,
@@ -77,7 +79,9 @@ impl DestinationUrl {
         match kind.form {
             Form::Web => url.take_web(rest, &own.sent)?,
             Form::Index => {
-                let (front, index) = rest.rsplit_once('/').unwrap_or((rest, ""));
+                // The slashes before the host are not those before an index.
+                let parts = rest.rsplit_once('/').filter(|(front, _)| front.len() > 1);
+                let (front, index) = parts.unwrap_or((rest, ""));
                 url.take_template(index)?;
                 url.take_web(front, &own.sent)?;
                 url.shown.push_str(&format!("/{}", url.naming_path));
@@ -115,11 +119,15 @@ impl DestinationUrl {
         let path = if path.is_empty() { "/" } else { path };
         let mark = if query.is_empty() { "" } else { "?" };
         self.sent = text::encode_specials(&format!("{wire}://{host}{path}{mark}{query}"));
+        let behind = self.kind.secret_behind.and_then(|mark| Some(path.find(mark)? + mark.len()));
+        let (path, hidden) = path.split_at(behind.unwrap_or(path.len()));
+        self.secrets.add(hidden.trim_end_matches('/'));
         self.secrets.add_path(path);
         self.secrets.add_query(query);
         let user = if user.is_some() { "…@" } else { "" };
         let shown_query = redact::query(query);
-        self.shown = format!("{scheme}://{user}{host}{}{mark}{shown_query}", redact::path(path));
+        let hidden = if hidden.is_empty() { "" } else { "…" };
+        self.shown = format!("{scheme}://{user}{host}{}{hidden}{mark}{shown_query}", redact::path(path));
         match self.sent.parse::<hyper::Uri>() {
             Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(()),
             _ => Err(format!("is not a URL; write {scheme}://host:port/path")),
@@ -227,14 +235,49 @@ impl DestinationUrl {
         Link { trust, identity, version: options.version, proxying: options.proxying.clone() }
     }
 
+    /// The same to another place that is known to have TLS, or to have none.
+    pub(super) fn link_to(&self, tls: bool) -> Link {
+        if tls { self.link() } else { Link { trust: Trust::Plain, ..self.link() } }
+    }
+
     /// The value of a parameter of its kind's own.
     pub(super) fn own(&self, name: &str) -> Option<&str> {
         self.options.own.get(name).map(String::as_str)
     }
 
+    /// Whether it sets a header, of a name in lower case.
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.options.headers.iter().any(|(header, _)| header.as_str() == name)
+    }
+
+    /// Whether a parameter of this name is sent, in whatever case.
+    pub(super) fn sends(&self, name: &str) -> bool {
+        self.sent_value(name).is_some()
+    }
+
+    /// The value of a parameter that is sent, decoded; its name in whatever case.
+    pub(super) fn sent_value(&self, name: &str) -> Option<String> {
+        let (_, query) = self.sent.split_once('?')?;
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = pairs.into_iter().find(|(sent, _)| sent.eq_ignore_ascii_case(name))?;
+        text::decode(value).ok()
+    }
+
+    /// The path that is sent.
+    pub(super) fn path(&self) -> &str {
+        let front = self.sent.split_once('?').map_or(&*self.sent, |(front, _)| front);
+        let behind = front.split_once("://").map_or(front, |(_, rest)| rest);
+        behind.find('/').map_or("/", |at| &behind[at..])
+    }
+
     /// The bucket of an object store, or the host that stands in its place.
     pub(super) fn bucket(&self) -> &str {
         &self.bucket
+    }
+
+    /// Whether readers get a `Content-Encoding`.
+    pub(super) fn content_encoding(&self) -> bool {
+        self.options.content_encoding
     }
 
     /// What must not be shown of it.
@@ -275,6 +318,8 @@ impl DestinationUrl {
     /// How gzip bodies are joined: the URL's `gzip=`, else the setting, else `single` where a `Content-Encoding` is
     /// asked for, else as the kind has it.
     pub fn container(&self, setting: Option<Container>) -> Container {
+        // Some vendors refuse a body of several members: the setting is for the others.
+        let setting = setting.filter(|_| !self.kind.is_vendor());
         let encoded = self.options.content_encoding.then_some(Container::Single);
         self.options.gzip.or(setting).or(encoded).unwrap_or(self.kind.container)
     }

@@ -25,6 +25,8 @@ pub enum BatchVerdict {
     Refused,
     /// To be split.
     TooLarge,
+    /// Some records of it are to be sent again, or refused.
+    Partly,
     /// Held aside for good.
     Aside,
     /// Dropped by a declared policy or bound.
@@ -33,12 +35,13 @@ pub enum BatchVerdict {
 
 impl BatchVerdict {
     /// All of them, by their number.
-    pub const ALL: [BatchVerdict; 7] = [
+    pub const ALL: [BatchVerdict; 8] = [
         BatchVerdict::Delivered,
         BatchVerdict::Retry,
         BatchVerdict::Hold,
         BatchVerdict::Refused,
         BatchVerdict::TooLarge,
+        BatchVerdict::Partly,
         BatchVerdict::Aside,
         BatchVerdict::Dropped,
     ];
@@ -51,6 +54,7 @@ impl BatchVerdict {
             BatchVerdict::Hold => "hold",
             BatchVerdict::Refused => "refused",
             BatchVerdict::TooLarge => "too_large",
+            BatchVerdict::Partly => "partly",
             BatchVerdict::Aside => "aside",
             BatchVerdict::Dropped => "dropped",
         }
@@ -65,6 +69,7 @@ impl From<&Verdict> for BatchVerdict {
             Verdict::Hold { .. } => BatchVerdict::Hold,
             Verdict::Refused { .. } => BatchVerdict::Refused,
             Verdict::TooLarge { .. } => BatchVerdict::TooLarge,
+            Verdict::Partly { .. } => BatchVerdict::Partly,
         }
     }
 }
@@ -243,6 +248,7 @@ pub struct DeliveryCounters {
     pub(super) spool_limit: AtomicU64,
     pub(super) backpressure: AtomicU64,
     pub(super) rejects_dropped: Arc<AtomicU64>,
+    pub(super) records_refused: AtomicU64,
     pub(super) sets_refused: Arc<AtomicU64>,
 }
 
@@ -259,6 +265,10 @@ impl DeliveryCounters {
     /// How many sets of jobs are refused at present: written by who guards them.
     pub fn sets_refused(&self) -> Arc<AtomicU64> {
         self.sets_refused.clone()
+    }
+    /// So many records were refused by destinations: they are rejects.
+    pub fn records_refused(&self, records: u64) {
+        self.records_refused.fetch_add(records, Relaxed);
     }
     /// The counter of reject files that went to keep their bound.
     pub fn rejects_dropped(&self) -> Arc<AtomicU64> {

@@ -13,10 +13,12 @@ use crate::destination::{Destination, DestinationUrl, Opening};
 use crate::jobs::{self, Book, BookLimits, Checks, JobConfig, Life, Origin, Owner, Zones};
 use crate::ledger::Recovered;
 use crate::metrics::Metrics;
-use crate::protocol::{CodecKind, Container, GroupId, JobId, JobRow, Naming, OpenBatch, REJECTS};
+use crate::protocol::{
+    CodecKind, Container, GroupId, JobId, JobRow, Naming, OpenBatch, REJECTS, REJECTS_LIMITS,
+};
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
-use edgepush_shard::dataset::{Dataset, RAW};
+use edgepush_shard::dataset::{Dataset, MEDIANOVA, RAW};
 use edgepush_shard::plan::{Envelope, Filter, HashKey, OutputOptions, OutputType};
 use edgepush_shard::room::{BatchLimits, Room};
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The environment job's name.
 const ENVIRONMENT: &str = "env";
-const REJECTS_LIMITS: BatchLimits = BatchLimits { records: 100_000, bytes: 50_000_000 };
 
 /// Judges what a job says with what will run it.
 pub(super) const CHECKS: Checks = Checks {
@@ -119,14 +120,14 @@ impl Maker {
         Ok((Jobs::new(all, self.hash_key(recovered), host_fields), book))
     }
 
-    /// The key of hashed fields: the operator's, or one that this ledger has to itself.
+    /// The key of hashed fields: the operator's, or one that this ledger has to itself. Records' ids are this ledger's.
     fn hash_key(&self, recovered: &Recovered) -> HashKey {
         let mut key = [0; 32];
         match &self.config.privacy_key {
             Some(said) => key.copy_from_slice(&said.digest()),
             None => key[..16].copy_from_slice(&recovered.ledger_id.to_le_bytes()),
         }
-        HashKey::new(&key)
+        HashKey::new(&key).of_ledger(recovered.ledger_id)
     }
 
     /// A customer's job; `recovered`: at the start, when a batch of its form may be open.
@@ -144,10 +145,10 @@ impl Maker {
         let url = DestinationUrl::parse(config.destination_conf.expose())?;
         let filter = Filter::parse(&config.filter, dataset).map_err(|error| error.to_string())?;
         let (output, output_key) = self.outputs.of(config, dataset, url.envelope())?;
-        let codec = config.codec().unwrap_or(self.config.codec);
+        let label = label(entry);
+        let codec = readable(&label, config.codec().unwrap_or(self.config.codec), &url);
         let level = config.level().unwrap_or(self.config.level);
         let container = url.container(self.config.gzip);
-        let label = label(entry);
         if let Some(warning) = url.warning(self.config.gzip) {
             tracing::warn!(job = label, "{warning}");
         }
@@ -276,7 +277,7 @@ impl Maker {
         if let Some(warning) = url.warning(config.gzip) {
             tracing::warn!("{warning}");
         }
-        let (codec, level) = (config.codec, config.level);
+        let (codec, level) = (readable(ENVIRONMENT, config.codec, &url), config.level);
         let limits =
             BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
         let limits = capped(ENVIRONMENT, limits, url.caps());
@@ -337,8 +338,6 @@ impl Maker {
         dataset: &Dataset,
         output: &OutputOptions,
     ) -> Arc<Naming> {
-        let csv = output.output_type() == OutputType::Csv;
-        let preset = if csv { ".csv" } else { self.config.suffix() };
         let packed = match codec {
             CodecKind::Gzip => ".gz",
             CodecKind::Zstd => ".zst",
@@ -346,13 +345,22 @@ impl Maker {
         };
         Arc::new(Naming {
             path: url.naming_path().to_owned(),
-            suffix: format!("{}{packed}", url.suffix().unwrap_or(preset)),
+            suffix: format!("{}{packed}", url.suffix().unwrap_or(suffix(dataset, output))),
             host: self.config.hostname.clone(),
             job: job.to_owned(),
             dataset: dataset.name.to_owned(),
             framing: output.framing(),
-            csv,
+            csv: output.output_type() == OutputType::Csv,
         })
+    }
+}
+
+/// The end of an object's name before the codec's (INTERFACE 1, 4).
+fn suffix(dataset: &Dataset, output: &OutputOptions) -> &'static str {
+    match output.output_type() {
+        OutputType::Csv => ".csv",
+        OutputType::Ndjson if dataset.name == MEDIANOVA.name => ".txt",
+        OutputType::Ndjson => ".log",
     }
 }
 
@@ -402,8 +410,21 @@ fn capped(label: &str, limits: BatchLimits, caps: Caps) -> BatchLimits {
     allowed
 }
 
+/// A codec that the receiver reads; said once when it is another one than the job's.
+fn readable(label: &str, codec: CodecKind, url: &DestinationUrl) -> CodecKind {
+    if codec != CodecKind::Zstd || url.kind().zstd {
+        return codec;
+    }
+    tracing::info!(
+        job = label,
+        "{}: does not read zstd: batches are compressed with gzip",
+        url.kind().scheme
+    );
+    CodecKind::Gzip
+}
+
 fn output_key(dataset: &Dataset, output: &OutputOptions) -> Arc<str> {
-    format!("{} {}", dataset.name, output.to_json()).into()
+    format!("{} {}", dataset.name, output.key()).into()
 }
 
 /// Outputs by what was written: thousands of jobs write the same, and have it once.
@@ -473,7 +494,7 @@ fn unreadable(row: &JobRow) -> jobs::Job {
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open
 /// batch never mixes two (INTERFACE 6).
 fn version(output: &OutputOptions, filter: Option<&Filter>, naming: &Naming) -> u32 {
-    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.to_json()).as_bytes()).max(1)
+    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.key()).as_bytes()).max(1)
 }
 
 /// The room in the batch that the last run left open, if it has the job's present form; else a fresh one.
@@ -486,5 +507,19 @@ fn room(
     match recovered.and_then(|recovered| recovered.open.iter().rfind(same)) {
         Some(open) => Room::new(limits, open.records as u32, open.raw as u32),
         None => Room::new(limits, 0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_end_as_the_data_set_and_the_form_have_it() {
+        let csv = serde_json::json!({ "output_type": "csv", "field_names": ["a"] });
+        let csv = OutputOptions::from_json(&csv, &RAW).unwrap();
+        assert_eq!(suffix(&RAW, &OutputOptions::all(&RAW)), ".log");
+        assert_eq!(suffix(&MEDIANOVA, &OutputOptions::all(&MEDIANOVA)), ".txt");
+        assert_eq!((suffix(&RAW, &csv), suffix(&MEDIANOVA, &csv)), (".csv", ".csv"));
     }
 }

@@ -119,7 +119,7 @@ impl Routes {
             let output = outlet.lanes[number as usize].output;
             let same = |other: &&u32| outlet.lanes[**other as usize].output == output;
             let alike = self.wants[at..].iter().take_while(same).count();
-            self.write(now, record, at..at + alike, output as usize, outlet, push);
+            self.write(now, (record, line), at..at + alike, output as usize, outlet, push);
             at += alike;
         }
         !self.wants.is_empty()
@@ -130,7 +130,7 @@ impl Routes {
     fn write(
         &mut self,
         now: Now,
-        record: &Record<'_>,
+        (record, line): (&Record<'_>, (u64, u64)),
         jobs: std::ops::Range<usize>,
         output: usize,
         outlet: &mut Outlet,
@@ -140,7 +140,7 @@ impl Routes {
         let alone = jobs.len() == 1;
         if !alone {
             self.copied.clear();
-            formatter.write(record, &mut self.copied);
+            formatter.write(record, line, &mut self.copied);
         }
         for &number in &self.wants[jobs] {
             let lane = &mut outlet.lanes[number as usize];
@@ -149,7 +149,7 @@ impl Routes {
             }
             lane.matched += 1;
             if alone {
-                outlet.append(now, SlabKey(number), &mut Formatted { formatter, record }, push);
+                outlet.append(now, SlabKey(number), &mut Formatted { formatter, record, line }, push);
             } else {
                 outlet.append(now, SlabKey(number), &mut self.copied, push);
             }
@@ -169,6 +169,7 @@ impl Routes {
 struct Formatted<'a, 'r> {
     formatter: &'a mut Formatter,
     record: &'a Record<'r>,
+    line: (u64, u64),
 }
 
 impl Text for Formatted<'_, '_> {
@@ -176,7 +177,7 @@ impl Text for Formatted<'_, '_> {
         (self.formatter.bytes_max(self.record), self.formatter.fields_max(self.record))
     }
     fn write<S: RecordSink>(&mut self, sink: &mut S) {
-        self.formatter.write(self.record, sink);
+        self.formatter.write(self.record, self.line, sink);
     }
 }
 

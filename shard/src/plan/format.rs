@@ -2,8 +2,10 @@
 //!
 //! Promises: pass-through output is the record's text, byte for byte. Values go through [`RecordSink::value`], strings
 //! without their quotes (a schema-aware encoder wants the constant parts whole); everything else goes through
-//! [`RecordSink::put`]. The record delimiter stands before every record, also the first.
+//! [`RecordSink::put`]. The record delimiter stands before every record, also the first; then a line with its id, where
+//! the receiver wants one.
 //! Must not know: the sink, the job.
+use super::output::id::Ids;
 use super::output::members::Members;
 use super::output::pattern::Pattern;
 use super::output::projection::{Fields, bare};
@@ -34,14 +36,16 @@ impl From<&Output> for OutputOptions {
 /// Writes records as one job wants them; one per job and shard.
 pub struct Formatter {
     form: Form,
+    /// Where each record has a line with its id before it.
+    ids: Option<Ids>,
     /// Where records are defused, if the job asks for it.
     scratch: Option<Scratch>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "one per job and shard, and the way to it costs every record")]
 enum Form {
-    /// As it was read, behind a delimiter.
-    Text(Vec<u8>),
+    /// As it was read, between these.
+    Text(Vec<u8>, Vec<u8>),
     Fields(Fields),
     Members(Members),
     Pattern(Pattern),
@@ -65,37 +69,45 @@ impl Formatter {
             (None, Some(names)) if csv => Form::Pattern(Pattern::csv(options, names, dataset, key)),
             (None, Some(names)) => Form::Fields(Fields::new(options, names, dataset, key)),
             (None, None) if options.is_text() && dataset.open => {
-                Form::Text(options.record_delimiter().as_bytes().to_vec())
+                Form::Text(options.head().into_bytes(), options.tail().into_bytes())
             }
             (None, None) => Form::Members(Members::new(options, dataset, key)),
         };
-        Formatter { form, scratch: options.defuses().then(Scratch::default) }
+        let ids = options.id_head().map(|head| Ids::new(&head, key));
+        Formatter { form, ids, scratch: options.defuses().then(Scratch::default) }
     }
 
     /// At least as many bytes as [`Formatter::write`] writes.
     #[inline]
     pub fn bytes_max(&mut self, record: &Record<'_>) -> usize {
-        match &mut self.form {
-            Form::Text(head) => head.len() + record.text.len() + 1,
-            Form::Fields(fields) => fields.bytes_max(record),
-            Form::Members(members) => members.bytes_max(record),
-            Form::Pattern(pattern) => pattern.bytes_max(record),
-        }
+        let before = self.ids.as_ref().map_or(0, Ids::bytes);
+        before
+            + match &mut self.form {
+                Form::Text(head, tail) => head.len() + record.text.len() + tail.len(),
+                Form::Fields(fields) => fields.bytes_max(record),
+                Form::Members(members) => members.bytes_max(record),
+                Form::Pattern(pattern) => pattern.bytes_max(record),
+            }
     }
 
     /// At least as many values as [`Formatter::write`] writes.
     #[inline]
     pub fn fields_max(&mut self, record: &Record<'_>) -> usize {
-        match &self.form {
-            Form::Text(_) | Form::Members(_) => record.members.len(),
-            Form::Fields(fields) => fields.fields_max(),
-            Form::Pattern(pattern) => pattern.fields_max(),
-        }
+        let before = usize::from(self.ids.is_some());
+        before
+            + match &self.form {
+                Form::Text(..) | Form::Members(_) => record.members.len(),
+                Form::Fields(fields) => fields.fields_max(),
+                Form::Pattern(pattern) => pattern.fields_max(),
+            }
     }
 
-    /// Writes the record and what ends it.
+    /// Writes the record and what ends it. `line`: its source's seed, and its offset there.
     #[inline]
-    pub fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
+    pub fn write<S: RecordSink>(&mut self, record: &Record<'_>, line: (u64, u64), sink: &mut S) {
+        if let Some(ids) = &self.ids {
+            ids.write(line, sink);
+        }
         match &mut self.scratch {
             None => self.form.write(record, sink),
             Some(scratch) => {
@@ -118,12 +130,16 @@ impl Form {
     #[inline]
     fn write<S: RecordSink>(&mut self, record: &Record<'_>, sink: &mut S) {
         match self {
-            Form::Text(head) => {
+            Form::Text(head, tail) => {
                 if !head.is_empty() {
                     sink.put(head);
                 }
                 sink.text(record.text, record.members.iter().map(bare));
-                sink.put(b"\n");
+                match tail.len() {
+                    // Nearly always, and then no loop is worth it.
+                    1 => sink.put(b"\n"),
+                    _ => sink.put(tail),
+                }
             }
             Form::Fields(fields) => fields.write(record, sink),
             Form::Members(members) => members.write(record, sink),

@@ -61,16 +61,16 @@ fn made(options: &OutputOptions, dataset: &Dataset) -> Vec<Flat> {
     let mut parser = Parser::new();
     // Each twice: the second time its shape is known.
     let lines = LINES.iter().chain(&LINES);
-    let record = |line: &&str| {
+    let record = |(at, line): (usize, &&str)| {
         let record = parser.parse(line.as_bytes()).expect("a record");
         let mut sink = Flat::default();
         let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
-        formatter.write(&record, &mut sink);
+        formatter.write(&record, (7, at as u64), &mut sink);
         assert!(sink.bytes.len() <= bytes_max, "{} > {bytes_max} bytes: {options:?}", sink.bytes.len());
         assert!(sink.values.len() <= fields_max, "{} > {fields_max} values: {options:?}", sink.values.len());
         sink
     };
-    lines.map(record).collect()
+    lines.enumerate().map(record).collect()
 }
 
 fn check(options: &OutputOptions, dataset: &Dataset) {

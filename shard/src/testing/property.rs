@@ -80,7 +80,7 @@ pub fn records_are_valid(line: &[u8]) {
     let mut sink = Sink { bytes: Vec::new(), values: 0 };
     let mut formatter = Formatter::from(&Output::PassThrough);
     let (bytes_max, fields_max) = (formatter.bytes_max(&record), formatter.fields_max(&record));
-    formatter.write(&record, &mut sink);
+    formatter.write(&record, (0, 0), &mut sink);
     assert!(sink.bytes.len() <= bytes_max && sink.values <= fields_max, "bounds of {}", shown());
     assert_eq!(sink.bytes, [record.text, b"\n"].concat(), "{}", shown());
     let text = record.text.to_vec();

@@ -63,6 +63,17 @@ pub struct Link {
 }
 
 impl Link {
+    /// To a server of the world's: whom the system trusts, through whom the environment says; `tls`: or in plain text.
+    pub fn public(tls: bool) -> Link {
+        let trust = if tls { Trust::System } else { Trust::Plain };
+        Link { trust, identity: None, version: HttpVersion::One, proxying: Proxying::default() }
+    }
+
+    /// To what hands out credentials on this very machine: no proxy stands between.
+    pub fn machine() -> Link {
+        Link { proxying: Proxying::Off, ..Link::public(false) }
+    }
+
     /// What its files look like now.
     fn stamps(&self) -> Vec<Stamp> {
         let ca = match &self.trust {

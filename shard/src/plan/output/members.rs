@@ -55,7 +55,7 @@ impl Members {
             shapes: Shapes::new(0),
             head: options.head().into_bytes(),
             delimiter: options.field_delimiter().as_bytes().to_vec(),
-            tail: options.record_suffix().as_bytes().to_vec(),
+            tail: options.tail().as_bytes().to_vec(),
             treatment: Treatment::new(key),
         }
     }

@@ -5,6 +5,7 @@
 //! Promises: options that were accepted cannot fail later, and every record of them is at least one byte long.
 //! Must not know: jobs, sinks, where bytes go.
 mod envelope;
+pub(super) mod id;
 mod logpull;
 pub(super) mod members;
 mod nearest;

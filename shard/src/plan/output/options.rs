@@ -3,6 +3,7 @@
 //! Promises: what is unset stays unset, and is not written; [`OutputOptions::to_json`] of accepted options is accepted
 //! and means the same.
 //! Must not know: how records are written.
+use super::envelope::Around;
 use super::privacy::Privacy;
 use super::template::{Template, Token};
 use crate::batch::Framing;
@@ -76,6 +77,8 @@ pub struct OutputOptions {
     pub(super) stringify_object: Option<bool>,
     pub(super) rename: BTreeMap<String, String>,
     pub(super) privacy: BTreeMap<String, Privacy>,
+    /// What the receiver wants around each record; no part of what a job says.
+    pub(super) around: Around,
 }
 
 impl OutputOptions {
@@ -122,6 +125,15 @@ impl OutputOptions {
         Value::Object(object)
     }
 
+    /// Equal for options that make the same of every record: their JSON, and the envelope that they are within.
+    pub fn key(&self) -> String {
+        let said = self.to_json().to_string();
+        match self.around == Around::default() {
+            true => said,
+            false => format!("{said} {:?}", self.around),
+        }
+    }
+
     fn texts(&self) -> [(&'static str, Option<&str>); 7] {
         [
             ("batch_prefix", self.batch_prefix.as_deref()),
@@ -153,42 +165,24 @@ impl OutputOptions {
     pub fn framing(&self) -> Framing {
         let bytes = |text: &str| text.as_bytes().to_vec();
         // A record that leaves as it was read has its own braces, and may have spaces before them.
-        let (before, after) = match self.is_text() {
-            true => ("", "\n"),
-            false => (self.record_prefix(), self.record_suffix()),
-        };
+        let prefix = if self.is_text() { "" } else { self.record_prefix() };
         Framing {
             prefix: bytes(self.batch_prefix.as_deref().unwrap_or_default()),
             delimiter: bytes(self.record_delimiter()),
             suffix: bytes(self.batch_suffix.as_deref().unwrap_or_default()),
-            record_prefix: bytes(before),
-            record_suffix: bytes(after),
-        }
-    }
-
-    /// What a receiver is told that the records are.
-    pub fn content_type(&self) -> &'static str {
-        match self.output_type() {
-            OutputType::Ndjson => "application/x-ndjson",
-            OutputType::Csv => "text/csv",
-        }
-    }
-
-    /// How an object's name ends before the codec's suffix (INTERFACE 4).
-    pub fn name_suffix(&self) -> &'static str {
-        match self.output_type() {
-            OutputType::Ndjson => ".log",
-            OutputType::Csv => ".csv",
+            record_prefix: bytes(&self.around.begin(prefix)),
+            record_suffix: bytes(&self.tail()),
         }
     }
 
     /// Whether every record leaves byte for byte as it was read, with a line end. A batch's prefix and suffix do not
     /// change that, and neither does a sample rate.
     pub fn is_pass_through(&self) -> bool {
-        self.is_text() && !self.defuses() && self.record_delimiter().is_empty()
+        let bare = self.around == Around::default() && self.record_delimiter().is_empty();
+        self.is_text() && !self.defuses() && bare
     }
 
-    /// Whether a record's text is written whole.
+    /// Whether a record's text is written whole, inside of whatever its receiver wants around it.
     pub(in crate::plan) fn is_text(&self) -> bool {
         !self.typed
             && self.field_names.is_none()
@@ -239,9 +233,22 @@ impl OutputOptions {
     }
 
     /// What stands before each record: the delimiter belongs to the record behind it, so that a segment's first one
-    /// can lose it.
+    /// can lose it. A record that is written whole has its own braces. What an id stands in comes before all that
+    /// ([`OutputOptions::id_head`]).
     pub(in crate::plan) fn head(&self) -> String {
-        [self.record_delimiter(), self.record_prefix()].concat()
+        let delimiter = if self.around.id { "" } else { self.record_delimiter() };
+        let prefix = if self.is_text() { "" } else { self.record_prefix() };
+        [delimiter, &self.around.before, prefix].concat()
+    }
+
+    /// What ends each record.
+    pub(in crate::plan) fn tail(&self) -> String {
+        self.around.end(if self.is_text() { "\n" } else { self.record_suffix() })
+    }
+
+    /// What begins the line with a record's id; `None`: records have none.
+    pub(in crate::plan) fn id_head(&self) -> Option<String> {
+        self.around.id.then(|| [self.record_delimiter(), super::id::OPEN].concat())
     }
 
     /// What is done for a field's privacy, or for that of a value which it lies in: `a.b` is as private as `a`.

@@ -67,7 +67,7 @@ impl Pattern {
                 pattern.column(name, rule);
             }
         }
-        pattern.text(options.record_suffix().as_bytes());
+        pattern.text(options.tail().as_bytes());
         pattern
     }
 
@@ -94,7 +94,7 @@ impl Pattern {
                 }
             }
         }
-        pattern.text(options.record_suffix().as_bytes());
+        pattern.text(options.tail().as_bytes());
         pattern
     }
 

@@ -31,19 +31,33 @@ impl Privacy {
     }
 }
 
-/// The key of [`Privacy::Hash`].
+/// The keys of [`Privacy::Hash`] and of records' ids.
 #[derive(Clone)]
-pub struct HashKey(ring::hmac::Key);
+pub struct HashKey {
+    fields: ring::hmac::Key,
+    ids: [u8; 16],
+}
 
 impl HashKey {
-    /// A key of 32 bytes that were drawn at random.
+    /// Keys of 32 bytes that were drawn at random.
     pub fn new(bytes: &[u8; 32]) -> HashKey {
-        HashKey(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, bytes))
+        let ids = bytes.first_chunk().copied().unwrap_or_default();
+        HashKey { fields: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, bytes), ids }
+    }
+
+    /// The same, with ids that only this ledger gives: several agents may share the key of their fields.
+    pub fn of_ledger(self, ledger_id: u128) -> HashKey {
+        HashKey { ids: ledger_id.to_le_bytes(), ..self }
+    }
+
+    /// The key of records' ids.
+    pub(super) fn ids(&self) -> &[u8; 16] {
+        &self.ids
     }
 
     /// Appends the first 32 hex digits of HMAC-SHA-256 of a text.
     pub(super) fn hash(&self, text: &[u8], out: &mut Vec<u8>) {
-        let tag = ring::hmac::sign(&self.0, text);
+        let tag = ring::hmac::sign(&self.fields, text);
         for byte in &tag.as_ref()[..16] {
             out.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
         }

@@ -87,7 +87,7 @@ impl Fields {
             shapes: Shapes::new(fields.len()),
             fields,
             head: options.head().into_bytes(),
-            tail: [b"\"", options.record_suffix().as_bytes()].concat(),
+            tail: [b"\"", options.tail().as_bytes()].concat(),
             before: 1 + delimiter.len(),
             treatment: treated.then(|| Treatment::new(key)),
             whole: !dataset.open,
