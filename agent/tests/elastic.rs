@@ -63,6 +63,7 @@ fn every_document_is_there_once_however_often_it_is_sent() {
     let Some(osmem) = Osmem::start() else { return };
     let to = open(&url(&osmem.endpoint(), "logs-{DATE}"), Path::new("/nowhere"));
     run(async {
+        assert_eq!(to.redacted(), url(&osmem.endpoint(), "logs-{DATE}"));
         assert_eq!(to.probe(false).await, Ok(()), "a look");
         assert_eq!(to.probe(true).await, Ok(()), "a probe");
         assert_eq!(osmem.read_back("*").said["indexes"], json!([]), "a probe leaves nothing");
@@ -373,6 +374,7 @@ fn what_a_strict_index_refuses_becomes_rejects() {
         .setup()
         .env("EDGEPUSH_DESTINATION", &url(&osmem.endpoint(), "edge-{DATE}"))
         .env("EDGEPUSH_BATCH_RECORDS", "200")
+        .env("EDGEPUSH_DISK_RESERVE", "0%")
         .once()
         .exits(0);
     assert_eq!(done.count("records_delivered"), 960, "{}", done.stderr);
