@@ -5,6 +5,7 @@
 use super::body::UploadBody;
 use super::client::HttpClient;
 use super::exchange::{Exchange, Limits};
+use super::proof::ProofOptions;
 use super::redact::Secrets;
 use super::{Answer, Boxed, Destination, Outgoing, text};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct HttpTarget {
     pub shown: String,
     /// What must not be shown.
     pub secrets: Secrets,
+    /// Signature and token.
+    pub proof: ProofOptions,
 }
 
 /// A collector that takes POSTs.
@@ -38,7 +41,7 @@ impl HttpDestination {
     /// A destination; nothing is connected yet.
     ///
     /// # Errors
-    /// The URL is none.
+    /// The URL is none; a file with a key or a token cannot be read.
     pub fn new(target: HttpTarget, client: HttpClient) -> Result<HttpDestination, String> {
         Ok(HttpDestination { exchange: Exchange::new(target, client)? })
     }

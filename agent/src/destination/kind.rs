@@ -6,7 +6,6 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
-use super::store::{azure, gcs};
 use super::{Destination, DestinationUrl, elastic, store, vendor};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
@@ -110,6 +109,11 @@ impl Kind {
     pub fn is_vendor(&self) -> bool {
         matches!(self.form, Form::Web | Form::Index) && !matches!(self.scheme, "http" | "https")
     }
+
+    /// Whether it is reached over the network.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.form, Form::Web | Form::Index | Form::Bucket)
+    }
 }
 
 /// Records as the job writes them.
@@ -171,8 +175,8 @@ pub const DESTINATIONS: [Kind; 18] = [
     HTTP,
     STORE,
     Kind { scheme: "r2", own: store::s3::R2, ..STORE },
-    Kind { scheme: "gs", own: &gcs::PARAMETERS, build: gcs::build, ..STORE },
-    Kind { scheme: "azure", own: &azure::PARAMETERS, build: azure::build, ..STORE },
+    Kind { scheme: "gs", own: store::gcs::PARAMETERS, build: store::gcs::build, ..STORE },
+    Kind { scheme: "azure", own: store::azure::PARAMETERS, build: store::azure::build, ..STORE },
     elastic::ELASTICSEARCH,
     elastic::OPENSEARCH,
     vendor::SPLUNK,

@@ -13,6 +13,7 @@ pub mod http;
 pub mod kind;
 pub mod null;
 mod parameter;
+pub mod proof;
 pub(crate) mod redact;
 pub mod store;
 mod text;
@@ -158,7 +159,8 @@ impl Verdict {
 pub enum Status {
     /// An HTTP status.
     Code(u16),
-    /// Where there is none: `ok`, `error`, `timeout`, `refused`, `dns`, `tls`, `closed`, `unreadable`.
+    /// Where there is none: `ok`, `error`, `timeout`, `refused`, `connect`, `dns`, `proxy`, `tls`, `closed`,
+    /// `unreadable`.
     Word(&'static str),
 }
 

@@ -3,7 +3,7 @@
 //! Promises: a wrong URL is told with all that is wrong and the remedy, and never with its secrets; what is sent is
 //! the URL as written, without our own parameters; `Debug` and `Display` show no secret.
 //! Must not know: the environment, jobs, how uploads are made.
-use super::client::{Link, Trust};
+use super::client::{Identity, Link, Trust};
 use super::http::HttpTarget;
 use super::kind::{Caps, DESTINATIONS, Form, Kind, Opening};
 use super::parameter::{self, Options, Taker};
@@ -60,7 +60,9 @@ impl DestinationUrl {
             Some((front, query)) => (front, query),
             None => (text, ""),
         };
-        let taker = Taker { scheme: kind.scheme, http: kind.http, passes: kind.passes, own: kind.own };
+        let network = kind.is_remote();
+        let taker =
+            Taker { scheme: kind.scheme, http: kind.http, network, passes: kind.passes, own: kind.own };
         let own = parameter::take(taker, query)?;
         let mut url = DestinationUrl {
             kind,
@@ -91,6 +93,11 @@ impl DestinationUrl {
                 "" => url.shown = format!("{}:", kind.scheme),
                 _ => return Err(format!("has something after `{0}:`; write just `{0}:`", kind.scheme)),
             },
+        }
+        url.options.check()?;
+        if url.options.insecure {
+            let mark = if url.shown.contains('?') { '&' } else { '?' };
+            url.shown.push_str(&format!("{mark}insecure-skip-verify=true"));
         }
         Ok(url)
     }
@@ -211,32 +218,32 @@ impl DestinationUrl {
             headers: self.options.headers.clone(),
             shown: self.shown.clone(),
             secrets: self.secrets.clone(),
+            proof: self.options.proof.clone(),
         })
     }
 
     /// How it is connected to.
     pub(super) fn link(&self) -> Link {
-        let trust = match &self.options.ca {
+        let options = &self.options;
+        let trust = match &options.ca {
+            _ if self.wire() != "https" => Trust::Plain,
+            _ if options.insecure => Trust::Anyone,
             Some(file) => Trust::File(file.clone()),
-            None if self.wire() == "https" => Trust::System,
-            None => Trust::Plain,
+            None => Trust::System,
         };
-        Link { trust }
+        let (cert, key) = (options.cert.clone(), options.cert_key.clone());
+        let identity = cert.zip(key).map(|(cert, key)| Identity { cert, key });
+        Link { trust, identity, version: options.version, proxying: options.proxying.clone() }
     }
 
     /// The same to another place that is known to have TLS, or to have none.
-    pub(super) fn link_to(&self, plain: bool) -> Link {
-        if plain { Link { trust: Trust::Plain, ..self.link() } } else { self.link() }
+    pub(super) fn link_to(&self, tls: bool) -> Link {
+        if tls { self.link() } else { Link { trust: Trust::Plain, ..self.link() } }
     }
 
     /// The value of a parameter of its kind's own.
     pub(super) fn own(&self, name: &str) -> Option<&str> {
         self.options.own.get(name).map(String::as_str)
-    }
-
-    /// Whether readers of objects get a `Content-Encoding`.
-    pub(super) fn encoded(&self) -> bool {
-        self.options.content_encoding
     }
 
     /// Whether it sets a header, of a name in lower case.
@@ -331,13 +338,16 @@ impl DestinationUrl {
     /// What an operator should know although it works.
     pub fn warning(&self, setting: Option<Container>) -> Option<String> {
         let encoded = self.kind.http || self.options.content_encoding;
-        (encoded && self.container(setting) == Container::Members).then(|| {
-            format!(
-                "{}: gzip members under a Content-Encoding: `curl --compressed`, httpx, PHP gzdecode, Ruby \
-                 GzipReader, Perl and Tcl read only the first member; use gzip=single unless the receiver is known",
-                self.shown
-            )
-        })
+        let members = (encoded && self.container(setting) == Container::Members).then_some(
+            "gzip members under a Content-Encoding: `curl --compressed`, httpx, PHP gzdecode, Ruby GzipReader, Perl \
+             and Tcl read only the first member; use gzip=single unless the receiver is known",
+        );
+        let insecure = self.options.insecure.then_some(
+            "insecure-skip-verify=true: the receiver's certificate is not verified, so anybody on the way can read \
+             and change what is sent; name the receiver's own certificate with ca= instead",
+        );
+        let said: Vec<&str> = members.into_iter().chain(insecure).collect();
+        (!said.is_empty()).then(|| format!("{}: {}", self.shown, said.join("; ")))
     }
 }
 

@@ -45,13 +45,18 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
 
 /// A new kind of destination passes this, or it is none. `held`: what the target holds; `None`: it keeps nothing.
 pub async fn contract(to: Arc<dyn Destination>, held: Option<Held>, secret: &str) {
+    contract_up_to(6_000_000, to, held, secret).await;
+}
+
+/// The contract with a receiver that takes no more than so many bytes.
+pub async fn contract_up_to(bytes: usize, to: Arc<dyn Destination>, held: Option<Held>, secret: &str) {
     to.prepare().await;
     assert_eq!(to.probe(false).await, Ok(()), "a look");
     assert_eq!(to.probe(true).await, Ok(()), "a probe");
     if let Some(held) = &held {
         assert_eq!(held(), BTreeMap::new(), "a probe leaves nothing");
     }
-    let large = vec![b'x'; 3_000_000];
+    let large = vec![b'x'; bytes / 2];
     let batches = [
         batch(1, &[b"one\n"]),
         batch(2, &[b"", b"two\n", b"", b"three\n"]),

@@ -128,6 +128,10 @@ impl Faults {
     pub fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
         self.plan.left.lock().unwrap().extend(faults);
     }
+    /// Drops the rest of the plan: from now on all is clean.
+    pub fn forget(&self) {
+        self.plan.left.lock().unwrap().clear();
+    }
     /// Faults that have met nothing yet.
     pub fn left(&self) -> usize {
         self.plan.left.lock().unwrap().len()

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 pub mod agent;
 pub mod dice;
+pub mod delivery;
 pub mod faults;
 pub mod jobs;
 pub mod lines;

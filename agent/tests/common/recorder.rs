@@ -19,6 +19,8 @@ pub enum Answer {
     Status(u16),
     /// This status and text.
     Text(u16, &'static str),
+    /// This status with headers and a text.
+    Full(u16, &'static [(&'static str, &'static str)], String),
     /// This status with a `Retry-After`.
     RetryAfter(u16, &'static str),
     /// This status, after a while.
@@ -45,6 +47,8 @@ pub struct Ask {
     pub target: String,
     /// `Content-Length`.
     pub length: u64,
+    /// `Authorization`.
+    pub authorization: String,
 }
 
 /// A recorded request.
@@ -140,6 +144,10 @@ impl Recorder {
     }
     pub fn url(&self) -> String {
         format!("http://{}/ingest", self.address)
+    }
+    /// Its host and port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
     /// The URL for one of many jobs: its requests are told from the others' by their target.
     pub fn url_of(&self, job: &str) -> String {
@@ -256,6 +264,11 @@ impl Drop for Open {
     }
 }
 
+fn full(headers: &[(&str, &str)], text: String) -> Result<hyper::Response<Full<Bytes>>, std::io::Error> {
+    let reply = headers.iter().fold(hyper::Response::builder(), |reply, (n, v)| reply.header(*n, *v));
+    reply.body(Full::from(text)).map_err(std::io::Error::other)
+}
+
 async fn record(
     request: hyper::Request<Incoming>,
     shared: Arc<Shared>,
@@ -279,7 +292,16 @@ async fn record(
         let tries = requests.iter().filter(|r| r.key() == seen.key()).count();
         let length = seen.header("content-length").parse().unwrap_or(0);
         let (method, target) = (seen.method.clone(), seen.target.clone());
-        Ask { number: requests.len(), tries, key: seen.key().to_owned(), method, target, length }
+        let authorization = seen.header("authorization").to_owned();
+        Ask {
+            number: requests.len(),
+            tries,
+            key: seen.key().to_owned(),
+            method,
+            target,
+            length,
+            authorization,
+        }
     };
     let script = shared.script.lock().unwrap().clone();
     let answer = script(&ask);
@@ -303,6 +325,7 @@ async fn record(
     let (status, reply) = match answer {
         Answer::Status(s) => (s, hyper::Response::new(Full::default())),
         Answer::Text(s, text) => (s, hyper::Response::new(Full::from(text))),
+        Answer::Full(s, headers, text) => (s, full(headers, text)?),
         Answer::RetryAfter(s, after) => {
             let reply = hyper::Response::builder().header("Retry-After", after).body(Full::default());
             (s, reply.map_err(std::io::Error::other)?)

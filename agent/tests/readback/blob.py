@@ -34,5 +34,5 @@ else:
         kind = blob.content_settings
         heads[blob.name] = {"type": kind.content_type, "encoding": kind.content_encoding}
     whole = set(heads)
-    begun = [blob.name for blob in client.list_blobs(include=["uncommittedblobs"]) if blob.name not in whole]
+    begun = [blob.name for blob in client.list_blobs(name_starts_with=prefix, include=["uncommittedblobs"]) if blob.name not in whole]
     count.say(heads=heads, unfinished=len(begun))

@@ -38,5 +38,5 @@ else:
             got = client.get_object(Bucket=bucket, Key=entry["Key"])
             count.take(entry["Key"], got["Body"].read())
             heads[entry["Key"]] = {"type": got.get("ContentType"), "encoding": got.get("ContentEncoding")}
-    uploads = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    uploads = client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
     count.say(heads=heads, unfinished=len(uploads))

@@ -109,7 +109,8 @@ fn by_code(code: &str, mode: Mode) -> Option<Sort> {
         | "XAmzContentChecksumMismatch"
         | "Md5Mismatch" => Sort::Retry,
         "EntityTooLarge" | "RequestBodyTooLarge" | "MaxSizeExceeded" => Sort::TooLarge,
-        "BlobAlreadyExists" if mode == Mode::CreateOnly => Sort::Delivered,
+        // A signature that may only create is asked whether there is something before the condition is.
+        "BlobAlreadyExists" | "UnauthorizedBlobOverwrite" if mode == Mode::CreateOnly => Sort::Delivered,
         // Statuses of 400 and 5xx that no later batch will fare better with.
         "AuthorizationHeaderMalformed"
         | "AuthorizationQueryParametersError"
@@ -286,6 +287,8 @@ mod tests {
             (409, "ConditionalRequestConflict", CreateOnly, "retry"),
             (409, "BlobAlreadyExists", CreateOnly, "delivered"),
             (409, "BlobAlreadyExists", Overwrite, "hold"),
+            (403, "UnauthorizedBlobOverwrite", CreateOnly, "delivered"),
+            (403, "UnauthorizedBlobOverwrite", Overwrite, "hold"),
             (409, "BlobImmutableDueToPolicy", Overwrite, "hold"),
             (412, "PreconditionFailed", CreateOnly, "delivered"),
             (412, "PreconditionFailed", Overwrite, "hold"),

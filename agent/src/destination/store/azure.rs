@@ -11,6 +11,7 @@ use super::super::text;
 use super::super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Verdict};
 use super::connector::{Link, heard_here};
 use super::gcs::is_endpoint;
+use super::s3::{Clock, Environment};
 use super::{Manner, Mode, Parts, StoreDestination, once};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -72,14 +73,27 @@ impl Target {
     }
 }
 
-/// Makes the destination of a URL.
+/// Makes the destination. Touches nothing but the environment.
 ///
 /// # Errors
 /// What is wrong with the URL, or that nothing says who asks.
 pub fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
+    open(url, with, Timestamp::now, &|name| std::env::var(name).ok())
+}
+
+/// As [`build`], with another clock and another environment. For tests of wrong clocks.
+///
+/// # Errors
+/// As [`build`].
+pub fn open(
+    url: &DestinationUrl,
+    with: &Opening<'_>,
+    clock: Clock,
+    environment: Environment<'_>,
+) -> Result<Arc<dyn Destination>, String> {
     let target = Target::of(url)?;
-    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let trusted = |plain: bool| with.clients.of(&url.link_to(plain)).map(Link::new);
+    let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
+    let trusted = |tls: bool| with.clients.of(&url.link_to(tls)).map(Link::new);
     let sas = Sas::of(url, &environment).map_err(|why| format!("{url}: {why}"))?;
     let login = match &sas {
         Some(sas) => Login::sas(sas.pairs()),
@@ -87,7 +101,7 @@ pub fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destina
     };
     let version = url.own("api-version").map(HeaderValue::from_str).transpose();
     let version = version.map_err(|_| format!("{url}: api-version cannot stand in a header"))?;
-    let gate = Gate::new(trusted(target.is_plain())?, login, version);
+    let gate = Gate::new(trusted(!target.is_plain())?, clock, login, version);
     let blobs = MicrosoftAzureBuilder::new()
         .with_account(&target.account)
         .with_container_name(&target.container)
@@ -100,10 +114,11 @@ pub fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destina
     let blobs = blobs.map_err(|e| format!("{url}: {e}"))?;
     let strip = format!("{}/", target.container);
     let root = format!("{}/{}", target.endpoint, target.container);
-    let manner = Manner { mode: Mode::CreateOnly, parts: Parts::default(), encoded: url.encoded(), strip };
+    let manner =
+        Manner { mode: Mode::CreateOnly, parts: Parts::default(), encoded: url.content_encoding(), strip };
     let inner = StoreDestination::new(Arc::new(Container { blobs, gate, root }), manner, url);
-    let to = AzureDestination { inner, sas, warned: AtomicI64::new(0) };
-    to.warn(Timestamp::now());
+    let to = AzureDestination { inner, sas, clock, warned: AtomicI64::new(0) };
+    to.warn(clock());
     Ok(Arc::new(to))
 }
 
@@ -111,7 +126,7 @@ pub fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destina
 fn identity(
     url: &DestinationUrl,
     target: &Target,
-    environment: &dyn Fn(&str) -> Option<String>,
+    environment: Environment<'_>,
     link: &dyn Fn(bool) -> Result<Link, String>,
 ) -> Result<Login, String> {
     let key = url.own("account-key").map(str::to_owned);
@@ -135,8 +150,7 @@ fn identity(
     }
     let by_login = set.iter().any(|(key, _)| *key == AzureConfigKey::AuthorityId);
     let authority = set.iter().find(|(key, _)| *key == AzureConfigKey::AuthorityHost);
-    let plain = !by_login || authority.is_some_and(|(_, host)| host.starts_with("http:"));
-    let link = link(plain)?;
+    let link = link(by_login && !authority.is_some_and(|(_, host)| host.starts_with("http:")))?;
     let account = target.account.clone();
     Login::tokens(Box::new(move || {
         let builder = MicrosoftAzureBuilder::new().with_account(&account).with_container_name("none");
@@ -225,6 +239,7 @@ async fn remove(gate: &Gate, root: &str, name: &Path) -> StoreResult<()> {
 struct AzureDestination {
     inner: StoreDestination,
     sas: Option<Sas>,
+    clock: Clock,
     /// The day, since 1970, on which the end of the signature was last spoken of.
     warned: AtomicI64,
 }
@@ -241,7 +256,7 @@ impl AzureDestination {
 
     /// The words of a refusal, with what is wrong with the signature before them.
     fn plain(&self, why: String) -> String {
-        match self.sas.as_ref().and_then(|sas| sas.trouble(Timestamp::now(), &why)) {
+        match self.sas.as_ref().and_then(|sas| sas.trouble((self.clock)(), &why)) {
             Some(trouble) => {
                 let shown = self.inner.redacted();
                 let said = why.strip_prefix(shown).map_or(&*why, |rest| rest.trim_start_matches(": "));
@@ -255,7 +270,7 @@ impl AzureDestination {
 impl Destination for AzureDestination {
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer> {
         Box::pin(async move {
-            self.warn(Timestamp::now());
+            self.warn((self.clock)());
             let answer = self.inner.deliver(batch).await;
             let verdict = match answer.verdict {
                 Verdict::Hold { why } => Verdict::Hold { why: self.plain(why) },

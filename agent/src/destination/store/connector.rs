@@ -156,7 +156,7 @@ impl Link {
         let request = self.request(request, &moved).await;
         let exchange = async {
             let response = self.client.request(request).await.map_err(|e| {
-                let (word, why) = transport_words(&e);
+                let (word, why) = transport_words(&self.client, &e);
                 Said::Trouble { word, why }
             })?;
             moved.now();

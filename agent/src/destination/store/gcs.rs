@@ -9,6 +9,7 @@ mod token;
 use super::super::kind::{Opening, OwnParameter};
 use super::super::{Destination, DestinationUrl};
 use super::connector::{Link, Said};
+use super::s3::{self, Clock, Environment};
 use super::{Manner, Mode, Parts, StoreDestination};
 use hyper::{Method, Uri};
 use json::Bucket;
@@ -24,21 +25,29 @@ const MACHINE: &str = "metadata.google.internal";
 /// Where `gcloud auth application-default login` leaves its credentials, below the home directory.
 const GCLOUD: &str = ".config/gcloud/application_default_credentials.json";
 
+const fn own(name: &'static str, takes: &'static str, fits: fn(&str) -> bool) -> OwnParameter {
+    OwnParameter { name, takes, secret: false, fits }
+}
+
 /// The parameters of `gs://`.
-pub const PARAMETERS: [OwnParameter; 2] = [
-    OwnParameter {
-        name: "service-account",
-        takes: "the absolute path of a credentials file",
-        secret: false,
-        fits: |value| value.starts_with('/'),
-    },
-    OwnParameter {
-        name: "endpoint",
-        takes: "a URL without a query, like `https://storage.europe-west3.rep.googleapis.com`",
-        secret: false,
-        fits: is_endpoint,
-    },
+pub const PARAMETERS: &[OwnParameter] = &[
+    own("service-account", "the absolute path of a credentials file", is_file),
+    own(
+        "endpoint",
+        "a URL without a query, like `https://storage.europe-west3.rep.googleapis.com`",
+        is_endpoint,
+    ),
+    OwnParameter { secret: true, ..own("access-key-id", "the id of an HMAC key", is_key) },
+    OwnParameter { secret: true, ..own("secret-access-key", "the secret of the HMAC key", is_key) },
 ];
+
+fn is_file(text: &str) -> bool {
+    text.starts_with('/')
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
 
 /// Whether a text is where a store can be.
 pub fn is_endpoint(text: &str) -> bool {
@@ -47,28 +56,49 @@ pub fn is_endpoint(text: &str) -> bool {
     uri.is_some_and(|uri| uri.host().is_some_and(|host| !host.is_empty()))
 }
 
-/// Makes the destination of a URL.
+/// Makes the destination. Touches nothing but the environment and the credentials file.
 ///
 /// # Errors
 /// What is wrong with the URL or with the credentials file.
 pub fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
+    open(url, with, jiff::Timestamp::now, &|name| std::env::var(name).ok())
+}
+
+/// As [`build`], with another clock and another environment. For tests of wrong clocks.
+///
+/// # Errors
+/// As [`build`].
+pub fn open(
+    url: &DestinationUrl,
+    with: &Opening<'_>,
+    clock: Clock,
+    environment: Environment<'_>,
+) -> Result<Arc<dyn Destination>, String> {
+    if url.own("access-key-id").or(url.own("secret-access-key")).is_some() {
+        if url.own("service-account").is_some() {
+            return Err(format!("{url}: has both an HMAC key and service-account=; leave one out"));
+        }
+        return s3::open(url, with, clock, environment);
+    }
     let endpoint = url.own("endpoint").unwrap_or(GOOGLE);
-    let identity = identity(url, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let uri = match &identity {
-        Identity::File(file) => token::check(file)?,
+    let identity = identity(url, environment);
+    let token_uri = match &identity {
+        Identity::File(file) => token::check(file).map_err(|why| format!("{url}: {why}"))?,
         Identity::Machine(_) | Identity::Nobody => String::new(),
     };
-    let link = |plain: bool| with.clients.of(&url.link_to(plain)).map(Link::new);
-    let tokens = Tokens::new(identity, link(!uri.starts_with("https:"))?);
-    let bucket = Bucket::new(link(endpoint.starts_with("http:"))?, tokens, endpoint, url.bucket());
+    let link = |tls: bool| with.clients.of(&url.link_to(tls)).map(Link::new);
+    let tokens = Tokens::new(identity, link(token_uri.starts_with("https:"))?, clock);
+    let bucket = Bucket::new(link(endpoint.starts_with("https:"))?, tokens, endpoint, url.bucket());
     // Large objects are sent in pieces by the API itself, under the same condition as small ones.
     let parts = Parts { over_bytes: u64::MAX, ..Parts::default() };
-    let manner = Manner { mode: Mode::CreateOnly, parts, encoded: url.encoded(), strip: String::new() };
+    let manner =
+        Manner { mode: Mode::CreateOnly, parts, encoded: url.content_encoding(), strip: String::new() };
     Ok(Arc::new(StoreDestination::new(Arc::new(bucket), manner, url)))
 }
 
 /// Who we are: what the URL says, what the environment says, what `gcloud` left, the machine.
-fn identity(url: &DestinationUrl, environment: &dyn Fn(&str) -> Option<String>) -> Identity {
+fn identity(url: &DestinationUrl, environment: Environment<'_>) -> Identity {
+    let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
     let named = url.own("service-account").map(str::to_owned);
     let named = named.or_else(|| environment("GOOGLE_APPLICATION_CREDENTIALS"));
     if let Some(file) = named.or_else(|| environment("GOOGLE_SERVICE_ACCOUNT")) {

@@ -13,6 +13,7 @@ use crate::destination::body::UploadBody;
 use crate::destination::client::Trust;
 use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::http::HttpTarget;
+use crate::destination::proof::ProofOptions;
 use crate::destination::text::encode_all;
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
 use edgepush_shard::plan::Envelope;
@@ -135,6 +136,7 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         headers: Vec::new(),
         shown: address.to_owned(),
         secrets: url.secrets().clone(),
+        proof: ProofOptions::default(),
     };
     let form =
         format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_all(key));

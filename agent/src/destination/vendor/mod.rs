@@ -90,13 +90,13 @@ impl Dialect {
                 "{}: the batch is compressed with zstd, which {name} does not read",
                 exchange.shown()
             );
-            return Some(Answer { verdict: Verdict::Refused { why }, status: Status::Word("refused") });
+            return Some(Answer { verdict: Verdict::Refused { why }, status: Status::Word("error") });
         }
         let (bytes, most) = (batch.len(), self.body_bytes_max);
         (bytes > most).then(|| {
             let why =
                 format!("{}: {bytes} bytes, and {name} takes at most {most} in a request", exchange.shown());
-            Answer { verdict: Verdict::TooLarge { why }, status: Status::Word("refused") }
+            Answer { verdict: Verdict::TooLarge { why }, status: Status::Word("error") }
         })
     }
 

@@ -50,6 +50,10 @@ impl Azurite {
     }
     /// Everything in [`BUCKET`], read with azure-storage-blob.
     pub fn read_back(&self) -> ReadBack {
-        read_back("blob.py", &["fetch", &self.endpoint(), ACCOUNT_KEY, BUCKET, ""])
+        self.read_back_of("")
+    }
+    /// Everything below a path of it.
+    pub fn read_back_of(&self, prefix: &str) -> ReadBack {
+        read_back("blob.py", &["fetch", &self.endpoint(), ACCOUNT_KEY, BUCKET, prefix])
     }
 }

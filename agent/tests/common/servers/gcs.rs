@@ -36,6 +36,10 @@ impl FakeGcs {
     }
     /// Everything in [`BUCKET`], read with google-cloud-storage.
     pub fn read_back(&self) -> ReadBack {
-        read_back("gcs.py", &["fetch", &self.endpoint(), BUCKET, ""])
+        self.read_back_of("")
+    }
+    /// Everything below a path of it.
+    pub fn read_back_of(&self, prefix: &str) -> ReadBack {
+        read_back("gcs.py", &["fetch", &self.endpoint(), BUCKET, prefix])
     }
 }

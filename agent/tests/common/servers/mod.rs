@@ -171,6 +171,17 @@ impl ReadBack {
         assert_eq!((self.count("lines"), self.count("numbers")), (written, written), "{}", self.said);
         super::assert_exactly_once(run, written, &self.lines());
     }
+    /// The same of documents, which a server may have spelled anew: each is the value that was written.
+    #[track_caller]
+    pub fn assert_exactly_once_as_json(&self, run: &str, written: u64) {
+        assert_eq!((self.count("lines"), self.count("numbers")), (written, written), "{}", self.said);
+        for line in self.lines() {
+            let found: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(found["run"], run, "{found}");
+            let line = super::writer::line(run, found["seq"].as_u64().unwrap());
+            assert_eq!(found, serde_json::from_str::<serde_json::Value>(&line).unwrap());
+        }
+    }
 }
 
 /// Runs a script of `readback/` with the Python of `.ci/servers`; its last argument is a fresh folder.

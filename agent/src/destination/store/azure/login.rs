@@ -5,6 +5,7 @@
 //! Must not know: batches, verdicts, URLs of operators.
 use super::super::super::text;
 use super::super::connector::{Link, Reply, Said, Serving, listening};
+use super::super::s3::Clock;
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, IF_NONE_MATCH};
 use hyper::{Method, Response, StatusCode, Uri};
@@ -92,6 +93,7 @@ impl Login {
 #[derive(Clone)]
 pub struct Gate {
     link: Link,
+    clock: Clock,
     login: Arc<Login>,
     version: Option<HeaderValue>,
 }
@@ -104,8 +106,8 @@ impl fmt::Debug for Gate {
 
 impl Gate {
     /// Over this link. `version`: of the API, where the newest that we know is too new.
-    pub fn new(link: Link, login: Login, version: Option<HeaderValue>) -> Gate {
-        Gate { link, login: Arc::new(login), version }
+    pub fn new(link: Link, clock: Clock, login: Login, version: Option<HeaderValue>) -> Gate {
+        Gate { link, clock, login: Arc::new(login), version }
     }
 
     async fn exchange(&self, mut request: HttpRequest) -> Result<Response<Bytes>, Said> {
@@ -125,7 +127,7 @@ impl Gate {
         let mut signed = copy(request);
         match &*self.login {
             Login::Key { account, key, offset } => {
-                let now = Timestamp::now().as_second() + offset.load(Ordering::Relaxed);
+                let now = (self.clock)().as_second() + offset.load(Ordering::Relaxed);
                 sign(&mut signed, account, key, now);
             }
             Login::Sas(sas) => {
@@ -146,7 +148,7 @@ impl Gate {
         match &*self.login {
             Login::Key { offset, .. } if answer.status() == StatusCode::FORBIDDEN => {
                 let theirs = Reply::of(answer).date.map(|date| date.as_second());
-                let now = Timestamp::now().as_second();
+                let now = (self.clock)().as_second();
                 let off = theirs.map_or(0, |theirs| theirs - now);
                 // Once: what the corrected clock does not mend, no second correction will.
                 let before = offset.load(Ordering::Relaxed);

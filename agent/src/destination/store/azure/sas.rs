@@ -5,6 +5,7 @@
 use super::super::super::DestinationUrl;
 use super::super::super::kind::OwnParameter;
 use super::super::super::text;
+use super::super::s3::Environment;
 use super::is_endpoint;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -21,7 +22,7 @@ const fn signed(name: &'static str) -> OwnParameter {
 }
 
 /// The parameters of `azure://`: ours, and after them those of signatures, of accounts, services and users alike.
-pub const PARAMETERS: [OwnParameter; OURS + 26] = [
+pub const PARAMETERS: &[OwnParameter] = &[
     OwnParameter {
         name: "account-key",
         takes: "the account's key in base64, percent-encoded",
@@ -69,7 +70,7 @@ pub const PARAMETERS: [OwnParameter; OURS + 26] = [
 ];
 
 /// So many of the parameters are ours.
-const OURS: usize = 3;
+const OURS: usize = 4;
 
 /// A signature.
 pub struct Sas {
@@ -82,10 +83,7 @@ impl Sas {
     ///
     /// # Errors
     /// It is no whole one, or there is a key as well.
-    pub fn of(
-        url: &DestinationUrl,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Option<Sas>, String> {
+    pub fn of(url: &DestinationUrl, environment: Environment<'_>) -> Result<Option<Sas>, String> {
         let own = || PARAMETERS[OURS..].iter().map(|own| own.name);
         let mut pairs: Vec<_> = own().filter_map(|name| Some((name, url.own(name)?.to_owned()))).collect();
         let keyed = url.own("account-key").is_some();

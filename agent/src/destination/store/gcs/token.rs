@@ -6,6 +6,7 @@
 use super::super::super::redact::Secrets;
 use super::super::super::text;
 use super::super::connector::{Link, Reply, Said};
+use super::super::s3::Clock;
 use super::{request, unable, weather};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -82,6 +83,7 @@ struct Held {
 pub struct Tokens {
     identity: Identity,
     link: Link,
+    clock: Clock,
     /// Held over the fetch as well: many uploads ask for a token once.
     held: Mutex<Option<Held>>,
 }
@@ -94,8 +96,8 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     /// Nothing is fetched yet.
-    pub fn new(identity: Identity, link: Link) -> Tokens {
-        Tokens { identity, link, held: Mutex::new(None) }
+    pub fn new(identity: Identity, link: Link, clock: Clock) -> Tokens {
+        Tokens { identity, link, clock, held: Mutex::new(None) }
     }
 
     /// A token that is good for some minutes yet; `None`: nobody asks for one.
@@ -154,7 +156,7 @@ impl Tokens {
 
     /// Trades a signed statement for a token (RFC 7523). A clock that is off is told by the server's.
     async fn exchange(&self, account: &Account<'_>) -> Result<Granted, Said> {
-        let now = jiff::Timestamp::now().as_second();
+        let now = (self.clock)().as_second();
         let answer = self.post_statement(account, now).await?;
         let theirs = answer
             .reply

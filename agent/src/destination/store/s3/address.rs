@@ -52,7 +52,19 @@ pub fn is_endpoint(text: &str) -> bool {
 /// # Errors
 /// What is wrong with bucket, region and endpoint.
 pub fn of(url: &DestinationUrl, environment: Environment<'_>) -> Result<Address, String> {
-    if url.kind().scheme == "r2" { of_r2(url) } else { of_s3(url, environment) }
+    match url.kind().scheme {
+        "r2" => of_r2(url),
+        "gs" => of_google(url),
+        _ => of_s3(url, environment),
+    }
+}
+
+/// Google's store with HMAC keys: one address, one name for all regions.
+fn of_google(url: &DestinationUrl) -> Result<Address, String> {
+    let endpoint = url.own("endpoint").unwrap_or("https://storage.googleapis.com").trim_end_matches('/');
+    let address = format!("{endpoint}/{}", url.bucket());
+    bucket_trouble(url.bucket()).map_or(Ok(()), Err)?;
+    Ok(Address { url: address, region: "auto".into(), aws: false, r2: false })
 }
 
 fn of_r2(url: &DestinationUrl) -> Result<Address, String> {

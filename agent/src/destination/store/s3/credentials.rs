@@ -3,7 +3,7 @@
 //! Promises: the order is URL, environment, profile file, web identity, container, instance; temporary keys are renewed
 //! before they end; what is missing is told with every place that was looked at.
 //! Must not know: what is signed, how URLs are read.
-use super::super::super::client::{self, Clients, HttpClient, Trust};
+use super::super::super::client::{self, Clients, HttpClient};
 use super::super::connector::{Link, Said, listening};
 use super::super::{Mode, answer, once};
 use super::profile::Profile;
@@ -54,9 +54,7 @@ pub struct Seeking<'a> {
     pub region: &'a str,
     /// Whether the store is AWS's own: only then the instance is asked.
     pub aws: bool,
-    /// The client of the store.
-    pub client: &'a HttpClient,
-    /// The others, for the token service.
+    /// For the token service and the machine's own.
     pub clients: &'a Clients,
 }
 
@@ -160,9 +158,8 @@ fn remote(seeking: &Seeking<'_>, var: &dyn Fn(&str) -> Option<String>) -> Result
     if let (Some(file), Some(role)) = (var("AWS_WEB_IDENTITY_TOKEN_FILE"), var("AWS_ROLE_ARN")) {
         let service = var("AWS_ENDPOINT_URL_STS");
         // The token service is AWS's own, whatever the store is.
-        let plain = service.as_ref().is_some_and(|url| url.starts_with("http://"));
-        let client =
-            seeking.clients.of(&client::Link { trust: if plain { Trust::Plain } else { Trust::System } })?;
+        let tls = service.as_ref().is_none_or(|url| url.starts_with("https://"));
+        let client = seeking.clients.of(&client::Link::public(tls))?;
         let mut builder =
             builder(client).with_config(Key::WebIdentityTokenFile, file).with_config(Key::RoleArn, role);
         for (key, value) in
@@ -172,7 +169,7 @@ fn remote(seeking: &Seeking<'_>, var: &dyn Fn(&str) -> Option<String>) -> Result
         }
         return made(builder, "the token service (AWS_WEB_IDENTITY_TOKEN_FILE)", false);
     }
-    let builder = builder(seeking.client.clone());
+    let builder = builder(seeking.clients.of(&client::Link::machine())?);
     if let Some(uri) = var("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
         let builder = builder.with_config(Key::ContainerCredentialsRelativeUri, uri);
         return made(builder, "the container (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI)", false);

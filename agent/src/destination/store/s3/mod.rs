@@ -10,20 +10,19 @@ mod profile;
 pub mod sign;
 mod signer;
 
+pub use credentials::Environment;
 pub use signer::Clock;
 
 use super::{Manner, Mode, Parts, StoreDestination, connector::Link, once};
 use crate::config::value::bytes;
-use crate::destination::client::{self, Trust};
 use crate::destination::kind::OwnParameter;
 use crate::destination::{Destination, DestinationUrl, Opening};
 use address::Address;
-use credentials::{Credentials, Environment, Seeking};
+use credentials::{Credentials, Seeking};
 use hyper::header::{HeaderName, HeaderValue};
 use object_store::aws::AmazonS3Builder;
 use sign::Keys;
 use signer::{Checksum, SignedLink, Signer};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -44,7 +43,6 @@ const fn secret(name: &'static str, takes: &'static str) -> OwnParameter {
 
 const ACCESS_KEY_ID: OwnParameter = secret("access-key-id", "the id of an access key");
 const SECRET_ACCESS_KEY: OwnParameter = secret("secret-access-key", "the secret of the access key");
-const CA: OwnParameter = own("ca", "the absolute path of a PEM file", |value| value.starts_with('/'));
 const CHECKSUM: OwnParameter =
     own("checksum", "`crc32`, `sha256` or `none`", |value| matches!(value, "crc32" | "sha256" | "none"));
 const OVERWRITE: OwnParameter = own("overwrite", "`yes` or `no`", |value| matches!(value, "yes" | "no"));
@@ -80,7 +78,6 @@ pub const S3: &[OwnParameter] = &[
     OVERWRITE,
     PART_SIZE,
     PARTS_ABOVE,
-    CA,
 ];
 
 /// The parameters of `r2://`.
@@ -95,7 +92,6 @@ pub const R2: &[OwnParameter] = &[
     OVERWRITE,
     PART_SIZE,
     PARTS_ABOVE,
-    CA,
 ];
 
 const ACLS: [&str; 8] = [
@@ -146,18 +142,12 @@ pub fn open(
     let (Ok(address), Ok(keys), Ok(headers)) = (address, keys, extra) else {
         return Err(format!("{url}: {}", wrong.join("; ")));
     };
-    let trust = match url.own("ca") {
-        Some(file) => Trust::File(PathBuf::from(file)),
-        None if address.url.starts_with("http://") => Trust::Plain,
-        None => Trust::System,
-    };
-    let client = with.clients.of(&client::Link { trust })?;
+    let client = with.clients.of(&url.link_to(address.url.starts_with("https://")))?;
     let seeking = Seeking {
         keys,
         profile: url.own("profile"),
         region: &address.region,
         aws: address.aws,
-        client: &client,
         clients: with.clients,
     };
     let credentials = Credentials::find(&seeking, environment).map_err(|why| format!("{url}: {why}"))?;
