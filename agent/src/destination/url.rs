@@ -84,6 +84,7 @@ impl DestinationUrl {
                 let (front, index) = parts.unwrap_or((rest, ""));
                 url.take_template(index)?;
                 url.take_web(front, &own.sent)?;
+                url.shown.truncate(url.shown.trim_end_matches('/').len());
                 url.shown.push_str(&format!("/{}", url.naming_path));
             }
             Form::Bucket => url.take_bucket(rest, &own.sent)?,
