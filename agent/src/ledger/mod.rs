@@ -13,6 +13,7 @@ pub mod failpoint;
 mod gaps;
 mod jobs;
 mod judge;
+pub mod look;
 pub mod naming;
 mod pack;
 mod part;
