@@ -210,7 +210,7 @@ pub struct SpoolArgs {
     pub json: bool,
 }
 
-/// The commands below `spool`. They only look: beside a running agent, or where none runs.
+/// The commands below `spool`. Those that look do so beside a running agent, or where none runs; the others ask it.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum SpoolAsk {
     /// All batches: being filled, waiting (or on their way), held aside
@@ -222,6 +222,19 @@ pub enum SpoolAsk {
     },
     /// Write a batch's body as its destination would get it
     Export(SpoolExport),
+    /// Let the running agent send a batch again that is held aside
+    Retry {
+        /// Its id, its key or its name
+        id: String,
+    },
+    /// Let the running agent forget a batch that is held aside: a loss, counted as such
+    Drop {
+        /// Its id, its key or its name
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Which batches are meant.
@@ -248,7 +261,7 @@ pub struct SpoolExport {
     #[arg(long, requires = "dir")]
     pub all: bool,
     /// The directory for --all; made if missing
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "id")]
     pub dir: Option<std::path::PathBuf>,
     /// Which of all
     #[command(flatten)]
@@ -363,6 +376,7 @@ mod tests {
         for line in [
             "edgepush spool",
             "edgepush spool show",
+            "edgepush spool drop --yes",
             "edgepush spool export",
             "edgepush spool export --all",
             "edgepush spool export 7 --dir /x",

@@ -184,6 +184,55 @@ fn the_spool_of_an_agent_that_has_ended_is_read_and_not_changed() {
 }
 
 #[test]
+fn what_is_aside_is_tried_again_or_dropped_by_the_agent() {
+    let World { place: _place, recorder, setup, agent } = world();
+    let found = by_state(&setup);
+    let id = found["aside"]["id"].to_string();
+    let waiting = found.get("waiting").map(|batch| batch["id"].to_string());
+    for (what, word) in waiting.iter().flat_map(|id| [(id, "retry"), (id, "drop")]) {
+        assert!(setup.finish(&["spool", word, what]).exits(2).stderr.contains("not aside"));
+    }
+    assert!(setup.finish(&["spool", "drop", &id]).exits(2).stderr.contains("--yes"), "nobody was asked");
+    // It is refused again, and is aside again: nothing is lost by trying.
+    let posts = |recorder: &Recorder| {
+        let key = found["aside"]["key"].as_str().unwrap();
+        recorder.requests().iter().filter(|request| request.key() == key).count()
+    };
+    let before = posts(&recorder);
+    let first = found["aside"]["key"].as_str().unwrap().to_owned();
+    recorder.script(move |ask| Answer::Status(if ask.key == first { 400 } else { 200 }));
+    wait_until("the others pass", Duration::from_secs(60), || !by_state(&setup).contains_key("waiting"));
+    assert!(setup.finish(&["spool", "retry", &id]).exits(0).stdout.contains("is tried again: 10 records"));
+    wait_until("it is tried again", Duration::from_secs(30), || posts(&recorder) > before);
+    // Taken this time, it is gone and counted once.
+    recorder.script(|_| Answer::Status(200));
+    wait_until("it is delivered", Duration::from_secs(60), || by_state(&setup).is_empty());
+    assert_exactly_once("r", 60, &recorder.lines());
+    assert!(setup.finish(&["spool", "retry", &id]).exits(1).stderr.contains("is not in the spool"));
+    agent.terminate().exits(0);
+    assert!(setup.finish(&["spool", "retry", &id]).exits(1).stderr.contains("is not in the spool"));
+}
+
+#[test]
+fn a_drop_is_a_loss_that_is_counted() {
+    let World { place, setup, agent, .. } = world();
+    let id = by_state(&setup)["aside"]["id"].to_string();
+    let dropped = json(&setup, &["drop", &id, "--yes"]);
+    assert_eq!((&dropped["records"], &dropped["job"]), (&10.into(), &1.into()));
+    assert!(!by_state(&setup).contains_key("aside"));
+    let counted =
+        || agent.metrics().map_or(0.0, |m| m.sum_where("edgepush_batches_total", "verdict=\"dropped\""));
+    wait_until("it is counted", Duration::from_secs(10), || counted() == 1.0);
+    agent.kill();
+    assert!(setup.finish(&["spool", "drop", &id, "--yes"]).exits(1).stderr.contains("is not in the spool"));
+    let ledger = rusqlite::Connection::open(place.state().join("ledger.db")).unwrap();
+    let records: i64 = ledger
+        .query_row("SELECT sum(records) FROM loss WHERE reason = 'dropped'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(records, 10);
+}
+
+#[test]
 fn where_no_ledger_is_the_operator_is_told() {
     let place = Place::new();
     let done = place.setup().finish(&["spool", "ls"]).exits(2);

@@ -1,10 +1,12 @@
 //! spool_cli: `edgepush spool`: what is in the spool, for people and for scripts.
 //!
-//! `show` makes tables of batches, `export` writes their bodies; this file has the commands.
+//! `show` makes tables of batches, `export` writes their bodies, `free` asks the running agent to let one go that is aside;
+//! this file has the commands.
 //!
-//! Promises: the exit codes of INTERFACE 1; changes nothing in the state directory; no file is written over.
+//! Promises: the exit codes of INTERFACE 1; changes nothing in the state directory itself; no file is written over.
 //! Must not know: how batches come into the spool and leave it.
 mod export;
+mod free;
 mod show;
 
 use crate::cli::{Exit, SpoolArgs, SpoolAsk, SpoolFilter, complain, print};
@@ -28,6 +30,8 @@ pub fn spool(config: &Config, args: SpoolArgs) -> Exit {
             let all = show::all(&look, &found, wall());
             Ok(if args.json { print_json(&all) } else { print(&show::one(&all), Exit::Done) })
         }
+        SpoolAsk::Retry { id } => free::retry(config, &look, &id, args.json),
+        SpoolAsk::Drop { id, yes } => free::drop(config, &look, &id, yes, args.json),
         SpoolAsk::Export(asked) => export::export(&look, &asked, args.json),
     });
     done.unwrap_or_else(|exit| exit)
