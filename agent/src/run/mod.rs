@@ -10,6 +10,7 @@
 //!
 //! Promises: the exit codes of INTERFACE 1; at the end everything read is durable.
 mod admin;
+mod asides;
 mod catch_up;
 mod changes;
 mod clock;
