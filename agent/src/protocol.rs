@@ -6,6 +6,7 @@ use bytes::Bytes;
 pub use edgepush_shard::batch::{Container, Framing};
 pub use edgepush_shard::chunk::{Evidence, GroupId, JobId, Logged, SourceId};
 pub use edgepush_shard::codec::CodecKind;
+use edgepush_shard::room::BatchLimits;
 pub use edgepush_shard::segment::Scope;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// The name of the internal job of rejects, as metrics and logs have it.
 pub const REJECTS: &str = "_rejects";
+/// What one batch of it may hold.
+pub const REJECTS_LIMITS: BatchLimits = BatchLimits { records: 100_000, bytes: 50_000_000 };
 
 /// The time of a step. Intervals, back-off and time-outs use `mono`; names use `wall` (INTERFACE 9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

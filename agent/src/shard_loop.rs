@@ -254,7 +254,9 @@ impl Rest {
         }
         self.counts.rejected[fault.reason as usize] += 1;
         self.reject_line.clear();
-        let reject = Reject { time: now.wall, source: &chunk.path, offset, length, fault, line };
+        let (time, source) = (now.wall, &*chunk.path);
+        let (reason, column) = (fault.reason.as_str(), fault.column);
+        let reject = Reject { time, source, offset, length, reason, column, object: None, line };
         write_reject(&mut self.reject_line, &reject);
         self.outlet.append(now, REJECTS, &mut AsIs(&self.reject_line), push);
     }

@@ -4,7 +4,7 @@
 //! the event, given again where it did not happen, then succeeds.
 #![allow(clippy::unwrap_used)]
 mod ledger_kit;
-use edgepush::ledger::{Ledger, LedgerError, LedgerEvent, LedgerReply, POINTS, Recovered, SplitChild};
+use edgepush::ledger::{Ledger, LedgerError, LedgerEvent, LedgerReply, POINTS, Part, Recovered, SplitChild};
 use edgepush::protocol::*;
 use ledger_kit::*;
 use std::collections::BTreeSet;
@@ -86,6 +86,12 @@ fn script() -> Vec<LedgerEvent> {
         LedgerEvent::Split { parent: BatchId(1), children: vec![half(20), half(21)] },
         judged(BatchId(3), Fate::Aside),
         commit(3, vec![batch(Some(BatchId(4)), &[], true)], vec![]),
+        LedgerEvent::Part(Part {
+            parent: BatchId(4),
+            again: Some(half(30)),
+            rejects: vec![rejects(&body(31, 800), 2), rejects(&body(32, 30), 1)],
+        }),
+        LedgerEvent::Part(Part { parent: BatchId(9), again: None, rejects: vec![rejects(&body(33, 50), 1)] }),
         LedgerEvent::Judge(vec![
             Judged { id: BatchId(5), fate: Fate::Delivered, reason: String::new() },
             Judged { id: BatchId(6), fate: Fate::Dropped, reason: "drop_oldest".into() },
@@ -127,6 +133,9 @@ fn expected() -> Vec<String> {
         pictures.push(picture(&mut ledger, &found));
         disk = kill(ledger);
     }
+    let last = pictures.last().unwrap();
+    let waiting = last.lines().filter(|line| line.starts_with("spooled ")).count();
+    assert_eq!(waiting, 3, "the rejects of the two batches that were taken in part:\n{last}");
     pictures
 }
 

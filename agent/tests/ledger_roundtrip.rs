@@ -1,7 +1,7 @@
 //! The ledger's plain life: register, commit, judge, restart.
 #![allow(clippy::unwrap_used)]
 mod ledger_kit;
-use edgepush::ledger::{LedgerEvent, LedgerReply, SplitChild};
+use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, Part, SplitChild};
 use edgepush::protocol::*;
 use ledger_kit::*;
 
@@ -225,4 +225,58 @@ fn a_split_replaces_the_parent_by_children_named_after_it() {
     ledger.step(now(), judged(parent.id, Fate::Delivered)).unwrap();
     assert_eq!(ledger.strange_verdicts(), 2);
     assert_eq!(open(dir.path(), kill(ledger)).1.spooled.len(), 2);
+}
+
+#[test]
+fn what_a_destination_has_not_taken_replaces_the_batch() {
+    let dir = quick_dir();
+    let (mut ledger, _) = open(dir.path(), MemDisk::new());
+    let done =
+        committed(ledger.step(now(), commit(1, vec![batch(None, &body(1, 3000), true)], vec![])).unwrap());
+    let parent = done.spooled[0].clone();
+    let child = |seed| SplitChild { pieces: vec![body(seed, 400).into()], records: 4, raw: 44 };
+    let refused = vec![rejects(&body(3, 500), 2), rejects(&body(4, 20), 1)];
+    let part = |parent, again, rejects| LedgerEvent::Part(Part { parent, again, rejects });
+    let event = part(parent.id, Some(child(2)), refused);
+    let parted = |reply: LedgerReply| match reply {
+        LedgerReply::Parted { again, rejects, .. } => (again, rejects),
+        other => panic!("not parted: {other:?}"),
+    };
+    let (again, rejected) = parted(ledger.step(now(), event.clone()).unwrap().swap_remove(0));
+    let again = again.unwrap();
+    let stem = parent.name.strip_suffix(".log.gz").unwrap();
+    assert_eq!((&*again.name, &*again.key), (&*format!("{stem}-1.log.gz"), &*format!("{}-1", parent.key)));
+    assert_eq!((again.job, again.records, again.raw), (parent.job, 4, 44));
+    assert_eq!((again.first, again.last), (parent.first, parent.last));
+    assert_eq!(rejected.iter().map(|batch| batch.records).collect::<Vec<_>>(), [2, 1]);
+    assert!(rejected.iter().all(|batch| batch.job == JobId::REJECTS && batch.name.starts_with("20231114T")));
+    // A restart finds just these, with their bytes.
+    let (mut ledger, found) = open(dir.path(), ledger.into_parts().1.power_cut(4));
+    let expected = [(&rejected[0], body(3, 500)), (&rejected[1], body(4, 20)), (&again, body(2, 400))];
+    assert_eq!(found.spooled.len(), 3);
+    for ((batch, bytes), found) in expected.iter().zip(&found.spooled) {
+        assert_eq!((found.id, &found.name, &found.key), (batch.id, &batch.name, &batch.key));
+        assert_eq!(stored(&mut ledger, found), *bytes);
+        assert_eq!(batch.body.as_ref().unwrap().concat(), *bytes);
+    }
+    // What comes late changes nothing.
+    assert!(
+        matches!(parted(ledger.step(now(), event).unwrap().swap_remove(0)), (None, none) if none.is_empty())
+    );
+    assert_eq!(ledger.strange_verdicts(), 1);
+    // The child is taken in part, too; of its child nothing is left to send, so the job's last delivery is known.
+    let (grandchild, _) =
+        parted(ledger.step(now(), part(again.id, Some(child(5)), vec![])).unwrap().swap_remove(0));
+    let grandchild = grandchild.unwrap();
+    assert_eq!(&*grandchild.name, format!("{stem}-1-1.log.gz"));
+    let complete = |ledger: &Ledger<MemDisk>| -> Option<i64> {
+        let sql = "SELECT max(last_complete) FROM job WHERE id = 1";
+        ledger.connection().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(complete(&ledger), None);
+    let refused = vec![rejects(&body(6, 30), 4)];
+    ledger.step(now(), part(grandchild.id, None, refused)).unwrap();
+    assert_eq!(complete(&ledger), Some(parent.last));
+    let jobs: Vec<JobId> = open(dir.path(), kill(ledger)).1.spooled.iter().map(|batch| batch.job).collect();
+    assert_eq!(jobs, [JobId::REJECTS; 3]);
 }

@@ -2,7 +2,7 @@
 mod sender_kit;
 use edgepush::destination::{Answer, Verdict};
 use edgepush::protocol::{BatchId, Fate, JobId, Judged, Now, Spooled};
-use edgepush::sender::{Mood, SendAction, SendEvent, SendJob, SendNotice, Sender, SenderSettings};
+use edgepush::sender::{Mood, Picks, SendAction, SendEvent, SendJob, SendNotice, Sender, SenderSettings};
 use proptest::prelude::*;
 use sender_kit::{MS, hold, refused, retry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ struct Bench {
     sent: Vec<u64>,
     judging: Vec<Vec<Judged>>,
     splits: Vec<u64>,
+    picks: Vec<(u64, Picks)>,
+    parted: Vec<(u64, u64, u64)>,
     notices: Vec<SendNotice>,
     settled: BTreeMap<u64, Fate>,
 }
@@ -37,6 +39,8 @@ impl Bench {
             sent: Vec::new(),
             judging: Vec::new(),
             splits: Vec::new(),
+            picks: Vec::new(),
+            parted: Vec::new(),
             notices: Vec::new(),
             settled: BTreeMap::new(),
         };
@@ -56,6 +60,11 @@ impl Bench {
                 }
                 SendAction::Judge(judged) => self.judging.push(judged),
                 SendAction::Split { batch } => self.splits.push(batch.id.0),
+                SendAction::Pick { batch, picks } => self.picks.push((batch.id.0, picks)),
+                SendAction::Parted { batch, taken, refused } => {
+                    assert!(batch.body.is_none());
+                    self.parted.push((batch.id.0, taken, refused));
+                }
                 SendAction::Settled { batch, fate } => {
                     assert!(batch.body.is_none());
                     assert_eq!(self.settled.insert(batch.id.0, fate), None, "one verdict a batch");
@@ -290,6 +299,99 @@ fn a_batch_that_is_too_large_is_split_and_its_parts_take_its_place() {
     assert_eq!(b.sender.pending(), 0);
 }
 
+fn partly(again: &[u32], refused: &[u32], after: Option<u64>) -> Verdict {
+    let refused = refused.iter().map(|place| (*place, format!("no {place}"))).collect();
+    Verdict::Partly {
+        again: again.to_vec(),
+        refused,
+        after: after.map(Duration::from_secs),
+        why: "some".into(),
+    }
+}
+
+#[test]
+fn what_was_not_taken_of_a_batch_is_sent_again_alone_and_not_before_it_is_wished() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=2).answer(1, partly(&[3, 4], &[7], Some(30)));
+    assert_eq!(b.picks, [(1, Picks { again: vec![3, 4], refused: vec![(7, "no 7".into())] })]);
+    assert_eq!((b.wire(), b.mood(), b.sender.pending()), (vec![2], Mood::Well, 2), "the job goes on");
+    let lane = b.sender.lane(JOB).unwrap();
+    assert_eq!((lane.records, lane.error.as_deref(), lane.last_complete), (7, Some("some"), None));
+    assert!(matches!(&b.notices[..], [SendNotice::Partly { again: 2, refused: 1, .. }]), "{:?}", b.notices);
+    assert!(b.judging.is_empty() && b.parted.is_empty(), "nothing is durable yet");
+    let rejects = sender_kit::batch(9, JobId::REJECTS, 1);
+    b.step(SendEvent::Parted { parent: BatchId(1), again: Some(batch(8, 2)), rejects: vec![rejects] });
+    assert_eq!(b.parted, [(1, 7, 1)]);
+    assert_eq!(b.wire(), [2, 9], "the rejects go out at once");
+    b.answer(9, Verdict::Delivered).answer(2, Verdict::Delivered);
+    assert!(b.wire.is_empty(), "the wish is the child's own");
+    assert_eq!(b.sender.bodies_bytes(), 0, "what waits holds no memory");
+    b.settle();
+    while b.wire.is_empty() {
+        b.wait_on();
+        b.settle();
+    }
+    assert_eq!((b.wire(), b.now), (vec![8], Duration::from_secs(31)));
+    b.answer(8, Verdict::Delivered).settle();
+    assert_eq!(b.sender.pending(), 0);
+    assert_eq!(b.sender.lane(JOB).unwrap().records, 19);
+}
+
+#[test]
+fn an_answer_without_exceptions_is_a_delivery_and_one_of_all_records_a_retry() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=2).answer(1, partly(&[], &[], None));
+    b.answer(2, partly(&(0..10).collect::<Vec<_>>(), &[], Some(7)));
+    assert_eq!((b.picks.len(), b.mood()), (0, Mood::Retrying));
+    let mut waited = Duration::ZERO;
+    while b.wire.is_empty() {
+        waited += b.wait_on();
+    }
+    assert_eq!((b.wire(), waited), (vec![2], Duration::from_secs(7)));
+    // Places that the batch does not have, or in two lists, or out of order: nobody knows what was meant.
+    for nonsense in [
+        partly(&[10], &[], None),
+        partly(&[], &[99], None),
+        partly(&[2], &[2], None),
+        partly(&[3, 1], &[], None),
+    ] {
+        b.answer(2, nonsense);
+        assert!(b.sender.lane(JOB).unwrap().error.unwrap().contains("the answer names records"));
+        while b.wire.is_empty() {
+            b.wait_on();
+        }
+    }
+    b.answer(2, Verdict::Delivered).settle();
+    assert_eq!(b.settled, BTreeMap::from([(1, Fate::Delivered), (2, Fate::Delivered)]));
+}
+
+#[test]
+fn records_that_are_refused_blame_no_neighbour_and_hold_no_job() {
+    let mut b = Bench::new(1);
+    b.spooled(1..=1).answer(1, partly(&[], &(0..10).collect::<Vec<_>>(), None));
+    assert_eq!(b.picks[0].1.refused.len(), 10);
+    assert_eq!(b.sender.lane(JOB).unwrap().records, 0);
+    b.step(SendEvent::Parted {
+        parent: BatchId(1),
+        again: None,
+        rejects: vec![sender_kit::batch(2, JobId::REJECTS, 10)],
+    });
+    assert_eq!(b.parted, [(1, 0, 10)]);
+    b.answer(2, Verdict::Delivered).settle();
+    assert_eq!((b.mood(), b.sender.pending()), (Mood::Well, 0));
+    // Without a wish a part waits for as long as a first retry.
+    b.spooled([3]).answer(3, partly(&[1], &[], None));
+    b.step(SendEvent::Parted { parent: BatchId(3), again: Some(batch(4, 1)), rejects: Vec::new() });
+    assert!(b.wire.is_empty(), "no busy loop");
+    assert!(b.wait_on() <= 500 * MS);
+    assert_eq!(b.wire(), [4]);
+    b.answer(4, Verdict::Delivered).settle();
+    // The batch was gone when its parts were made: its job was deleted meanwhile.
+    b.spooled([5]).answer(5, partly(&[1], &[], None));
+    b.step(SendEvent::Parted { parent: BatchId(5), again: None, rejects: Vec::new() });
+    assert_eq!(b.parted.len(), 2, "nothing is counted of what did not happen");
+}
+
 #[test]
 fn a_batch_that_cannot_be_read_is_held_aside() {
     let mut b = Bench::new(1);
@@ -456,7 +558,7 @@ proptest! {
     #[test]
     fn every_batch_has_one_verdict_in_the_end(
         uploads in 1usize..4,
-        script in proptest::collection::vec((0u8..6, 0usize..4, any::<bool>()), 0..120),
+        script in proptest::collection::vec((0u8..8, 0usize..4, any::<bool>()), 0..120),
     ) {
         let mut b = Bench::new(uploads);
         let mut next = 1;
@@ -476,12 +578,20 @@ proptest! {
                 2 => retry(),
                 3 => hold(),
                 4 => refused(),
+                // A child has one record: all of it again is a retry, all of it refused its end.
+                5 => partly(&[0], &[], None),
+                6 => partly(&[], &[0], None),
                 _ => Verdict::TooLarge { why: "413".into() },
             };
             b.answer(id, verdict);
             for parent in std::mem::take(&mut b.splits) {
                 b.step(SendEvent::Split { parent: BatchId(parent), children: vec![batch(next, 1), batch(next + 1, 1)] });
                 next += 2;
+            }
+            for (parent, picks) in std::mem::take(&mut b.picks) {
+                let again = (!picks.again.is_empty()).then(|| batch(next, picks.again.len() as u64));
+                next += 1;
+                b.step(SendEvent::Parted { parent: BatchId(parent), again, rejects: Vec::new() });
             }
             if more { b.settle(); }
         }

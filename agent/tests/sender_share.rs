@@ -61,7 +61,7 @@ impl World {
                     self.wire.push((batch.id.0, batch.job));
                 }
                 SendAction::Judge(judged) => self.judging.extend(judged),
-                SendAction::Split { .. } => {}
+                SendAction::Split { .. } | SendAction::Pick { .. } | SendAction::Parted { .. } => {}
                 SendAction::OverShare { job } => {
                     self.told += 1;
                     assert!(self.over.insert(job), "said twice");

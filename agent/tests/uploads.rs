@@ -6,7 +6,7 @@ use edgepush::destination::{Answer, Boxed, Destination, Outgoing, Verdict};
 use edgepush::ledger::{Ledger, LedgerReply, OsDisk, Recovered, StateDir};
 use edgepush::ledger::{LedgerEvent, SplitChild};
 use edgepush::protocol::*;
-use edgepush::sender::{Standing, Uploaded, Uploads};
+use edgepush::sender::{Picks, Said, Standing, Uploaded, Uploads, pick};
 use edgepush_shard::batch::decode;
 use ledger_kit::{batch, body, commit, committed, now, settings};
 use std::future::Future;
@@ -336,6 +336,74 @@ fn a_batch_is_cut_into_halves_that_the_ledger_takes() {
 }
 
 #[test]
+fn picked_records_keep_their_bytes_and_refused_ones_become_rejects() {
+    let mut bench = Bench::new();
+    let line = |n: u32| format!("{{\"n\":{n}, \"a\":\"é\\n\"}}\n");
+    let lines: String = (0..1001).map(line).collect();
+    let spooled = bench.spool(&[member(lines.as_bytes())], 1001).remove(0);
+    let mut uploads = bench.uploads(1 << 20, None);
+    let (again, refused): (Vec<u32>, Vec<u32>) =
+        ((3..900).step_by(7).collect(), (0..1001).step_by(250).collect());
+    let words = |place: &u32| (*place, format!("field [n] of {place}: {}", "é".repeat(400)));
+    let picks = Picks { again: again.clone(), refused: refused.iter().map(words).collect() };
+    let (wall, picked) = run(async {
+        uploads.pick(spooled.clone(), picks, "es".into(), 1_700_000_000_000_000_000);
+        match all(&mut uploads, 1).await.remove(0) {
+            Uploaded::Picked { parent, wall, picked } if parent == spooled.id => (wall, picked),
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(wall, 1_700_000_000_000_000_000);
+    let child = picked.again.unwrap();
+    let text = decode(CodecKind::Gzip, &child.pieces.concat()[..]).unwrap();
+    assert_eq!(String::from_utf8(text.clone()).unwrap(), again.iter().map(|n| line(*n)).collect::<String>());
+    assert_eq!((child.records, child.raw), (again.len() as u64, text.len() as u64));
+    let [part] = &picked.refused[..] else { panic!("{:?}", picked.refused) };
+    let rejects = decode(CodecKind::Gzip, &part.piece.concat()[..]).unwrap();
+    assert_eq!((part.records, part.raw), (5, rejects.len() as u64));
+    for (reject, place) in String::from_utf8(rejects).unwrap().lines().zip(&refused) {
+        let reject: serde_json::Value = serde_json::from_str(reject).unwrap();
+        let offset: usize = (0..*place).map(|n| line(n).len()).sum();
+        let bare = line(*place).trim_end().to_owned();
+        assert_eq!(reject["line"], bare);
+        assert_eq!(
+            (reject["source"].as_str(), reject["object"].as_str()),
+            (Some("es"), Some(&*spooled.name))
+        );
+        assert_eq!(
+            (reject["offset"].as_u64(), reject["length"].as_u64()),
+            (Some(offset as u64), Some(bare.len() as u64))
+        );
+        assert_eq!(reject["time"], "2023-11-14T22:13:20.000000000Z");
+        let reason = reject["reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with(&format!("refused: field [n] of {place}: é")) && reason.len() <= 509,
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn refused_records_fill_as_many_batches_of_rejects_as_their_limits_ask_for() {
+    let mut bench = Bench::new();
+    let lines = "{}\n".repeat(100_001);
+    let spooled = bench.spool(&[member(lines.as_bytes())], 100_001).remove(0);
+    let refused: Vec<(u32, String)> = (0..100_001).map(|place| (place, String::new())).collect();
+    let picks = Picks { again: Vec::new(), refused };
+    let body = vec![Bytes::from(member(lines.as_bytes()))];
+    let picked = pick(&spooled, &picks, Said { job: "es", wall: 0 }, &body).unwrap();
+    assert!(picked.again.is_none());
+    let records: Vec<u32> = picked.refused.iter().map(|part| part.records).collect();
+    assert_eq!(records, [100_000, 1]);
+    let rejects: Vec<u8> = picked
+        .refused
+        .iter()
+        .flat_map(|part| decode(CodecKind::Gzip, &part.piece.concat()[..]).unwrap())
+        .collect();
+    assert_eq!(rejects.iter().filter(|byte| **byte == b'\n').count(), 100_001);
+}
+
+#[test]
 fn a_batch_that_does_not_hold_what_its_row_says_is_not_cut() {
     let mut bench = Bench::new();
     let spooled = bench.spool(&[member(b"one\ntwo\nthree\n"), member(b"one\n")], 2);
@@ -345,6 +413,12 @@ fn a_batch_that_does_not_hold_what_its_row_says_is_not_cut() {
         assert!(why(&all(&mut uploads, 1).await[0]).contains("cannot be cut into 2 records"));
         uploads.split(spooled[1].clone());
         assert!(why(&all(&mut uploads, 1).await[0]).contains("cannot be cut into 2 records"));
+        let picks = Picks { again: vec![1], refused: Vec::new() };
+        uploads.pick(spooled[0].clone(), picks, "es".into(), 0);
+        assert!(
+            why(&all(&mut uploads, 1).await[0])
+                .contains("1 of 2 records were not taken, and cannot be picked")
+        );
     });
 }
 

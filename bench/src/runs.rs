@@ -89,7 +89,7 @@ impl Filler {
             let bytes_max = formatter.bytes_max(&record);
             let fields_max = formatter.fields_max(&record);
             let mut append = |ring: &mut Ring| {
-                ring.append(KEY, 0, bytes_max, fields_max, |sink| formatter.write(&record, sink))
+                ring.append(KEY, 0, bytes_max, fields_max, |sink| formatter.write(&record, (0, 0), sink))
             };
             if let Err(full) = append(ring) {
                 assert_ne!(full, Full::TooLarge);

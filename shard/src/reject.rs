@@ -3,7 +3,6 @@
 //! Promises: one reject is one JSON object on one line; the line's bytes can be had back exactly, as `line` when they
 //! are UTF-8, else as `line_base64`. Nothing is allocated once `out` has grown to its working size.
 //! Must not know: files, bounds, clocks.
-use crate::parse::Fault;
 use std::io::Write;
 
 /// A line that is no record.
@@ -11,14 +10,18 @@ use std::io::Write;
 pub struct Reject<'a> {
     /// When it was seen: wall clock, ns since the epoch.
     pub time: i64,
-    /// The source's configured name.
+    /// The source's configured name; of a record that a destination refused, the job's name.
     pub source: &'a str,
-    /// Offset of the line's first byte in the source.
+    /// Offset of the line's first byte in the source; of a refused record, in the uncompressed object.
     pub offset: u64,
     /// Length of the whole line, bytes; more than `line` holds when only its head was kept.
     pub length: u64,
-    /// Why and where.
-    pub fault: Fault,
+    /// Why.
+    pub reason: &'a str,
+    /// The byte where it shows, 1-based; 0: at none.
+    pub column: u32,
+    /// The object that a refused record was in.
+    pub object: Option<&'a str>,
     /// The line, or its head.
     pub line: &'a [u8],
 }
@@ -29,12 +32,15 @@ pub fn write_reject(out: &mut Vec<u8>, reject: &Reject<'_>) {
     push_time(out, reject.time);
     out.extend_from_slice(b"\",\"source\":");
     push_string(out, reject.source);
-    let Fault { reason, column } = reject.fault;
-    let (offset, length, reason) = (reject.offset, reject.length, reason.as_str());
-    push_text(
-        out,
-        format_args!(r#","offset":{offset},"length":{length},"reason":"{reason}","column":{column},"#),
-    );
+    let (offset, length, column) = (reject.offset, reject.length, reject.column);
+    push_text(out, format_args!(r#","offset":{offset},"length":{length},"reason":"#));
+    push_string(out, reject.reason);
+    push_text(out, format_args!(r#","column":{column},"#));
+    if let Some(object) = reject.object {
+        out.extend_from_slice(b"\"object\":");
+        push_string(out, object);
+        out.push(b',');
+    }
     match std::str::from_utf8(reject.line) {
         Ok(line) => {
             out.extend_from_slice(b"\"line\":");
@@ -108,12 +114,11 @@ fn date(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::Reason;
 
     fn check(time: i64, line: &[u8], expected: &str) {
         let mut out = Vec::new();
-        let fault = Fault { reason: Reason::Cut, column: 7 };
-        let reject = Reject { time, source: "file:/a\"b", offset: 18, length: 99, fault, line };
+        let (reason, source) = ("cut", "file:/a\"b");
+        let reject = Reject { time, source, offset: 18, length: 99, reason, column: 7, object: None, line };
         write_reject(&mut out, &reject);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
@@ -129,6 +134,21 @@ mod tests {
                 "\n"
             ),
         );
+    }
+
+    #[test]
+    fn a_refused_record_names_its_object() {
+        let mut out = Vec::new();
+        let (reason, object) = ("refused: \"n\" is no number", Some("a/x_1.log.gz"));
+        let reject =
+            Reject { time: 0, source: "es", offset: 5, length: 2, reason, column: 0, object, line: b"{}" };
+        write_reject(&mut out, &reject);
+        let expected = concat!(
+            r#"{"time":"1970-01-01T00:00:00.000000000Z","source":"es","offset":5,"length":2,"#,
+            r#""reason":"refused: \"n\" is no number","column":0,"object":"a/x_1.log.gz","line":"{}"}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

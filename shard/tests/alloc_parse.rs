@@ -169,7 +169,10 @@ fn rejects_are_written_without_allocating() {
     let mut out = Vec::new();
     let mut write = |line: &[u8]| {
         out.clear();
-        write_reject(&mut out, &Reject { time: 1, source: "a", offset: 2, length: 3, fault, line });
+        let (reason, column) = (fault.reason.as_str(), fault.column);
+        let reject =
+            Reject { time: 1, source: "a", offset: 2, length: 3, reason, column, object: None, line };
+        write_reject(&mut out, &reject);
     };
     write(b"{\"a\":\"\xff some line");
     assert_eq!(allocations(|| write(b"{\"a\":\"\xff some")), 0);

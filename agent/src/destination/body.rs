@@ -65,6 +65,11 @@ impl UploadBody {
         UploadBody::from(Vec::new())
     }
 
+    /// What is still to be sent of it.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter()
+    }
+
     /// When its exchange moved last.
     pub(super) fn moved(&self) -> &Arc<Moved> {
         &self.moved

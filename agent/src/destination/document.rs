@@ -4,6 +4,7 @@
 //! Must not know: what the text is.
 use super::body::UploadBody;
 use super::client::{Clients, HttpClient};
+use super::proof::Proof;
 use super::redact::Secrets;
 use super::url::DestinationUrl;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -23,6 +24,7 @@ pub struct Fetch {
     client: HttpClient,
     shown: String,
     secrets: Secrets,
+    proof: Proof,
 }
 
 /// What a server said.
@@ -52,7 +54,8 @@ impl Fetch {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("edgepush/", env!("CARGO_PKG_VERSION"))));
         headers.extend(target.headers);
         let client = clients.of(&url.link())?;
-        Ok(Fetch { uri, headers, client, shown: target.shown, secrets: target.secrets })
+        let proof = Proof::open(&target.proof)?;
+        Ok(Fetch { uri, headers, client, shown: target.shown, secrets: target.secrets, proof })
     }
 
     /// The URL without its secrets.
@@ -71,7 +74,9 @@ impl Fetch {
         };
         let late = || Err(format!("no whole answer within {} s", TOTAL.as_secs()));
         let got = timeout(TOTAL, exchange).await.unwrap_or_else(|_| late());
-        got.map_err(|why| format!("{} was not given: {}", self.shown, self.secrets.hide(&why)))
+        got.map_err(|why| {
+            format!("{} was not given: {}", self.shown, self.proof.hide(self.secrets.hide(&why)))
+        })
     }
 
     fn request(&self, etag: Option<&str>) -> Request<UploadBody> {
@@ -82,6 +87,7 @@ impl Fetch {
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             request.headers_mut().insert(IF_NONE_MATCH, etag);
         }
+        self.proof.put(&mut request);
         request
     }
 }

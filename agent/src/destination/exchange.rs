@@ -8,8 +8,9 @@
 //! [`Exchange::send`]. Where the receiver's status says all, [`Exchange::answer`] is the end; where the truth stands in
 //! the body, the destination reads [`Reply::body`] itself (look at [`Reply::whole`] first).
 use super::body::{IDLE, UploadBody};
-use super::client::{CONNECT, HttpClient};
+use super::client::{CONNECT, Failed, HttpClient, tls};
 use super::http::HttpTarget;
+use super::proof::Proof;
 use super::redact::Secrets;
 use super::{Answer, Status, Verdict};
 use bytes::{Bytes, BytesMut};
@@ -26,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 const TOTAL: Duration = Duration::from_secs(60);
 const TOTAL_PER_MB: Duration = Duration::from_secs(1);
 /// What is read of an answer: enough for an error's words.
-const WORDS_BYTES: usize = 4096;
+pub const WORDS_BYTES: usize = 4096;
 /// Characters of an error's words that are told.
 const WORDS_CHARS: usize = 300;
 /// An answer is read on up to here so that its connection can be used again.
@@ -86,6 +87,7 @@ pub struct Exchange {
     headers: HeaderMap,
     shown: String,
     secrets: Secrets,
+    proof: Proof,
     client: HttpClient,
 }
 
@@ -93,13 +95,14 @@ impl Exchange {
     /// Of a receiver; nothing is connected yet.
     ///
     /// # Errors
-    /// The URL is none.
+    /// The URL is none; a file with a key or a token cannot be read.
     pub fn new(target: HttpTarget, client: HttpClient) -> Result<Exchange, String> {
         let uri = target.url.parse().map_err(|e| format!("{}: {e}", target.shown))?;
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("edgepush/", env!("CARGO_PKG_VERSION"))));
         headers.extend(target.headers);
-        Ok(Exchange { uri, headers, shown: target.shown, secrets: target.secrets, client })
+        let proof = Proof::open(&target.proof)?;
+        Ok(Exchange { uri, headers, shown: target.shown, secrets: target.secrets, proof, client })
     }
 
     /// The URL that is sent to. Holds secrets.
@@ -114,7 +117,7 @@ impl Exchange {
 
     /// A text without this receiver's secrets.
     pub fn hide(&self, text: &str) -> String {
-        self.secrets.hide(text)
+        self.proof.hide(self.secrets.hide(text))
     }
 
     /// A request to the URL with these headers. The operator's own come last: `header_Content-Type` overrides.
@@ -129,12 +132,14 @@ impl Exchange {
         request
     }
 
-    /// Sends one request and reads the answer, whatever its status.
+    /// Sends one request, signed and with its token where the URL asks for that, and reads the answer, whatever its
+    /// status.
     ///
     /// # Errors
     /// There was none: the answer is then weather, with the reason. A body that breaks off behind a status is no error
     /// but a reply that is not [`Reply::whole`].
-    pub async fn send(&self, request: Request<UploadBody>, limits: Limits) -> Result<Reply, Answer> {
+    pub async fn send(&self, mut request: Request<UploadBody>, limits: Limits) -> Result<Reply, Answer> {
+        self.proof.put(&mut request);
         let moved = request.body().moved().clone();
         let exchange = async {
             let response = self.client.request(request).await.map_err(|e| self.trouble(&e))?;
@@ -155,7 +160,7 @@ impl Exchange {
 
     /// Weather: it is to be tried again. `word` is one of [`Status::Word`]'s.
     pub fn weather(&self, word: &'static str, why: &str) -> Answer {
-        let why = format!("{}: {}", self.shown, self.secrets.hide(why));
+        let why = format!("{}: {}", self.shown, self.hide(why));
         Answer { verdict: Verdict::Retry { after: None, why }, status: Status::Word(word) }
     }
 
@@ -170,10 +175,10 @@ impl Exchange {
         if let Some(to) =
             headers.get(LOCATION).filter(|_| status.is_redirection()).and_then(|to| to.to_str().ok())
         {
-            why.push_str(&format!(" to {}, which is not followed", self.secrets.hide(to)));
+            why.push_str(&format!(" to {}, which is not followed", self.hide(to)));
         }
         if !words.is_empty() {
-            why.push_str(&format!(": {}", self.secrets.hide(words)));
+            why.push_str(&format!(": {}", self.hide(words)));
         }
         let verdict = match status.as_u16() {
             200..=299 => Verdict::Delivered,
@@ -185,42 +190,27 @@ impl Exchange {
         Answer { verdict, status: Status::Code(status.as_u16()) }
     }
 
-    /// An error of the transport, in plain words.
-    fn trouble(&self, error: &hyper_util::client::legacy::Error) -> Answer {
-        let mut chain = Vec::new();
-        let mut word = if error.is_connect() { "connect" } else { "closed" };
-        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(at) = cause {
-            let said = at.to_string();
-            if said.contains("dns error") {
-                word = "dns";
-            }
-            if let Some(io) = at.downcast_ref::<io::Error>() {
-                match io.kind() {
-                    io::ErrorKind::ConnectionRefused => word = "refused",
-                    io::ErrorKind::TimedOut => word = "timeout",
-                    _ if is_tls(io) => word = "tls",
-                    _ => {}
-                }
-            }
-            chain.push(said);
-            cause = at.source();
-        }
-        chain.dedup();
-        self.weather(word, &chain.join(": "))
+    fn trouble(&self, error: &(dyn Error + 'static)) -> Answer {
+        let (word, why) = transport_words(&self.client, error);
+        self.weather(word, &why)
     }
 }
 
-/// What an answer says when it is no success, without its status; `None`: it is one.
-pub fn failure(answer: Answer) -> Option<String> {
-    match answer.verdict {
-        Verdict::Delivered => None,
-        Verdict::Retry { why, .. }
-        | Verdict::Hold { why }
-        | Verdict::Refused { why }
-        | Verdict::TooLarge { why }
-        | Verdict::Partly { why, .. } => Some(why),
+/// An error of the transport: its word for [`Status::Word`], and the whole of it in plain words.
+pub fn transport_words<'a>(client: &HttpClient, error: &'a (dyn Error + 'static)) -> (&'static str, String) {
+    let chain = || std::iter::successors(Some(error), |at: &&'a (dyn Error + 'static)| (*at).source());
+    if let Some(failed) = chain().find_map(|at| at.downcast_ref::<Failed>()) {
+        return (failed.word, failed.why.clone());
     }
+    if let Some(error) = chain().filter_map(|at| at.downcast_ref()).find_map(of_tls) {
+        return ("tls", tls::plain(error));
+    }
+    let mut said: Vec<String> = chain().map(ToString::to_string).collect();
+    said.dedup();
+    if client.lacks_certificate() {
+        said.push("it asked for a client certificate, and cert= names none".into());
+    }
+    ("closed", said.join(": "))
 }
 
 /// The wish of a receiver when it wants to be asked again: seconds or a date (RFC 9110 10.2.3), at most 1 h.
@@ -265,9 +255,8 @@ async fn read(mut body: Incoming, bytes_max: usize, moved: impl Fn()) -> (Bytes,
     (kept.freeze(), whole)
 }
 
-/// Whether an I/O error is TLS's, however often it was wrapped.
-fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| {
-        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
-    })
+/// The error of TLS that an I/O error is, however often it was wrapped.
+fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| inner.downcast_ref().and_then(of_tls))
 }

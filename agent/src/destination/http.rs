@@ -4,7 +4,8 @@
 //! Must not know: connections, retries, other batches.
 use super::body::UploadBody;
 use super::client::HttpClient;
-use super::exchange::{Exchange, Limits, failure};
+use super::exchange::{Exchange, Limits};
+use super::proof::ProofOptions;
 use super::redact::Secrets;
 use super::{Answer, Boxed, Destination, Outgoing, text};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct HttpTarget {
     pub shown: String,
     /// What must not be shown.
     pub secrets: Secrets,
+    /// Signature and token.
+    pub proof: ProofOptions,
 }
 
 /// A collector that takes POSTs.
@@ -38,7 +41,7 @@ impl HttpDestination {
     /// A destination; nothing is connected yet.
     ///
     /// # Errors
-    /// The URL is none.
+    /// The URL is none; a file with a key or a token cannot be read.
     pub fn new(target: HttpTarget, client: HttpClient) -> Result<HttpDestination, String> {
         Ok(HttpDestination { exchange: Exchange::new(target, client)? })
     }
@@ -62,14 +65,14 @@ impl HttpDestination {
             Ok(reply) => self.exchange.answer(&reply),
             Err(answer) => answer,
         };
-        failure(answer).map_or(Ok(name), Err)
+        answer.verdict.why().map_or(Ok(name), Err)
     }
 
     async fn ask(&self) -> Result<(), String> {
         let request = self.exchange.request(Method::HEAD, HeaderMap::new(), UploadBody::empty());
         let reply = match self.exchange.send(request, Limits::small()).await {
             Ok(reply) => reply,
-            Err(answer) => return Err(failure(answer).unwrap_or_default()),
+            Err(answer) => return Err(answer.verdict.why().unwrap_or_default()),
         };
         // Many collectors know POST only: that they answer is enough, unless they say who may not.
         match reply.status {

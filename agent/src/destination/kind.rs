@@ -6,7 +6,7 @@ use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
 use super::null::NullDestination;
-use super::{Destination, DestinationUrl, vendor};
+use super::{Destination, DestinationUrl, elastic, store, vendor};
 use crate::config::Reserve;
 use edgepush_shard::batch::Container;
 use edgepush_shard::plan::Envelope;
@@ -109,6 +109,11 @@ impl Kind {
     pub fn is_vendor(&self) -> bool {
         matches!(self.form, Form::Web | Form::Index) && !matches!(self.scheme, "http" | "https")
     }
+
+    /// Whether it is reached over the network.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.form, Form::Web | Form::Index | Form::Bucket)
+    }
 }
 
 /// Records as the job writes them.
@@ -148,10 +153,32 @@ const LOCAL: Kind = Kind {
     build: build_file,
 };
 
+/// Objects in a bucket.
+const STORE: Kind = Kind {
+    scheme: "s3",
+    form: Form::Bucket,
+    container: Container::Members,
+    batch_bytes: 50_000_000,
+    http: false,
+    passes: false,
+    zstd: true,
+    secret_behind: None,
+    own: store::s3::S3,
+    caps: Caps::NONE,
+    envelope: as_written,
+    build: store::s3::build,
+};
+
 /// Every kind of destination.
-pub const DESTINATIONS: [Kind; 12] = [
+pub const DESTINATIONS: [Kind; 18] = [
     Kind { scheme: "https", ..HTTP },
     HTTP,
+    STORE,
+    Kind { scheme: "r2", own: store::s3::R2, ..STORE },
+    Kind { scheme: "gs", own: store::gcs::PARAMETERS, build: store::gcs::build, ..STORE },
+    Kind { scheme: "azure", own: store::azure::PARAMETERS, build: store::azure::build, ..STORE },
+    elastic::ELASTICSEARCH,
+    elastic::OPENSEARCH,
     vendor::SPLUNK,
     vendor::DATADOG,
     vendor::SUMO,

@@ -6,13 +6,16 @@
 mod body;
 pub mod client;
 pub mod document;
+mod elastic;
 pub mod exchange;
 pub mod file;
 pub mod http;
 pub mod kind;
 pub mod null;
 mod parameter;
+pub mod proof;
 pub(crate) mod redact;
+pub mod store;
 mod text;
 pub mod url;
 mod vendor;
@@ -101,12 +104,63 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Its words; `None`: the batch is delivered.
+    pub fn why(self) -> Option<String> {
+        match self {
+            Verdict::Delivered => None,
+            Verdict::Retry { why, .. }
+            | Verdict::Hold { why }
+            | Verdict::Refused { why }
+            | Verdict::TooLarge { why }
+            | Verdict::Partly { why, .. } => Some(why),
+        }
+    }
+
+    /// The same with other words.
+    pub fn told(mut self, tell: impl FnOnce(&str) -> String) -> Verdict {
+        match &mut self {
+            Verdict::Delivered => {}
+            Verdict::Retry { why, .. }
+            | Verdict::Hold { why }
+            | Verdict::Refused { why }
+            | Verdict::TooLarge { why }
+            | Verdict::Partly { why, .. } => *why = tell(why),
+        }
+        self
+    }
+
+    /// The same of a batch of so many records, said plainly: a [`Verdict::Partly`] without exceptions is a delivery, one in
+    /// which all are to be sent again a retry. Places that the batch does not have are weather: who knows what was meant.
+    pub fn plain(self, records: u64) -> Verdict {
+        let Verdict::Partly { again, refused, after, why } = self else { return self };
+        if again.is_empty() && refused.is_empty() {
+            return Verdict::Delivered;
+        }
+        let ascending = again.is_sorted_by(|a, b| a < b) && refused.is_sorted_by(|a, b| a.0 < b.0);
+        let last = again.last().max(refused.last().map(|(place, _)| place));
+        let within = last.is_some_and(|last| u64::from(*last) < records);
+        let disjoint = refused.iter().all(|(place, _)| again.binary_search(place).is_err());
+        if !(ascending && within && disjoint) {
+            let why = format!(
+                "the answer names records that the batch of {records} does not have, or has twice: {why}"
+            );
+            return Verdict::Retry { after, why };
+        }
+        if again.len() as u64 == records {
+            return Verdict::Retry { after, why };
+        }
+        Verdict::Partly { again, refused, after, why }
+    }
+}
+
 /// How an upload ended in the target's own terms: the label `status` of `edgepush_uploads_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// An HTTP status.
     Code(u16),
-    /// Where there is none: `ok`, `error`, `timeout`, `refused`, `dns`, `tls`, `closed`, `unreadable`.
+    /// Where there is none: `ok`, `error`, `timeout`, `refused`, `connect`, `dns`, `proxy`, `tls`, `closed`,
+    /// `unreadable`.
     Word(&'static str),
 }
 

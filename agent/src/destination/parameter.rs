@@ -2,7 +2,9 @@
 //!
 //! Promises: what is in the table, and `header_X`, leaves the URL; everything else is sent as it was written, in its order.
 //! Must not know: kinds of destinations, beyond what their row says.
+use super::client::{HttpVersion, Proxying, proxy};
 use super::kind::OwnParameter;
+use super::proof::ProofOptions;
 use super::redact::Secrets;
 use super::text;
 use edgepush_shard::batch::Container;
@@ -22,6 +24,18 @@ pub struct Options {
     pub suffix: Option<String>,
     /// `ca=/file.pem`: the only certificates that are trusted.
     pub ca: Option<PathBuf>,
+    /// `cert=/file.pem`: the certificate for receivers that ask for one.
+    pub cert: Option<PathBuf>,
+    /// `cert-key=/file.pem`: its key.
+    pub cert_key: Option<PathBuf>,
+    /// `insecure-skip-verify=true`: every certificate is taken.
+    pub insecure: bool,
+    /// `http-version=`
+    pub version: HttpVersion,
+    /// `proxy=`
+    pub proxying: Proxying,
+    /// `sign-key=`, `sign-key-file=`, `bearer-file=`
+    pub proof: ProofOptions,
     /// Parameters of the kind's own, decoded.
     pub own: BTreeMap<&'static str, String>,
     /// `header_X=v`, and the `Authorization` of a user part.
@@ -36,6 +50,12 @@ impl fmt::Debug for Options {
             .field("content_encoding", &self.content_encoding)
             .field("suffix", &self.suffix)
             .field("ca", &self.ca)
+            .field("cert", &self.cert)
+            .field("insecure", &self.insecure)
+            .field("version", &self.version)
+            .field("proxying", &self.proxying)
+            .field("signs", &(self.proof.sign_key.is_some() || self.proof.sign_key_file.is_some()))
+            .field("bearer_file", &self.proof.bearer_file)
             .field("own", &self.own.keys().collect::<Vec<_>>())
             .field("headers", &names)
             .finish()
@@ -48,72 +68,172 @@ pub struct Parameter {
     pub name: &'static str,
     /// What it takes.
     pub takes: &'static str,
-    /// Whether only destinations that speak HTTP have it.
-    pub http: bool,
-    set: fn(&mut Options, &str) -> bool,
+    /// Which destinations have it.
+    pub of: Of,
+    /// Whether its value must not be shown.
+    pub secret: bool,
+    set: Set,
+}
+
+/// Which destinations have a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// All.
+    All,
+    /// Those that are reached over the network: object stores too.
+    Network,
+    /// Those whose requests are POSTs of ours.
+    Http,
+}
+
+/// How its value is kept; `false`: it does not fit.
+enum Set {
+    Word(fn(&mut Options, &str) -> bool),
+    Path(SetPath),
+}
+
+/// Where a path is kept.
+type SetPath = fn(&mut Options) -> &mut Option<PathBuf>;
+
+impl Set {
+    fn take(&self, options: &mut Options, value: &str) -> bool {
+        match self {
+            Set::Word(set) => set(options, value),
+            Set::Path(place) => {
+                *place(options) = Some(PathBuf::from(value));
+                value.starts_with('/')
+            }
+        }
+    }
 }
 
 /// All of them, beside `header_<Name>=<value>`.
-pub const PARAMETERS: [Parameter; 4] = [
+pub const PARAMETERS: [Parameter; 12] = [
     // How compressed segments are joined.
     Parameter {
         name: "gzip",
         takes: "`members` or `single`",
-        http: false,
-        set: |options, value| {
+        of: Of::All,
+        secret: false,
+        set: Set::Word(|options, value| {
             options.gzip = match value {
                 "members" => Some(Container::Members),
                 "single" => Some(Container::Single),
                 _ => return false,
             };
             true
-        },
+        }),
     },
     // Objects are read with a Content-Encoding: the default of gzip becomes single.
     Parameter {
         name: "content-encoding",
         takes: "`gzip`",
-        http: false,
-        set: |options, value| {
+        of: Of::All,
+        secret: false,
+        set: Set::Word(|options, value| {
             options.content_encoding = value == "gzip";
             options.content_encoding
-        },
+        }),
     },
     // Takes the place of .log in object names.
     Parameter {
         name: "suffix",
         takes: "a suffix with its dot, like `.txt`",
-        http: false,
-        set: |options, value| {
+        of: Of::All,
+        secret: false,
+        set: Set::Word(|options, value| {
             let letters = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
             let fits = value.len() <= 32 && value.starts_with('.') && value.bytes().all(letters);
             options.suffix = fits.then(|| value.to_owned());
             fits && !value.ends_with('.') && !value.contains("..")
-        },
+        }),
     },
     // The certificates that are trusted, instead of the system's.
+    path("ca", Of::Network, |options| &mut options.ca),
+    // The certificate for receivers that ask for one, and its key.
+    path("cert", Of::Network, |options| &mut options.cert),
+    path("cert-key", Of::Network, |options| &mut options.cert_key),
     Parameter {
-        name: "ca",
-        takes: "the absolute path of a PEM file",
-        http: true,
-        set: |options, value| {
-            options.ca = Some(PathBuf::from(value));
-            value.starts_with('/')
-        },
+        name: "insecure-skip-verify",
+        takes: "`true`, and left out where certificates are to be verified",
+        of: Of::Network,
+        secret: false,
+        set: Set::Word(|options, value| {
+            options.insecure = value == "true";
+            options.insecure
+        }),
     },
+    Parameter {
+        name: "http-version",
+        takes: "`1.1` or `2`",
+        of: Of::Network,
+        secret: false,
+        set: Set::Word(|options, value| {
+            options.version = match value {
+                "1.1" => HttpVersion::One,
+                "2" => HttpVersion::Two,
+                _ => return false,
+            };
+            true
+        }),
+    },
+    // Through whom the receiver is reached, instead of what the environment says.
+    Parameter {
+        name: "proxy",
+        takes: "`off` or the URL of a proxy: http://, https://, socks5:// or socks5h:// with host:port",
+        of: Of::Network,
+        secret: true,
+        set: Set::Word(|options, value| {
+            options.proxying = match value {
+                "off" => Proxying::Off,
+                url => Proxying::Url(url.to_owned()),
+            };
+            value == "off" || proxy::check("proxy", value).is_ok()
+        }),
+    },
+    // Bodies are signed with this.
+    Parameter {
+        name: "sign-key",
+        takes: "a secret of at least 16 characters",
+        of: Of::Http,
+        secret: true,
+        set: Set::Word(|options, value| {
+            options.proof.sign_key = Some(value.to_owned());
+            value.chars().count() >= 16
+        }),
+    },
+    path("sign-key-file", Of::Http, |options| &mut options.proof.sign_key_file),
+    path("bearer-file", Of::Http, |options| &mut options.proof.bearer_file),
 ];
+
+/// A parameter that names a file.
+const fn path(name: &'static str, of: Of, set: SetPath) -> Parameter {
+    Parameter { name, takes: "the absolute path of a file", of, secret: false, set: Set::Path(set) }
+}
 
 /// What must be known of the kind of destination that takes the parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Taker<'a> {
     /// What its URLs begin with.
     pub scheme: &'a str,
-    /// Whether it speaks HTTP.
+    /// Whether its requests are POSTs of ours.
     pub http: bool,
+    /// Whether it is reached over the network.
+    pub network: bool,
     /// Whether parameters that are not ours are sent on.
     pub passes: bool,
     /// Parameters that only this kind has.
     pub own: &'static [OwnParameter],
+}
+
+impl Taker<'_> {
+    fn has(&self, parameter: &Parameter) -> bool {
+        match parameter.of {
+            Of::All => true,
+            Of::Network => self.network,
+            Of::Http => self.http,
+        }
+    }
 }
 
 /// What became of a query.
@@ -140,11 +260,15 @@ pub fn take(kind: Taker<'_>, query: &str) -> Result<Taken, String> {
             options.take_own(own, value, &mut secrets)?;
             continue;
         }
-        let own = PARAMETERS.iter().find(|own| own.name == name && (kind.http || !own.http));
+        let own = PARAMETERS.iter().find(|own| own.name == name && kind.has(own));
         match own {
             Some(own) => {
-                let value = text::decode(value).map_err(|why| format!("parameter `{name}` {why}"))?;
-                if !(own.set)(&mut options, &value) {
+                let raw = value;
+                let value = text::decode(raw).map_err(|why| format!("parameter `{name}` {why}"))?;
+                if own.secret {
+                    add_secrets(&value, raw, &mut secrets);
+                }
+                if !own.set.take(&mut options, &value) {
                     return Err(format!("parameter `{name}` must be {}", own.takes));
                 }
             }
@@ -155,8 +279,23 @@ pub fn take(kind: Taker<'_>, query: &str) -> Result<Taken, String> {
     Ok(Taken { options, sent: sent.join("&"), secrets })
 }
 
+/// A secret as it was written and as it is meant; of a URL also its user and its password.
+fn add_secrets(value: &str, raw: &str, secrets: &mut Secrets) {
+    let front = value.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    if let Some((user, _)) = front.and_then(|authority| authority.rsplit_once('@')) {
+        for part in [user].into_iter().chain(user.split(':')) {
+            secrets.add(part);
+            secrets.add(&text::decode(part).unwrap_or_default());
+            secrets.add(&text::base64(part.as_bytes()));
+        }
+    } else if front.is_none() && value != "off" {
+        secrets.add(raw);
+        secrets.add(value);
+    }
+}
+
 fn unknown(kind: Taker<'_>, name: &str) -> String {
-    let all = PARAMETERS.iter().filter(|own| kind.http || !own.http).map(|own| own.name);
+    let all = PARAMETERS.iter().filter(|own| kind.has(own)).map(|own| own.name);
     let own = || all.clone().chain(kind.own.iter().map(|own| own.name));
     let near = text::nearest(name, own()).map(|near| format!(", nearest is `{near}`")).unwrap_or_default();
     let plain = name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -170,6 +309,26 @@ const OURS: [&str; 6] =
     ["host", "content-length", "transfer-encoding", "connection", "content-encoding", "idempotency-key"];
 
 impl Options {
+    /// What does not go together.
+    pub fn check(&self) -> Result<(), String> {
+        let proof = &self.proof;
+        let authorized = self.headers.iter().any(|(name, _)| name == AUTHORIZATION);
+        let wrong = [
+            (self.cert.is_some() != self.cert_key.is_some(), "has one of cert= and cert-key=; give both"),
+            (self.insecure && self.ca.is_some(), "has both ca= and insecure-skip-verify=; leave one out"),
+            (
+                proof.sign_key.is_some() && proof.sign_key_file.is_some(),
+                "has both sign-key= and sign-key-file=; leave one out",
+            ),
+            (
+                proof.bearer_file.is_some() && authorized,
+                "has both bearer-file= and a user part or header_Authorization; leave one out",
+            ),
+        ];
+        let said: Vec<&str> = wrong.into_iter().filter(|(wrong, _)| *wrong).map(|(_, why)| why).collect();
+        if said.is_empty() { Ok(()) } else { Err(said.join("; ")) }
+    }
+
     fn take_own(&mut self, own: &OwnParameter, value: &str, secrets: &mut Secrets) -> Result<(), String> {
         let name = own.name;
         let decoded = text::decode(value).map_err(|why| format!("parameter `{name}` {why}"))?;

@@ -54,7 +54,7 @@ impl fmt::Debug for Secrets {
 /// A query with its secret values hidden.
 pub fn query(query: &str) -> String {
     let hide = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if sounds_secret(name) => format!("{name}=…"),
+        Some((name, value)) if sounds_secret(name) || has_user(value) => format!("{name}=…"),
         None if looks_like_token(pair) => "…".to_owned(),
         _ => pair.to_owned(),
     };
@@ -65,6 +65,11 @@ pub fn query(query: &str) -> String {
 pub fn path(path: &str) -> String {
     let hide = |part| if looks_like_token(part) { "…" } else { part };
     path.split('/').map(hide).collect::<Vec<_>>().join("/")
+}
+
+/// Whether a value is a URL with a user part, such as a proxy's.
+fn has_user(value: &str) -> bool {
+    text::decode(value).is_ok_and(|url| url.split_once("://").is_some_and(|(_, rest)| rest.contains('@')))
 }
 
 /// Whether a parameter of this name holds something that opens doors.
@@ -92,6 +97,10 @@ mod tests {
     fn what_sounds_like_a_key_is_hidden() {
         let text = "Api-Key=abcdef&format=json&ACCESS_TOKEN=x&sig=1&x";
         assert_eq!(query(text), "Api-Key=…&format=json&ACCESS_TOKEN=…&sig=…&x");
+        assert_eq!(
+            query("proxy=http://u:p@h:1&p2=socks5%3A%2F%2Fu%3Ap%40h&proxy=http://h"),
+            "proxy=…&p2=…&proxy=http://h"
+        );
         assert_eq!(path("/receiver/v1/http/ZaVnC4dhaV3-9876543210abc=="), "/receiver/v1/http/…");
         assert_eq!(path("/in/access-logs-of-frankfurt/1"), "/in/access-logs-of-frankfurt/1");
     }

@@ -17,8 +17,8 @@ pub fn encode_header(value: &str) -> String {
     encode(value, |b| b.is_ascii_graphic())
 }
 
-/// Percent-encodes a value of a query.
-pub fn encode_part(value: &str) -> String {
+/// Percent-encodes all but letters, digits and `-._~`: one value in a query, one segment of a path.
+pub fn encode_all(value: &str) -> String {
     encode(value, |b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
 }
 
@@ -72,6 +72,26 @@ pub fn base64(bytes: &[u8]) -> String {
     out
 }
 
+/// Undoes base64 with padding; `None`: it is none.
+pub fn unbase64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=').as_bytes();
+    let value = |b: &u8| match b {
+        b'A'..=b'Z' => Some(u32::from(b - b'A')),
+        b'a'..=b'z' => Some(u32::from(b - b'a') + 26),
+        b'0'..=b'9' => Some(u32::from(b - b'0') + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let mut out = Vec::with_capacity(text.len() * 3 / 4);
+    for four in text.chunks(4) {
+        let bits = four.iter().try_fold(0, |bits, b| Some(bits << 6 | value(b)?))? << (6 * (4 - four.len()));
+        let bytes = [(bits >> 16) as u8, (bits >> 8) as u8, bits as u8];
+        out.extend(&bytes[..four.len().checked_sub(1).filter(|bytes| *bytes > 0)?]);
+    }
+    Some(out)
+}
+
 /// The word that is nearest to `text`, if one is near: at most a third of its letters are wrong.
 pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = words.map(|word| (distance(text.chars(), word.chars()), word)).min()?;
@@ -83,10 +103,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn base64_goes_and_comes_back() {
+        for len in 0..9 {
+            let bytes: Vec<u8> = (0..len).map(|i| 255 - i * 29).collect();
+            assert_eq!(unbase64(&base64(&bytes)), Some(bytes));
+        }
+        assert_eq!((unbase64("A"), unbase64("a b="), unbase64("ü===")), (None, None, None));
+    }
+
+    #[test]
     fn specials_are_encoded_and_what_is_encoded_stays() {
         assert_eq!(encode_specials("http://h/a b?q=%20{x}é&y=1"), "http://h/a%20b?q=%20%7Bx%7D%C3%A9&y=1");
         assert_eq!(encode_header("a/ü b"), "a/%C3%BC%20b");
-        assert_eq!(encode_part("INTO `a`&b=c/d"), "INTO%20%60a%60%26b%3Dc%2Fd");
+        assert_eq!(encode_all("INTO `a`&b=c/d"), "INTO%20%60a%60%26b%3Dc%2Fd");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Promises: a wrong URL is told with all that is wrong and the remedy, and never with its secrets; what is sent is
 //! the URL as written, without our own parameters; `Debug` and `Display` show no secret.
 //! Must not know: the environment, jobs, how uploads are made.
-use super::client::{Link, Trust};
+use super::client::{Identity, Link, Trust};
 use super::http::HttpTarget;
 use super::kind::{Caps, DESTINATIONS, Form, Kind, Opening};
 use super::parameter::{self, Options, Taker};
@@ -60,7 +60,9 @@ impl DestinationUrl {
             Some((front, query)) => (front, query),
             None => (text, ""),
         };
-        let taker = Taker { scheme: kind.scheme, http: kind.http, passes: kind.passes, own: kind.own };
+        let network = kind.is_remote();
+        let taker =
+            Taker { scheme: kind.scheme, http: kind.http, network, passes: kind.passes, own: kind.own };
         let own = parameter::take(taker, query)?;
         let mut url = DestinationUrl {
             kind,
@@ -77,7 +79,9 @@ impl DestinationUrl {
         match kind.form {
             Form::Web => url.take_web(rest, &own.sent)?,
             Form::Index => {
-                let (front, index) = rest.rsplit_once('/').unwrap_or((rest, ""));
+                // The slashes before the host are not those before an index.
+                let parts = rest.rsplit_once('/').filter(|(front, _)| front.len() > 1);
+                let (front, index) = parts.unwrap_or((rest, ""));
                 url.take_template(index)?;
                 url.take_web(front, &own.sent)?;
                 url.shown.push_str(&format!("/{}", url.naming_path));
@@ -88,6 +92,11 @@ impl DestinationUrl {
                 "" => url.shown = format!("{}:", kind.scheme),
                 _ => return Err(format!("has something after `{0}:`; write just `{0}:`", kind.scheme)),
             },
+        }
+        url.options.check()?;
+        if url.options.insecure {
+            let mark = if url.shown.contains('?') { '&' } else { '?' };
+            url.shown.push_str(&format!("{mark}insecure-skip-verify=true"));
         }
         Ok(url)
     }
@@ -208,17 +217,27 @@ impl DestinationUrl {
             headers: self.options.headers.clone(),
             shown: self.shown.clone(),
             secrets: self.secrets.clone(),
+            proof: self.options.proof.clone(),
         })
     }
 
     /// How it is connected to.
     pub(super) fn link(&self) -> Link {
-        let trust = match &self.options.ca {
+        let options = &self.options;
+        let trust = match &options.ca {
+            _ if self.wire() != "https" => Trust::Plain,
+            _ if options.insecure => Trust::Anyone,
             Some(file) => Trust::File(file.clone()),
-            None if self.wire() == "https" => Trust::System,
-            None => Trust::Plain,
+            None => Trust::System,
         };
-        Link { trust }
+        let (cert, key) = (options.cert.clone(), options.cert_key.clone());
+        let identity = cert.zip(key).map(|(cert, key)| Identity { cert, key });
+        Link { trust, identity, version: options.version, proxying: options.proxying.clone() }
+    }
+
+    /// The same to another place that is known to have TLS, or to have none.
+    pub(super) fn link_to(&self, tls: bool) -> Link {
+        if tls { self.link() } else { Link { trust: Trust::Plain, ..self.link() } }
     }
 
     /// The value of a parameter of its kind's own.
@@ -254,6 +273,11 @@ impl DestinationUrl {
     /// The bucket of an object store, or the host that stands in its place.
     pub(super) fn bucket(&self) -> &str {
         &self.bucket
+    }
+
+    /// Whether readers get a `Content-Encoding`.
+    pub(super) fn content_encoding(&self) -> bool {
+        self.options.content_encoding
     }
 
     /// What must not be shown of it.
@@ -313,13 +337,16 @@ impl DestinationUrl {
     /// What an operator should know although it works.
     pub fn warning(&self, setting: Option<Container>) -> Option<String> {
         let encoded = self.kind.http || self.options.content_encoding;
-        (encoded && self.container(setting) == Container::Members).then(|| {
-            format!(
-                "{}: gzip members under a Content-Encoding: `curl --compressed`, httpx, PHP gzdecode, Ruby \
-                 GzipReader, Perl and Tcl read only the first member; use gzip=single unless the receiver is known",
-                self.shown
-            )
-        })
+        let members = (encoded && self.container(setting) == Container::Members).then_some(
+            "gzip members under a Content-Encoding: `curl --compressed`, httpx, PHP gzdecode, Ruby GzipReader, Perl \
+             and Tcl read only the first member; use gzip=single unless the receiver is known",
+        );
+        let insecure = self.options.insecure.then_some(
+            "insecure-skip-verify=true: the receiver's certificate is not verified, so anybody on the way can read \
+             and change what is sent; name the receiver's own certificate with ca= instead",
+        );
+        let said: Vec<&str> = members.into_iter().chain(insecure).collect();
+        (!said.is_empty()).then(|| format!("{}: {}", self.shown, said.join("; ")))
     }
 }
 

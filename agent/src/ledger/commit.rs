@@ -47,12 +47,44 @@ pub(super) struct Placed {
 }
 
 /// What becomes of one batch of the commit.
-struct Next {
-    row: OpenRow,
+pub(super) struct Next {
+    pub row: OpenRow,
     new: bool,
     placed: Option<Placed>,
     /// Name and key, when it closes.
     named: Option<(String, String)>,
+}
+
+impl Next {
+    /// Writes the rows of all of them.
+    pub(super) fn put_all(
+        all: &mut [Next],
+        conn: &Connection,
+        namings: &HashMap<Naming, i64>,
+    ) -> Result<(), Fault> {
+        let mut new_namings: HashMap<Naming, i64> = HashMap::new();
+        for batch in all {
+            if batch.new {
+                batch.row.naming_row = match new_namings.get(&*batch.row.naming) {
+                    Some(row) => *row,
+                    None => naming_row(conn, namings, &batch.row.naming)?,
+                };
+                new_namings.insert((*batch.row.naming).clone(), batch.row.naming_row);
+                put_batch(conn, &batch.row, batch.named.as_ref())?;
+            } else {
+                update_batch(conn, &batch.row, batch.named.as_ref())?;
+            }
+            if let Some(placed) = &batch.placed {
+                put_piece(conn, batch.row.batch.id, batch.row.pieces.len() as u32 - 1, placed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch as the sender gets it, when it closes.
+    pub(super) fn spooled(&self, body: Option<Vec<Bytes>>) -> Option<Spooled> {
+        self.named.as_ref().map(|(name, key)| self.row.spooled(name, key, body))
+    }
 }
 
 /// What a commit makes of sources.
@@ -238,7 +270,7 @@ impl<D: Disk> Ledger<D> {
         Ok(Placed { piece: Piece { at: PieceAt::Pack { pack, offset }, len, crc }, small: None })
     }
 
-    fn next_batches(
+    pub(super) fn next_batches(
         &mut self,
         batches: &[BatchCommit],
         draft: &mut Draft,
@@ -383,22 +415,7 @@ impl<D: Disk> Ledger<D> {
             "I4: progress went back"
         );
         let tx = self.conn.transaction()?;
-        let mut new_namings: HashMap<Naming, i64> = HashMap::new();
-        for batch in next.iter_mut() {
-            if batch.new {
-                batch.row.naming_row = match new_namings.get(&*batch.row.naming) {
-                    Some(row) => *row,
-                    None => naming_row(&tx, &self.namings, &batch.row.naming)?,
-                };
-                new_namings.insert((*batch.row.naming).clone(), batch.row.naming_row);
-                put_batch(&tx, &batch.row, batch.named.as_ref())?;
-            } else {
-                update_batch(&tx, &batch.row, batch.named.as_ref())?;
-            }
-            if let Some(placed) = &batch.placed {
-                put_piece(&tx, batch.row.batch.id, batch.row.pieces.len() as u32 - 1, placed)?;
-            }
-        }
+        Next::put_all(next, &tx, &self.namings)?;
         for ((group, id), ranges) in progress {
             sources::put_progress(&tx, grp(*group), *id, ranges)?;
         }

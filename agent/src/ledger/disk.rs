@@ -42,6 +42,8 @@ pub const POINTS: &[&str] = &[
     "judge.after",
     "split.before",
     "split.after",
+    "part.before",
+    "part.after",
     "change.before",
     "change.after",
     "pack.unlink.before",

@@ -62,7 +62,7 @@ pub(super) fn delete_batch(
     Ok(gone)
 }
 
-fn complete(conn: &Connection, gone: &Gone) -> Result<(), Fault> {
+pub(super) fn complete(conn: &Connection, gone: &Gone) -> Result<(), Fault> {
     conn.prepare_cached(
         "INSERT INTO job(id, grp, version, last_complete) VALUES(?1, 0, ?2, ?3)
          ON CONFLICT(id) DO UPDATE SET last_complete = max(coalesce(last_complete, ?3), ?3), last_error = NULL,
@@ -208,7 +208,7 @@ impl<D: Disk> Ledger<D> {
         Ok(spooled)
     }
 
-    fn child_row(
+    pub(super) fn child_row(
         &mut self,
         parent: &OpenRow,
         id: BatchId,

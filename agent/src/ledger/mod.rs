@@ -15,6 +15,7 @@ mod jobs;
 mod judge;
 pub mod naming;
 mod pack;
+mod part;
 mod progress;
 pub mod read;
 mod restart;
@@ -33,8 +34,8 @@ pub use space::Space;
 pub use state_dir::{StateDir, StateDirError};
 
 use crate::protocol::{
-    BatchId, Commit, Committed, Gap, GroupId, JobId, JobRow, Judged, Naming, NewSource, Now, OpenBatch,
-    Piece, Progress, SourceChange, SourceId, SourceRow, Spooled,
+    BatchCommit, BatchId, Commit, Committed, Gap, GroupId, JobId, JobRow, Judged, Naming, NewSource, Now,
+    OpenBatch, Piece, Progress, SourceChange, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use error::Fault;
@@ -136,6 +137,17 @@ pub struct SplitChild {
     pub raw: u64,
 }
 
+/// What becomes of a batch whose records were answered one by one.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The batch: it goes.
+    pub parent: BatchId,
+    /// The records of it that are sent again, as the batch's only child.
+    pub again: Option<SplitChild>,
+    /// Those that were refused, as new, whole batches of the rejects.
+    pub rejects: Vec<BatchCommit>,
+}
+
 /// What the ledger is asked to make durable.
 #[derive(Clone, Debug)]
 pub enum LedgerEvent {
@@ -155,6 +167,8 @@ pub enum LedgerEvent {
         /// Its parts, in order.
         children: Vec<SplitChild>,
     },
+    /// A batch ends, and what its destination has not taken of it begins: all at once.
+    Part(Part),
     /// What has a parked group still to read? Changes nothing.
     Gaps(GroupId),
     /// A part of what a parked group has still to read left the disk: a loss of its jobs, and decided (PROTOCOL P6).
@@ -185,6 +199,15 @@ pub enum LedgerReply {
         parent: BatchId,
         /// Its parts, with their bodies.
         children: Vec<Spooled>,
+    },
+    /// The parent is gone, these are to be sent. Neither of them: the parent was gone already.
+    Parted {
+        /// The batch that was answered record by record.
+        parent: BatchId,
+        /// Its child, with its body.
+        again: Option<Spooled>,
+        /// Batches of the rejects, with their bodies.
+        rejects: Vec<Spooled>,
     },
     /// Answer to [`LedgerEvent::Gaps`]; a group that is gone has none.
     Gaps {
@@ -289,6 +312,7 @@ impl<D: Disk> Ledger<D> {
             LedgerEvent::Split { parent, children } => {
                 Ok(vec![LedgerReply::Split { parent: *parent, children: self.split(*parent, children)? }])
             }
+            LedgerEvent::Part(part) => Ok(vec![self.part(part)?]),
             LedgerEvent::Gaps(group) => Ok(vec![LedgerReply::Gaps {
                 group: *group,
                 gaps: self.gaps(*group),

@@ -248,6 +248,7 @@ pub struct DeliveryCounters {
     pub(super) spool_limit: AtomicU64,
     pub(super) backpressure: AtomicU64,
     pub(super) rejects_dropped: Arc<AtomicU64>,
+    pub(super) records_refused: AtomicU64,
     pub(super) sets_refused: Arc<AtomicU64>,
 }
 
@@ -264,6 +265,10 @@ impl DeliveryCounters {
     /// How many sets of jobs are refused at present: written by who guards them.
     pub fn sets_refused(&self) -> Arc<AtomicU64> {
         self.sets_refused.clone()
+    }
+    /// So many records were refused by destinations: they are rejects.
+    pub fn records_refused(&self, records: u64) {
+        self.records_refused.fetch_add(records, Relaxed);
     }
     /// The counter of reject files that went to keep their bound.
     pub fn rejects_dropped(&self) -> Arc<AtomicU64> {

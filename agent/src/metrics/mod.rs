@@ -130,7 +130,8 @@ impl Metrics {
             lag_bytes: sum(&|s| sources.clone().map(|i| s.read_lag(i)).sum()),
             repaired: sum(&|s| s.read_repaired_records()),
             filtered: sum(&|s| s.read_filtered()),
-            rejected: sum(&|s| (0..self.labels.reasons.len()).map(|i| s.read_rejected(i)).sum()),
+            rejected: sum(&|s| (0..self.labels.reasons.len()).map(|i| s.read_rejected(i)).sum())
+                + load(&self.delivery.records_refused),
             records_delivered: jobs(&|j| load(&j.delivered)),
             batches: jobs(&|j| load(&j.batches[BatchVerdict::Delivered as usize])),
             raw_bytes: jobs(&|j| load(&j.raw)),
@@ -177,7 +178,7 @@ pub struct Totals {
     pub repaired: u64,
     /// Records that no job wanted.
     pub filtered: u64,
-    /// Rejects.
+    /// Rejects, records that destinations refused included.
     pub rejected: u64,
     /// Records that destinations have.
     pub records_delivered: u64,

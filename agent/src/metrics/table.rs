@@ -138,7 +138,10 @@ pub static TABLE: &[Row] = &[
         by_word(m.labels.repairs, |i| sum(m, |s| s.read_repaired(i)))
     }),
     row("edgepush_records_rejected_total", Counter, &["reason"], "Records kept as rejects", |m| {
-        by_word(m.labels.reasons, |i| sum(m, |s| s.read_rejected(i)))
+        let mut samples = by_word(m.labels.reasons, |i| sum(m, |s| s.read_rejected(i)));
+        let refused = m.delivery.records_refused.load(Relaxed);
+        samples.push((vec!["refused".to_owned()], Value::Number(refused)));
+        samples
     }),
     row(
         "edgepush_rejects_dropped_total",

@@ -329,6 +329,10 @@ impl Delivery {
             LedgerReply::Split { parent, children } => {
                 self.todo.push_back(Todo::Send(SendEvent::Split { parent, children }));
             }
+            LedgerReply::Parted { parent, again, rejects } => {
+                self.closed(&rejects);
+                self.todo.push_back(Todo::Send(SendEvent::Parted { parent, again, rejects }));
+            }
             LedgerReply::Lost { group, bytes, .. } => {
                 *self.changing.lost.entry(group).or_default() += bytes;
                 self.show_parked();
@@ -366,6 +370,10 @@ impl Delivery {
             }
             Uploaded::Split { parent, children } => {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Split { parent, children }));
+            }
+            Uploaded::Picked { parent, wall, picked } => {
+                let part = self.jobs.part(parent, wall, picked);
+                self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Part(part)));
             }
         }
     }
@@ -405,12 +413,7 @@ impl Delivery {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Commit(commit)))
             }
             BatcherAction::Spooled(spooled) => {
-                for batch in &spooled {
-                    let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
-                    if let Some(job) = self.jobs.get(batch.job) {
-                        job.counters.batch_bytes(batch.raw, compressed);
-                    }
-                }
+                self.closed(&spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
             BatcherAction::Durable(durable) => self.inbox.to_source.put(ToSource::Durable(durable)),
@@ -439,6 +442,11 @@ impl Delivery {
                 self.inbox.to_ledger.put(ToLedger::Event(LedgerEvent::Judge(judged)));
             }
             SendAction::Split { batch } => self.uploads.split(batch),
+            SendAction::Pick { batch, picks } => {
+                let label = self.jobs.get(batch.job).map_or(String::new(), |job| job.label.clone());
+                self.uploads.pick(batch, picks, label, self.inbox.shared.clock.now().wall);
+            }
+            SendAction::Parted { batch, taken, refused } => self.parted(&batch, taken, refused),
             SendAction::OverShare { job } => self.park(|parking, out| parking.over_share(job, out)),
             SendAction::UnderShare { job } => self.park(|parking, out| parking.under_share(job, out)),
             SendAction::Settled { batch, fate } => self.settled(&batch, fate),
@@ -449,6 +457,34 @@ impl Delivery {
                     _ => tracing::warn!(job, "{notice}"),
                 }
             }
+        }
+    }
+
+    /// Batches are durable and closed.
+    fn closed(&self, spooled: &[Spooled]) {
+        for batch in spooled {
+            let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
+            if let Some(job) = self.jobs.get(batch.job) {
+                job.counters.batch_bytes(batch.raw, compressed);
+            }
+        }
+    }
+
+    /// A batch was taken in part, durably.
+    fn parted(&self, batch: &Spooled, taken: u64, refused: u64) {
+        self.changing.metrics.delivery().records_refused(refused);
+        let Some(counters) = self.jobs.get(batch.job).map(|job| &job.counters) else { return };
+        if taken > 0 {
+            // Its records' share: nobody has asked how long each of them is.
+            let share =
+                |bytes: u64| (u128::from(bytes) * u128::from(taken) / u128::from(batch.records)) as u64;
+            let compressed: u64 = batch.pieces.iter().map(|piece| piece.len).sum();
+            let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
+            counters.delivered(
+                taken,
+                (share(batch.raw), share(compressed)),
+                Duration::from_nanos(lag as u64),
+            );
         }
     }
 

@@ -4,9 +4,10 @@
 //! Must not know: how a job is made, how a change becomes durable.
 use crate::batcher::BatchJob;
 use crate::destination::Destination;
+use crate::ledger::Part;
 use crate::metrics::JobCounters;
-use crate::protocol::{CodecKind, Container, GroupId, JobId, JobRow, Naming};
-use crate::sender::SendJob;
+use crate::protocol::{BatchCommit, BatchId, CodecKind, Container, GroupId, JobId, JobRow, Naming, OpenKey};
+use crate::sender::{Picked, RefusedPart, SendJob};
 use crate::shard_loop::{PlanJob, PlanOutput, ShardPlan};
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
@@ -147,6 +148,27 @@ impl Jobs {
         if let Some(env) = self.jobs.get_mut(&JobId::ENV).filter(|_| others) {
             Arc::make_mut(env).takes = false;
         }
+    }
+
+    /// What the ledger makes of a batch that was taken in part: what was refused becomes batches of the rejects.
+    pub(super) fn part(&self, parent: BatchId, wall: i64, picked: Picked) -> Part {
+        let rejects = self.get(JobId::REJECTS).expect("INVARIANT: the rejects are always a job");
+        let commit = |part: RefusedPart| BatchCommit {
+            open: OpenKey(0),
+            row: None,
+            job: rejects.id,
+            version: rejects.version,
+            codec: rejects.codec,
+            container: rejects.container,
+            naming: rejects.naming.clone(),
+            piece: part.piece,
+            records: part.records,
+            raw: part.raw,
+            first: wall,
+            last: wall,
+            close: true,
+        };
+        Part { parent, again: picked.again, rejects: picked.refused.into_iter().map(commit).collect() }
     }
 
     /// Every destination, to be prepared.

@@ -13,7 +13,9 @@ use crate::destination::{Destination, DestinationUrl, Opening};
 use crate::jobs::{self, Book, BookLimits, Checks, JobConfig, Life, Origin, Owner, Zones};
 use crate::ledger::Recovered;
 use crate::metrics::Metrics;
-use crate::protocol::{CodecKind, Container, GroupId, JobId, JobRow, Naming, OpenBatch, REJECTS};
+use crate::protocol::{
+    CodecKind, Container, GroupId, JobId, JobRow, Naming, OpenBatch, REJECTS, REJECTS_LIMITS,
+};
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::{Dataset, MEDIANOVA, RAW};
@@ -27,7 +29,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The environment job's name.
 const ENVIRONMENT: &str = "env";
-const REJECTS_LIMITS: BatchLimits = BatchLimits { records: 100_000, bytes: 50_000_000 };
 
 /// Judges what a job says with what will run it.
 pub(super) const CHECKS: Checks = Checks {

@@ -3,6 +3,7 @@
 //! Promises: owned values only.
 //! Must not know: how anything is decided.
 use super::lane::Mood;
+use super::picking::Picks;
 use super::turns::Standing;
 use crate::destination::Answer;
 use crate::protocol::{BatchId, Fate, JobId, Judged, Spooled};
@@ -75,6 +76,15 @@ pub enum SendEvent {
         /// Its parts, in order.
         children: Vec<Spooled>,
     },
+    /// A batch that was answered record by record has ended, durably. Neither child nor rejects: it was gone.
+    Parted {
+        /// The batch.
+        parent: BatchId,
+        /// Its records that are sent again.
+        again: Option<Spooled>,
+        /// Those that were refused, as batches of the rejects.
+        rejects: Vec<Spooled>,
+    },
     /// A batch could not be split, or read: it is held aside.
     Unreadable {
         /// The batch.
@@ -120,6 +130,14 @@ pub enum SendAction {
         /// The batch.
         batch: Arc<Spooled>,
     },
+    /// Pick the records of a batch that its destination has not taken. The answer is a [`SendEvent::Parted`] or
+    /// [`SendEvent::Unreadable`].
+    Pick {
+        /// The batch.
+        batch: Arc<Spooled>,
+        /// Which.
+        picks: Picks,
+    },
     /// The job holds more of the spool than its share: it is to take no more records (PROTOCOL P6). Said once.
     OverShare {
         /// The job.
@@ -136,6 +154,15 @@ pub enum SendAction {
         batch: Arc<Spooled>,
         /// What became of it.
         fate: Fate,
+    },
+    /// A batch was taken in part, durably: for the counters.
+    Parted {
+        /// The batch, without its body.
+        batch: Arc<Spooled>,
+        /// Records that the destination has.
+        taken: u64,
+        /// Records that went to the rejects.
+        refused: u64,
     },
     /// Something for the log.
     Notice(SendNotice),
@@ -172,6 +199,19 @@ pub enum SendNotice {
         /// What the destination said.
         why: String,
     },
+    /// A destination has taken a batch in part.
+    Partly {
+        /// The job.
+        job: JobId,
+        /// The batch's name.
+        name: Arc<str>,
+        /// Records that are sent again.
+        again: usize,
+        /// Records that go to the rejects.
+        refused: usize,
+        /// What the destination said.
+        why: String,
+    },
     /// The job is over its share of the spool and declares `drop_oldest`. Said once until a batch is delivered.
     Dropping {
         /// The job.
@@ -187,6 +227,7 @@ impl SendNotice {
             | SendNotice::Holding { job, .. }
             | SendNotice::Well { job }
             | SendNotice::Dropping { job }
+            | SendNotice::Partly { job, .. }
             | SendNotice::Aside { job, .. } => *job,
         }
     }
@@ -204,6 +245,11 @@ impl fmt::Display for SendNotice {
             ),
             SendNotice::Dropping { .. } => f.write_str(
                 "the job is over its share of the spool: its oldest batches are dropped, as it declares, and counted",
+            ),
+            SendNotice::Partly { name, again, refused, why, .. } => write!(
+                f,
+                "batch {name} was taken in part: {again} records are sent again, {refused} are refused and go to the \
+                 rejects: {why}"
             ),
             SendNotice::Well { .. } => f.write_str("the destination takes batches again"),
             SendNotice::Aside { name, why, .. } => {

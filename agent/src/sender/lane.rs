@@ -5,6 +5,7 @@
 //! Must not know: other jobs, how an upload is made.
 use super::backoff::{Backoff, WISH_MAX};
 use super::events::{LaneState, SendJob};
+use super::picking::Picks;
 use super::shares::{Claim, Stand};
 use super::turns::{Spot, Standing, When};
 use super::waitlist::{Place, Waiting, Waitlist, in_memory, stored};
@@ -49,6 +50,8 @@ pub(super) enum Next {
     Aside(Arc<Spooled>, String),
     /// To be split.
     Split(Arc<Spooled>),
+    /// Some of its records are to be picked; why.
+    Pick(Arc<Spooled>, Picks, String),
 }
 
 /// What a lane adds to the sums of all.
@@ -62,16 +65,27 @@ pub(super) struct Load {
     pub(super) stored_bytes: u64,
 }
 
+/// A batch of which parts are being made.
+#[derive(Debug)]
+struct Cutting {
+    place: Place,
+    batch: Arc<Spooled>,
+    /// The parts are not tried before (monotonic).
+    not_before: Duration,
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
     settings: SendJob,
     waiting: Waitlist,
     flight: HashMap<BatchId, (Place, Waiting)>,
-    splitting: HashMap<BatchId, (Place, Arc<Spooled>)>,
+    splitting: HashMap<BatchId, Cutting>,
     /// Bytes of those under way.
     flight_bodies_bytes: u64,
     flight_stored_bytes: u64,
     mood: Mood,
+    /// Batches in a row that were taken in part.
+    parts: u32,
     /// Bad moments in a row: one for all uploads that failed together, one for each probe.
     failures: u32,
     /// The probe under way, and the last one that ended.
@@ -111,6 +125,7 @@ impl Lane {
             flight_bodies_bytes: 0,
             flight_stored_bytes: 0,
             mood: Mood::Well,
+            parts: 0,
             failures: 0,
             probe: None,
             probed: None,
@@ -219,7 +234,7 @@ impl Lane {
         // Waiting batches lie in their order in time: what waits may be much, and this is asked often.
         let waiting = self.waiting.first().map(|(_, waiting)| waiting).into_iter();
         let flight = self.flight.values().map(|(_, waiting)| waiting);
-        let splitting = self.splitting.values().map(|(_, batch)| batch.first);
+        let splitting = self.splitting.values().map(|cutting| cutting.batch.first);
         waiting.chain(flight).map(|waiting| waiting.batch.first).chain(splitting).min()
     }
 
@@ -325,15 +340,14 @@ impl Lane {
         if probe {
             (self.probe, self.probed) = (None, Some(place));
         }
-        match verdict {
+        match verdict.plain(batch.batch.records) {
             Verdict::Delivered => {
                 self.delivered(&batch.batch);
                 let mut next = vec![Next::Delivered(batch.batch)];
                 next.extend(self.suspects_aside());
                 next
             }
-            // Until its records can be picked, all of it is sent again.
-            Verdict::Partly { after, why, .. } | Verdict::Retry { after, why } => {
+            Verdict::Retry { after, why } => {
                 self.fails(now, probe, Mood::Retrying, after, why, backoff);
                 self.wait_again(place, Waiting { not_before: self.not_before, ..batch });
                 Vec::new()
@@ -350,10 +364,11 @@ impl Lane {
             }
             Verdict::TooLarge { .. } => {
                 self.well();
-                self.flight_stored_bytes += stored(&batch.batch);
-                self.flight_bodies_bytes += in_memory(&batch.batch);
-                self.splitting.insert(id, (place, batch.batch.clone()));
+                self.begin_cut(place, batch.batch.clone(), Duration::ZERO);
                 vec![Next::Split(batch.batch)]
+            }
+            Verdict::Partly { again, refused, after, why } => {
+                self.partly(now, place, batch.batch, Picks { again, refused }, (after, why), backoff)
             }
             Verdict::Refused { why } => self.refused(now, probe, place, batch, why, backoff),
         }
@@ -367,16 +382,56 @@ impl Lane {
         Some(landed)
     }
 
+    /// Parts of a batch are being made.
+    fn begin_cut(&mut self, place: Place, batch: Arc<Spooled>, not_before: Duration) {
+        self.flight_stored_bytes += stored(&batch);
+        self.flight_bodies_bytes += in_memory(&batch);
+        self.splitting.insert(batch.id, Cutting { place, batch, not_before });
+    }
+
     /// A cut has ended.
-    fn cut(&mut self, id: BatchId) -> Option<(Place, Arc<Spooled>)> {
-        let (place, batch) = self.splitting.remove(&id)?;
-        self.flight_stored_bytes -= stored(&batch);
-        self.flight_bodies_bytes -= in_memory(&batch);
-        Some((place, batch))
+    fn cut(&mut self, id: BatchId) -> Option<Cutting> {
+        let cutting = self.splitting.remove(&id)?;
+        self.flight_stored_bytes -= stored(&cutting.batch);
+        self.flight_bodies_bytes -= in_memory(&cutting.batch);
+        Some(cutting)
+    }
+
+    /// A destination that answers record by record is well: only the records that it did not take wait.
+    fn partly(
+        &mut self,
+        now: Now,
+        place: Place,
+        batch: Arc<Spooled>,
+        picks: Picks,
+        (wish, why): (Option<Duration>, String),
+        backoff: &mut Backoff,
+    ) -> Vec<Next> {
+        let taken = batch.records - picks.len();
+        if taken > 0 {
+            self.passed += 1;
+            self.records += taken;
+            (self.failing_since, self.dropping, self.proven) = (None, false, true);
+        }
+        self.well();
+        (self.error, self.last_error) = (Some(why.clone()), Some(now.wall));
+        if picks.again.is_empty() {
+            self.last_complete = self.last_complete.max(Some(batch.last));
+        } else {
+            self.parts += 1;
+        }
+        let wait = wish.map_or_else(|| backoff.after(self.parts), |wish| wish.min(WISH_MAX));
+        self.begin_cut(place, batch.clone(), now.mono + wait);
+        let mut next = vec![Next::Pick(batch, picks, why)];
+        if taken > 0 {
+            next.extend(self.suspects_aside());
+        }
+        next
     }
 
     fn delivered(&mut self, batch: &Spooled) {
         self.passed += 1;
+        self.parts = 0;
         self.records += batch.records;
         self.last_complete = self.last_complete.max(Some(batch.last));
         (self.failing_since, self.dropping, self.proven) = (None, false, true);
@@ -480,17 +535,24 @@ impl Lane {
         self.waiting.insert(place, batch);
     }
 
-    /// The parts of a batch take its place.
-    pub(super) fn split(&mut self, parent: BatchId, children: Vec<Spooled>) {
-        let Some(((came, _), _)) = self.cut(parent) else { return };
+    /// The parts of a batch take its place. Answers with the batch.
+    pub(super) fn split(&mut self, parent: BatchId, children: Vec<Spooled>) -> Option<Arc<Spooled>> {
+        let Cutting { place: (came, _), batch, not_before } = self.cut(parent)?;
         for child in children {
-            self.waiting.insert((came, child.id), Waiting::new(Arc::new(child)));
+            let place = (came, child.id);
+            let child = Waiting { not_before, ..Waiting::new(Arc::new(child)) };
+            if not_before > Duration::ZERO {
+                self.wait_again(place, child);
+            } else {
+                self.waiting.insert(place, child);
+            }
         }
+        Some(batch)
     }
 
     /// A batch that is under way and can neither be sent nor split leaves the lane.
     pub(super) fn take(&mut self, id: BatchId) -> Option<Arc<Spooled>> {
-        let cut = self.cut(id).map(|(_, batch)| batch);
+        let cut = self.cut(id).map(|cutting| cutting.batch);
         cut.or_else(|| self.land(id).map(|(_, waiting)| waiting.batch))
     }
 

@@ -9,6 +9,7 @@
 mod backoff;
 mod events;
 mod lane;
+mod picking;
 mod room;
 mod shares;
 mod turns;
@@ -17,6 +18,7 @@ mod waitlist;
 
 pub use events::{LaneChange, LaneState, SendAction, SendEvent, SendJob, SendNotice, SenderSettings};
 pub use lane::Mood;
+pub use picking::{Picked, Picks, RefusedPart, Said, pick};
 pub use turns::Standing;
 pub use uploads::{Uploaded, Uploads};
 
@@ -167,6 +169,7 @@ impl Sender {
             SendEvent::Outcome { id, answer } => self.outcome(now, id, answer.verdict, out),
             SendEvent::Durable(ids) => self.durable(&ids, out),
             SendEvent::Split { parent, children } => self.split(now, parent, children),
+            SendEvent::Parted { parent, again, rejects } => self.parted(now, parent, again, rejects, out),
             SendEvent::Unreadable { id, why } => self.unreadable(now, id, why, out),
             SendEvent::Jobs(changes) => {
                 changes.into_iter().for_each(|change| self.change(now, change, out));
@@ -299,6 +302,12 @@ impl Sender {
                 Next::Delivered(batch) => self.verdict(now, batch, Fate::Delivered, String::new()),
                 Next::Aside(batch, why) => self.aside(now, batch, why, out),
                 Next::Split(batch) => out.push(SendAction::Split { batch }),
+                Next::Pick(batch, picks, why) => {
+                    let (again, refused) = (picks.again.len(), picks.refused.len());
+                    let name = batch.name.clone();
+                    out.push(SendAction::Notice(SendNotice::Partly { job, name, again, refused, why }));
+                    out.push(SendAction::Pick { batch, picks });
+                }
             }
         }
     }
@@ -349,9 +358,33 @@ impl Sender {
         let way = self.under_way.get(&parent).copied();
         debug_assert!(way.is_some(), "batch {parent:?} was split and nobody had asked for it");
         if let Some(job) = way.and_then(|way| way.job) {
-            self.touch(now, job, |lane, _| lane.split(parent, children));
+            self.touch(now, job, |lane, _| _ = lane.split(parent, children));
         }
         self.give_back(parent);
+    }
+
+    fn parted(
+        &mut self,
+        now: Now,
+        parent: BatchId,
+        again: Option<Spooled>,
+        rejects: Vec<Spooled>,
+        out: &mut Vec<SendAction>,
+    ) {
+        let way = self.under_way.get(&parent).copied();
+        debug_assert!(way.is_some(), "batch {parent:?} was parted and nobody had asked for it");
+        let sent_again = again.as_ref().map_or(0, |again| again.records);
+        let refused: u64 = rejects.iter().map(|batch| batch.records).sum();
+        let batch = way.and_then(|way| way.job).and_then(|job| {
+            self.touch(now, job, |lane, _| lane.split(parent, again.into_iter().collect())).flatten()
+        });
+        if let Some(batch) = batch.filter(|_| sent_again + refused > 0) {
+            let batch = Arc::new(Spooled { body: None, ..(*batch).clone() });
+            let taken = batch.records - sent_again - refused;
+            out.push(SendAction::Parted { batch, taken, refused });
+        }
+        self.give_back(parent);
+        self.spooled(now, rejects);
     }
 
     fn unreadable(&mut self, now: Now, id: BatchId, why: String, out: &mut Vec<SendAction>) {

@@ -3,7 +3,8 @@
 //! Promises: a body that is not in memory is read on a blocking thread and checked; bytes in memory ([`Room`]) and bytes
 //! a second are bounded, and what is slow does not keep others from either; every upload that is begun has an end, and a destination's panic is not swallowed.
 //! Must not know: retries, order.
-use super::room::Room;
+use super::picking::{self, Picked, Picks};
+use super::room::{Room, Taken};
 use super::turns::Standing;
 use super::waitlist::stored;
 use crate::destination::{Answer, Destination, Outgoing, Status, Verdict};
@@ -39,6 +40,15 @@ pub enum Uploaded {
         parent: BatchId,
         /// Its parts, in order.
         children: Vec<SplitChild>,
+    },
+    /// What a destination has not taken of a batch was picked: to be made durable.
+    Picked {
+        /// The batch.
+        parent: BatchId,
+        /// When its destination answered, ns since the epoch.
+        wall: i64,
+        /// Its records.
+        picked: Picked,
     },
     /// What is in the spool is not what was put there, or cannot be cut.
     Unreadable {
@@ -112,6 +122,12 @@ impl Uploads {
         self.set.spawn(async move { wire.split(batch).await });
     }
 
+    /// Begins to pick records of a batch of the job of this name, answered at this wall time.
+    pub fn pick(&mut self, batch: Arc<Spooled>, picks: Picks, job: String, wall: i64) {
+        let wire = self.wire.clone();
+        self.set.spawn(async move { wire.pick(batch, picks, job, wall).await });
+    }
+
     /// The next end of an upload; never when none is under way. Safe to drop and call again.
     pub async fn next(&mut self) -> Uploaded {
         match self.set.join_next().await {
@@ -165,7 +181,8 @@ impl Wire {
             body,
         };
         let (bytes, begun) = (outgoing.len(), Instant::now());
-        let answer = to.deliver(outgoing).await;
+        let mut answer = to.deliver(outgoing).await;
+        answer.verdict = answer.verdict.plain(batch.records);
         Uploaded::Outcome { batch, answer, took: begun.elapsed(), bytes }
     }
 
@@ -183,17 +200,44 @@ impl Wire {
         .await
     }
 
-    async fn split(&self, batch: Arc<Spooled>) -> Uploaded {
-        let (id, records, naming) = (batch.id, batch.records, batch.naming.clone());
-        let (_room, body) = loop {
+    /// The whole body of a batch that is taken apart, with room for its records beside it.
+    async fn body_to_cut(&self, batch: &Arc<Spooled>) -> Result<(Taken<'_>, Vec<Bytes>), String> {
+        loop {
             // Its records lie in memory beside its body. Cuts are rare and slow: they take no room from good ones.
-            let room = self.room.take(Standing::Slow, stored(&batch).saturating_add(batch.raw)).await;
-            match self.body(&batch).await {
-                Ok(body) => break (room, body),
-                Err(Trouble::Rotten(why)) => return Uploaded::Unreadable { id, why },
+            let room = self.room.take(Standing::Slow, stored(batch).saturating_add(batch.raw)).await;
+            match self.body(batch).await {
+                Ok(body) => return Ok((room, body)),
+                Err(Trouble::Rotten(why)) => return Err(why),
                 Err(Trouble::Weather(_)) => drop(room),
             }
             tokio::time::sleep(SPLIT_AGAIN).await;
+        }
+    }
+
+    async fn pick(&self, batch: Arc<Spooled>, picks: Picks, job: String, wall: i64) -> Uploaded {
+        let (id, records) = (batch.id, batch.records);
+        let left = picks.len();
+        let (_room, body) = match self.body_to_cut(&batch).await {
+            Ok(found) => found,
+            Err(why) => return Uploaded::Unreadable { id, why },
+        };
+        let picked =
+            blocking(move || picking::pick(&batch, &picks, picking::Said { job: &job, wall }, &body)).await;
+        match picked {
+            Ok(picked) => Uploaded::Picked { parent: id, wall, picked },
+            Err(error) => {
+                let why =
+                    format!("{left} of {records} records were not taken, and cannot be picked: {error}");
+                Uploaded::Unreadable { id, why }
+            }
+        }
+    }
+
+    async fn split(&self, batch: Arc<Spooled>) -> Uploaded {
+        let (id, records, naming) = (batch.id, batch.records, batch.naming.clone());
+        let (_room, body) = match self.body_to_cut(&batch).await {
+            Ok(found) => found,
+            Err(why) => return Uploaded::Unreadable { id, why },
         };
         let halves = blocking(move || {
             let mut codec = codec(batch.codec, Level::Fast);

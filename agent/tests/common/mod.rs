@@ -5,13 +5,17 @@
 #![allow(dead_code, unused_imports, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 pub mod agent;
 pub mod dice;
+pub mod delivery;
+pub mod faults;
 pub mod jobs;
 pub mod lines;
 pub mod recorder;
+pub mod servers;
 pub mod writer;
 
 pub use agent::{Agent, Done, Setup};
 pub use dice::Dice;
+pub use faults::{Fault, Faults};
 pub use jobs::{Api, Reply};
 pub use lines::*;
 pub use recorder::{Answer, Recorder, Request};

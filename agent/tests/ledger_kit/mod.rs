@@ -259,6 +259,18 @@ pub fn batch(row: Option<BatchId>, body: &[u8], close: bool) -> BatchCommit {
     }
 }
 
+/// A whole batch of rejects.
+pub fn rejects(body: &[u8], records: u32) -> BatchCommit {
+    let naming = Naming { path: String::new(), job: "_rejects".into(), ..(*naming()).clone() };
+    BatchCommit {
+        job: JobId::REJECTS,
+        version: 1,
+        records,
+        naming: Arc::new(naming),
+        ..batch(None, body, true)
+    }
+}
+
 pub fn logged(source: SourceId, start: u64, end: u64) -> Logged {
     let evidence = Evidence { head_len: 20, head_hash: 99, tail_hash: end ^ 0xabc, size_seen: end + 5 };
     Logged { source, start, end, evidence }

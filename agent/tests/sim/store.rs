@@ -40,9 +40,25 @@ pub fn records_of(job: JobId, codec: CodecKind, body: &[u8]) -> (Vec<Line>, u64)
 
 /// The line that a reject holds.
 fn rejected(record: &[u8]) -> Option<Line> {
-    let text = std::str::from_utf8(record).ok()?;
-    let (_, line) = text.split_once("\"line\":\"")?;
-    line_of(line.strip_suffix("\"}")?.as_bytes())
+    let reject: serde_json::Value = serde_json::from_slice(record).ok()?;
+    line_of(reject["line"].as_str()?.as_bytes())
+}
+
+/// The lines of a body, each with the job that has it: of a reject that a destination refused, that destination's job.
+pub fn owned_records(job: JobId, codec: CodecKind, body: &[u8]) -> Vec<(JobId, Line)> {
+    let lines = records_of(job, codec, body).0;
+    if job != JobId::REJECTS {
+        return lines.into_iter().map(|line| (job, line)).collect();
+    }
+    let text = edgepush_shard::batch::decode(codec, body).expect("it was decoded before");
+    let rejects = text.split(|b| *b == b'\n').filter(|record| rejected(record).is_some());
+    let owner = |record: &[u8]| {
+        let reject: serde_json::Value = serde_json::from_slice(record).expect("it was read before");
+        let refused = reject["reason"].as_str().is_some_and(|reason| reason.starts_with("refused: "));
+        let job = |source: &str| JobId(source.parse().expect("a job's number"));
+        reject["source"].as_str().filter(|_| refused).map_or(JobId::REJECTS, job)
+    };
+    rejects.map(owner).zip(lines).collect()
 }
 
 impl Store {
@@ -50,6 +66,18 @@ impl Store {
     pub fn put(&mut self, batch: &Spooled, body: &[Bytes]) {
         let (name, key, object) = request(batch, body);
         self.arrive(name, key, object);
+    }
+
+    /// A request arrives, and only the records at these places are taken.
+    pub fn put_some(&mut self, batch: &Spooled, body: &[Bytes], taken: &[u32]) {
+        let (name, key, object) = request(batch, body);
+        let text =
+            edgepush_shard::batch::decode(object.codec, &object.body[..]).expect("a body decompresses");
+        let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
+        assert_eq!(lines.len() as u64, batch.records, "{name}: its number of records");
+        let body = taken.iter().flat_map(|place| lines[*place as usize].to_vec()).collect();
+        let records = taken.len() as u64;
+        self.arrive(name, key, Object { records, codec: CodecKind::None, body, ..object });
     }
 
     /// A request is on its way for longer than anyone waits for it.
@@ -82,8 +110,8 @@ impl Store {
         for (name, object) in &self.objects {
             let (lines, others) = records_of(object.job, object.codec, &object.body);
             assert_eq!(lines.len() as u64 + others, object.records, "{name}: its number of records");
-            for line in lines {
-                *found.entry((object.job, line)).or_default() += 1;
+            for owned in owned_records(object.job, object.codec, &object.body) {
+                *found.entry(owned).or_default() += 1;
             }
         }
         found

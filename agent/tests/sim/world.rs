@@ -7,7 +7,7 @@ use crate::logs::{LogSettings, Logs};
 use crate::oracle::Oracle;
 use crate::process::{Around, FEW, LedgerStep, Life, LifeSettings, Turn, Wish};
 use crate::rng::Rng;
-use crate::store::{Store, records_of};
+use crate::store::{Store, owned_records, records_of};
 use edgepush::ledger::{Ledger, LedgerEvent, LedgerReply, LedgerSettings, Reserve};
 use edgepush::protocol::*;
 use rusqlite::Connection;
@@ -46,6 +46,8 @@ pub struct Summary {
     /// Changes of jobs, commits of the hot group.
     pub changes: u32,
     pub hot: u32,
+    /// Batches that were taken in part.
+    pub parted: u32,
 }
 
 pub struct World {
@@ -572,6 +574,11 @@ impl World {
                     self.check_lost(*group, *source, ranges, *bytes);
                 }
                 (_, LedgerReply::Split { children, .. }) => self.check_names(children, &[]),
+                (_, LedgerReply::Parted { again, rejects, .. }) => {
+                    self.summary.parted += u32::from(again.is_some() || !rejects.is_empty());
+                    self.check_names(again.as_slice(), &[]);
+                    self.check_names(rejects, &[]);
+                }
                 _ => {}
             }
         }
@@ -815,8 +822,8 @@ impl World {
                 }
                 None => row.get(5).expect("bytes"),
             };
-            for line in records_of(JobId(number(0)), codec, &bytes).0 {
-                *delivered.entry((JobId(number(0)), line)).or_default() += 1;
+            for owned in owned_records(JobId(number(0)), codec, &bytes) {
+                *delivered.entry(owned).or_default() += 1;
             }
         }
     }
@@ -848,6 +855,7 @@ impl Summary {
             lost: self.lost + other.lost,
             changes: self.changes + other.changes,
             hot: self.hot + other.hot,
+            parted: self.parted + other.parted,
         }
     }
 }

@@ -8,11 +8,13 @@
 mod decode;
 mod framing;
 mod join;
+mod pick;
 mod split;
 
 pub use decode::{decode, reader};
 pub use framing::{Frame, Framing};
 pub use join::{Malformed, join};
+pub use pick::Records;
 pub use split::{Half, SplitError, split};
 
 use crate::codec::{Codec, CodecKind, Form, Level, Run, codec};

@@ -60,18 +60,8 @@ pub fn split(
     if records < 2 {
         return Err(SplitError::OneRecord);
     }
-    let inside =
-        text.strip_prefix(&framing.prefix[..]).and_then(|text| text.strip_suffix(&framing.suffix[..]));
-    let inside = inside.ok_or(SplitError::Unclear)?;
-    let proven = |borders: &Vec<usize>| {
-        let mut starts =
-            std::iter::once(0).chain(borders.iter().map(|border| border + framing.delimiter.len()));
-        let mut ends = borders.iter().copied().chain([inside.len()]);
-        // No record is empty.
-        borders.len() as u64 + 1 == records && starts.all(|start| ends.next() > Some(start))
-    };
-    let borders = borders(framing, inside).find(proven);
-    let borders = borders.ok_or(SplitError::Unclear)?;
+    let inside = inside(framing, &text).ok_or(SplitError::Unclear)?;
+    let borders = proven_borders(framing, records, inside).ok_or(SplitError::Unclear)?;
     let middle = |border: &usize| (2 * border).abs_diff(inside.len());
     let cut =
         (0..borders.len()).min_by_key(|&at| middle(&borders[at])).expect("INVARIANT: two records or more");
@@ -87,6 +77,23 @@ pub fn split(
         (second, ends(start, &borders[cut + 1..], second.len())),
     ];
     Ok(halves.map(|(records, ends)| half(codec, container, framing, records, &ends)))
+}
+
+/// The records of a batch's text: what stands between its prefix and its suffix.
+pub(super) fn inside<'a>(framing: &Framing, text: &'a [u8]) -> Option<&'a [u8]> {
+    text.strip_prefix(&framing.prefix[..])?.strip_suffix(&framing.suffix[..])
+}
+
+/// Where the `records` records of a text end, all but the last one's end; a delimiter may follow. `None`: it is unclear.
+pub(super) fn proven_borders(framing: &Framing, records: u64, inside: &[u8]) -> Option<Vec<usize>> {
+    let proven = |borders: &Vec<usize>| {
+        let mut starts =
+            std::iter::once(0).chain(borders.iter().map(|border| border + framing.delimiter.len()));
+        let mut ends = borders.iter().copied().chain([inside.len()]);
+        // No record is empty.
+        borders.len() as u64 + 1 == records && starts.all(|start| ends.next() > Some(start))
+    };
+    borders(framing, inside).find(proven)
 }
 
 /// Where the records of a text may end, all but the last one's end: by the first way, the second way, …
@@ -149,13 +156,13 @@ fn half(
 }
 
 /// Reads bytes that lie in several pieces of memory.
-struct Cuts<'a> {
+pub(super) struct Cuts<'a> {
     now: &'a [u8],
     rest: std::slice::Iter<'a, Bytes>,
 }
 
 impl<'a> Cuts<'a> {
-    fn new(cuts: &'a [Bytes]) -> Cuts<'a> {
+    pub(super) fn new(cuts: &'a [Bytes]) -> Cuts<'a> {
         Cuts { now: &[], rest: cuts.iter() }
     }
 }

@@ -11,7 +11,7 @@ use super::super::kind::{HTTP, Kind, OwnParameter};
 use super::said::{Means, STRANGER, Said, is_success};
 use super::{Dialect, Probe, answer, ask};
 use crate::destination::exchange::{Exchange, Limits, Reply};
-use crate::destination::text::encode_part;
+use crate::destination::text::encode_all;
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
 use hyper::header::HeaderName;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
     let table = table(url)?;
     let (front, query) = target.url.split_once('?').unwrap_or((&target.url, ""));
     let host = front.strip_suffix(url.path()).unwrap_or(front);
-    let insert = encode_part(&format!("INSERT INTO {table} FORMAT JSONEachRow"));
+    let insert = encode_all(&format!("INSERT INTO {table} FORMAT JSONEachRow"));
     let mut sent = format!("{host}/?query={insert}");
     // RFC 3339 with its Z, which our times are, is not read otherwise.
     if !url.sends("date_time_input_format") {
@@ -190,7 +190,7 @@ impl ClickHouse {
         let key = batch.key.clone();
         let mut request = DIALECT.request(&self.exchange, batch);
         if self.deduplicates {
-            let uri = format!("{}&insert_deduplication_token={}", self.exchange.uri(), encode_part(&key));
+            let uri = format!("{}&insert_deduplication_token={}", self.exchange.uri(), encode_all(&key));
             match uri.parse() {
                 Ok(uri) => *request.uri_mut() = uri,
                 Err(_) => return self.exchange.weather("error", "the URL is too long"),

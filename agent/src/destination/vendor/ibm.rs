@@ -12,9 +12,10 @@ use super::said::{Body, Means, STRANGER, Said, is_success, says};
 use super::{Dialect, Probe, exchange_of, meaning};
 use crate::destination::body::UploadBody;
 use crate::destination::client::Trust;
-use crate::destination::exchange::{Exchange, Limits, Reply, failure};
+use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::http::HttpTarget;
-use crate::destination::text::encode_part;
+use crate::destination::proof::ProofOptions;
+use crate::destination::text::encode_all;
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
 use edgepush_shard::plan::Envelope;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -134,9 +135,10 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         headers: Vec::new(),
         shown: address.to_owned(),
         secrets: url.secrets().clone(),
+        proof: ProofOptions::default(),
     };
     let form =
-        format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_part(key));
+        format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", encode_all(key));
     let exchange = Exchange::new(target, with.clients.of(&link)?)?;
     let iam = Iam { exchange, form, last: Mutex::new(None) };
     Ok(Arc::new(CloudLogs { exchange: exchange_of(url, with)?, iam }))
@@ -225,7 +227,7 @@ impl CloudLogs {
     }
 
     async fn ask(&self) -> Result<(), String> {
-        let said = |answer: Answer| failure(answer).unwrap_or_default();
+        let said = |answer: Answer| answer.verdict.why().unwrap_or_default();
         let token = self.iam.token(None).await.map_err(said)?;
         let mut request = self.exchange.request(Method::HEAD, HeaderMap::new(), UploadBody::empty());
         request.headers_mut().extend(bearer(&token).map(|value| (AUTHORIZATION, value)));

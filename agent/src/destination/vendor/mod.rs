@@ -22,7 +22,7 @@ pub(super) use splunk::SPLUNK;
 pub(super) use sumo::SUMO;
 
 use super::body::UploadBody;
-use super::exchange::{Exchange, Limits, Reply, failure, retry_after};
+use super::exchange::{Exchange, Limits, Reply, retry_after};
 use super::http::batch_headers;
 use super::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing, Status, Verdict};
 use bytes::Bytes;
@@ -159,7 +159,7 @@ async fn ask(
         }
     };
     let reply = exchange.send(dressed(request), Limits::small()).await;
-    let reply = reply.map_err(|answer| failure(answer).unwrap_or_default())?;
+    let reply = reply.map_err(|answer| answer.verdict.why().unwrap_or_default())?;
     fits(reply.status.as_u16(), &reply.body).map_err(|why| {
         let words = reply.words();
         let words = if words.is_empty() { why } else { format!("{words} ({why})") };

@@ -10,7 +10,7 @@ use super::super::kind::{HTTP, Kind, OwnParameter};
 use super::said::{Means, Said};
 use super::{Dialect, Probe, answer, ask, exchange_of, hec, meaning};
 use crate::destination::body::UploadBody;
-use crate::destination::exchange::{Exchange, Limits, Reply, failure};
+use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing, Verdict};
 use edgepush_shard::plan::Envelope;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -128,7 +128,7 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
 /// Where acknowledgements are asked for.
 fn ack_uri(uri: &Uri, front: &str, channel: &str) -> Result<Uri, String> {
     let mut parts = uri.clone().into_parts();
-    let channel = crate::destination::text::encode_part(channel);
+    let channel = crate::destination::text::encode_all(channel);
     let path = format!("{front}{COLLECTOR}/ack?channel={channel}");
     parts.path_and_query = Some(path.parse().map_err(|_| "has a channel that cannot be sent")?);
     Uri::from_parts(parts).map_err(|e| e.to_string())
@@ -229,7 +229,7 @@ impl Splunk {
 
     async fn ask(&self) -> Result<(), String> {
         if let Some(ack) = &self.ack {
-            self.acknowledges(ack).await.map_err(|answer| failure(answer).unwrap_or_default())?;
+            self.acknowledges(ack).await.map_err(|answer| answer.verdict.why().unwrap_or_default())?;
         }
         ask(&self.exchange, DIALECT.probe, |request| self.on_channel(request)).await
     }

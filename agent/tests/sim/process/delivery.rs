@@ -4,9 +4,9 @@ use crate::disk::SimDisk;
 use bytes::Bytes;
 use edgepush::batcher::{BatcherAction, BatcherEvent};
 use edgepush::destination::{Answer, Verdict};
-use edgepush::ledger::{LedgerEvent, LedgerReply, SplitChild};
+use edgepush::ledger::{LedgerEvent, LedgerReply, Part, SplitChild};
 use edgepush::protocol::*;
-use edgepush::sender::{SendAction, SendEvent};
+use edgepush::sender::{Picks, RefusedPart, Said, SendAction, SendEvent, pick};
 use edgepush::source::{CatchUpEvent, SourceEvent};
 use edgepush_shard::batch::{Framing, join, split};
 use edgepush_shard::codec::{Level, codec};
@@ -19,6 +19,9 @@ impl Life {
             LedgerReply::Judged(ids) => self.send(SendEvent::Durable(ids), around),
             LedgerReply::Split { parent, children } => {
                 self.send(SendEvent::Split { parent, children }, around)
+            }
+            LedgerReply::Parted { parent, again, rejects } => {
+                self.send(SendEvent::Parted { parent, again, rejects }, around)
             }
             LedgerReply::Registered(_)
             | LedgerReply::Gaps { .. }
@@ -69,6 +72,13 @@ impl Life {
                     self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Judge(judged)));
                 }
                 SendAction::Split { batch } => self.split(&batch, around),
+                SendAction::Pick { batch, picks } => self.pick(&batch, &picks, around),
+                SendAction::Parted { batch, taken, refused } => {
+                    assert!(
+                        taken > 0 && taken + refused <= batch.records,
+                        "{taken} and {refused} of a batch"
+                    );
+                }
                 SendAction::OverShare { .. } | SendAction::UnderShare { .. } => {
                     unreachable!("nobody told of the spool's room")
                 }
@@ -157,6 +167,36 @@ impl Life {
         self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Split { parent: batch.id, children }));
     }
 
+    /// What a destination has not taken of a batch.
+    fn pick(&mut self, batch: &Spooled, picks: &Picks, around: &mut Around<'_>) {
+        around.say(|| format!("pick {picks:?} of {:?}", batch.id));
+        if self.is_deleted(batch) {
+            let why = "its job was deleted".into();
+            return self.send(SendEvent::Unreadable { id: batch.id, why }, around);
+        }
+        let body = self.body(batch, around.disk);
+        let said = Said { job: &batch.job.0.to_string(), wall: around.now.wall };
+        let picked = pick(batch, picks, said, &body).expect("records that can be told apart");
+        let rejects = |part: RefusedPart| BatchCommit {
+            open: OpenKey(0),
+            row: None,
+            job: JobId::REJECTS,
+            version: 1,
+            codec: CodecKind::Gzip,
+            container: Container::Members,
+            naming: Arc::new(Naming { suffix: ".log.gz".into(), job: "rejects".into(), ..Naming::default() }),
+            piece: part.piece,
+            records: part.records,
+            raw: part.raw,
+            first: said.wall,
+            last: said.wall,
+            close: true,
+        };
+        let rejects = picked.refused.into_iter().map(rejects).collect();
+        let part = Part { parent: batch.id, again: picked.again, rejects };
+        self.to_ledger.push_back(ToLedger::Event(LedgerEvent::Part(part)));
+    }
+
     pub(super) fn upload_turn(&mut self, at: usize, around: &mut Around<'_>) {
         if let Some(verdict) = self.uploads[at].answer.take() {
             let upload = self.uploads.swap_remove(at);
@@ -168,11 +208,22 @@ impl Life {
         let retry = || Verdict::Retry { after: None, why: "weather".into() };
         let fate = if around.calm { 0 } else { around.rng.below(12) };
         let hash = crc32fast::hash(upload.batch.key.as_bytes());
+        let several = upload.batch.records > 1 && upload.batch.job != JobId::REJECTS;
+        let partly = several && matches!(hash % 16, 2 | 4);
         let verdict = match fate {
             // What is too large or refused is so at every try, and never stored.
             _ if upload.batch.records > 1 && hash.is_multiple_of(16) => {
                 Verdict::TooLarge { why: "413".into() }
             }
+            // What is not taken of a batch is not taken of it at any try.
+            0..=7 if partly => {
+                let (taken, picks) = some(&upload.batch);
+                around.store.put_some(&upload.batch, &upload.body, &taken);
+                let Picks { again, refused } = picks;
+                let why = "one by one".into();
+                if fate < 6 { Verdict::Partly { again, refused, after: None, why } } else { retry() }
+            }
+            8 if partly => retry(),
             _ if hash % 16 == 1 && !around.calm => Verdict::Refused { why: "400".into() },
             0..=5 => {
                 around.store.put(&upload.batch, &upload.body);
@@ -192,4 +243,17 @@ impl Life {
         };
         self.uploads[at].answer = Some(verdict);
     }
+}
+
+/// Which records of a batch a store takes, and what it says of the others: the same at every try, and at least the first.
+fn some(batch: &Spooled) -> (Vec<u32>, Picks) {
+    let (mut taken, mut picks) = (vec![0], Picks::default());
+    for place in 1..batch.records as u32 {
+        match crc32fast::hash(format!("{} {place}", batch.key).as_bytes()) % 4 {
+            1 => picks.again.push(place),
+            2 => picks.refused.push((place, "no \"such\" field".into())),
+            _ => taken.push(place),
+        }
+    }
+    (taken, picks)
 }

@@ -1,0 +1,58 @@
+//! `opensearch+http://` into osmem, which has OpenSearch's own bulk semantics, read back with opensearch-py: every line one
+//! document, whatever happens on the way; nginx before it asks for credentials and refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+mod common;
+use common::delivery::{BATCHES, LINES, deliver, deliver_through_faults, deliver_with_kills};
+use common::servers::{Nginx, Osmem};
+use common::*;
+use serde_json::json;
+
+/// Every line of the log is one document of this index, and nothing else is.
+fn holds_each_line_once(osmem: &Osmem, index: &str) {
+    let found = osmem.read_back(&format!("{index}-*"));
+    found.assert_exactly_once_as_json("r", LINES);
+    assert_eq!((found.count("documents"), found.count("ids")), (LINES, LINES), "{}", found.said);
+}
+
+#[test]
+fn every_line_is_one_document() {
+    let Some(osmem) = Osmem::start() else { return };
+    let url = |port: u16, index: &str| format!("opensearch+http://127.0.0.1:{port}/{index}-{{DATE}}");
+    deliver(&url(osmem.port, "direct"));
+    holds_each_line_once(&osmem, "direct");
+    let again = deliver_through_faults(osmem.port, |port| url(port, "faults"));
+    assert_eq!(again, 5, "requests that came again after they were taken");
+    holds_each_line_once(&osmem, "faults");
+    deliver_with_kills(osmem.port, |port| url(port, "kills"));
+    holds_each_line_once(&osmem, "kills");
+}
+
+#[test]
+fn behind_a_lock_and_a_limit_every_line_is_one_document() {
+    let Some(osmem) = Osmem::start() else { return };
+    // Ten requests a second, and what comes faster is 429; a user and a password; TLS 1.3.
+    let blocks = format!(
+        "limit_req_zone all zone=few:1m rate=10r/s; server {{ {{listen}} \
+         auth_basic edge; auth_basic_user_file {{dir}}/users; limit_req zone=few; limit_req_status 429; \
+         location / {{ client_max_body_size 0; proxy_pass http://127.0.0.1:{}; }} }}",
+        osmem.port
+    );
+    let Some(nginx) = Nginx::start(&blocks) else { return };
+    std::fs::write(nginx.file("users"), "edge:{PLAIN}pa55word\n").unwrap();
+    let url = |user: &str| {
+        let ca = nginx.file("ca.pem");
+        format!("opensearch+https://{user}@localhost:{}/locked-{{DATE}}?ca={}", nginx.tls, ca.display())
+    };
+    let place = Place::new();
+    writer::append(&place.log(), "r", 0..10);
+    let done =
+        delivery::to(&place, &url("edge:wr0ngword")).env("EDGEPUSH_ONCE_TIMEOUT", "3s").once().exits(1);
+    assert!(done.stderr.contains("401") && !done.stderr.contains("wr0ngword"), "{}", done.stderr);
+    assert_eq!(osmem.read_back("*").said["indexes"], json!([]));
+    deliver(&url("edge:pa55word"));
+    holds_each_line_once(&osmem, "locked");
+    let count =
+        |status: u16| nginx.requests().iter().filter(|r| r.status == status && r.method == "POST").count();
+    assert_eq!((count(200) as u64, count(401) > 0), (BATCHES, true));
+    say(&format!("osmem behind nginx: {} requests were answered 429", count(429)));
+}
