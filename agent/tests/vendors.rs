@@ -9,6 +9,8 @@ mod contract;
 mod clickhouse;
 #[path = "vendors/clickhouse_server.rs"]
 mod clickhouse_server;
+#[path = "vendors/clients.rs"]
+mod clients;
 #[path = "vendors/datadog.rs"]
 mod datadog;
 #[path = "vendors/ibm.rs"]
