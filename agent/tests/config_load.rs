@@ -406,11 +406,9 @@ fn once_opens_the_api_only_when_asked() {
 }
 
 #[test]
-fn batch_bytes_go_by_the_kind_of_destination() {
-    let c = loaded(&[]);
-    assert_eq!((c.batch_bytes_of(true), c.batch_bytes_of(false)), (5_000_000, 50_000_000));
-    let c = loaded(&[("EDGEPUSH_BATCH_BYTES", "1MB")]);
-    assert_eq!((c.batch_bytes_of(true), c.batch_bytes_of(false)), (1_000_000, 1_000_000));
+fn batch_bytes_are_the_destinations_unless_they_are_said() {
+    assert_eq!(loaded(&[]).batch_bytes, None);
+    assert_eq!(loaded(&[("EDGEPUSH_BATCH_BYTES", "1MB")]).batch_bytes, Some(1_000_000));
 }
 
 #[test]

@@ -220,7 +220,8 @@ pub const KEYS: &[Key] = &[
         privacy: Privacy::Url,
         parse: Parse::Destination,
         help: "Where batches go: `http://…`, `https://…`, `file:///directory`, `archive:` (below the state \
-               directory), `null:` (counts and forgets). It is the destination of the job `env`.",
+               directory), `null:` (counts and forgets), or a vendor: `splunk://…`, `datadog://…`, `sumo://…`, \
+               `newrelic://…`, `sentinelone://…`, `ibmcl://…`, `clickhouse://…`. It is the destination of the job `env`.",
     },
     key(
         "EDGEPUSH_FIELDS",

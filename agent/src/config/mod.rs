@@ -163,11 +163,6 @@ impl Config {
         self.api_token.as_ref().or(other)
     }
 
-    /// The most uncompressed bytes of a batch, for an HTTP kind of destination or another.
-    pub fn batch_bytes_of(&self, http: bool) -> u32 {
-        self.batch_bytes.unwrap_or(if http { 5_000_000 } else { 50_000_000 })
-    }
-
     /// Least memory that so many shards need (RULINGS 7).
     pub fn memory_least(shards: usize) -> Bytes {
         Bytes(MEMORY_FIXED.0 + MEMORY_SHARD.0 * shards as u64)

@@ -278,8 +278,10 @@ impl Maker {
             tracing::warn!("{warning}");
         }
         let (codec, level) = (readable(ENVIRONMENT, config.codec, &url), config.level);
-        let limits =
-            BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
+        let limits = BatchLimits {
+            records: config.batch_records,
+            bytes: config.batch_bytes.unwrap_or(url.batch_bytes()),
+        };
         let limits = capped(ENVIRONMENT, limits, url.caps());
         let output = enveloped(config.output.clone(), url.envelope())?;
         let naming = self.naming(ENVIRONMENT, &url, codec, config.dataset, &output);
