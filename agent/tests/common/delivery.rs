@@ -112,10 +112,11 @@ pub fn deliver_through_silence(port: u16, url: impl Fn(u16) -> String) {
     say(&format!("four silences took {:?}", start.elapsed()));
 }
 
-/// Delivers what a writer appends for `seconds` while its log is rotated, uploads meet random faults and the agent is
+/// Delivers what a writer appends for some seconds, so many lines in each, while its log is rotated, uploads meet random faults and the agent is
 /// killed again and again; the lines that were written.
 #[track_caller]
-pub fn deliver_in_a_storm(port: u16, seconds: u64, seed: u64, url: impl Fn(u16) -> String) -> u64 {
+pub fn deliver_in_a_storm(port: u16, load: (u64, u64), seed: u64, url: impl Fn(u16) -> String) -> u64 {
+    let (seconds, lines_per_second) = load;
     say(&format!("the storm's seed is {seed}"));
     let mut dice = seed;
     let mut roll = |below: u64| {
@@ -134,7 +135,7 @@ pub fn deliver_in_a_storm(port: u16, seconds: u64, seed: u64, url: impl Fn(u16) 
     let load = Load {
         path: place.log(),
         run: "r".into(),
-        lines_per_second: 2000,
+        lines_per_second,
         rotation: Rotation::Rename { keep: 1000 },
         rotate_every: Duration::from_secs(3),
     };
@@ -223,7 +224,8 @@ impl Store<'_> {
     /// With everything at once, for a while.
     #[track_caller]
     pub fn takes_each_line_once_in_a_storm(&self, seconds: u64, seed: u64) {
-        let written = deliver_in_a_storm(self.port, seconds, seed, |port| (self.url)(port, "storm/{DATE}"));
+        let written =
+            deliver_in_a_storm(self.port, (seconds, 2000), seed, |port| (self.url)(port, "storm/{DATE}"));
         let found = (self.read_back)("storm/");
         found.assert_exactly_once("r", written);
         assert_eq!(found.count("unfinished"), 0, "{}", found.said);
