@@ -90,7 +90,7 @@ fn tls_that_breaks_anywhere_leaves_each_line_once_by_its_key() {
         let proxy = Faults::before(nginx.tls, [fault.clone()]);
         let uri = format!("/{number}");
         deliver(&with_ca(&format!("https://localhost:{}{uri}", proxy.port()), &nginx));
-        assert_eq!(proxy.met(), [fault.clone()]);
+        assert_eq!(proxy.met(), std::slice::from_ref(&fault));
         let lines: Vec<_> = nginx.kept().iter().filter(|r| r.uri == uri).flat_map(|r| r.lines()).collect();
         assert_exactly_once("r", LINES, &lines);
         let taken = nginx.requests().iter().filter(|r| r.uri == uri && r.status == 200).count();

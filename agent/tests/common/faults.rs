@@ -295,11 +295,7 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
         let Some(Upstream(to)) = &mut server else { unreachable!() };
         if fault == Fault::Stall {
             plan.applies(&fault, &line);
-            // Until its peer gives up, or the test ends.
-            while !plan.stop.load(Ordering::Acquire) && !hung_up(&client) {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            return Ok(());
+            return stall(plan, &client);
         }
         let taken = match fault {
             Fault::ResetAfterHead => 0,
@@ -335,28 +331,48 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
         if fault != Fault::Clean {
             plan.applies(&fault, &format!("{line} -> {}", String::from_utf8_lossy(&answer[9..12])));
         }
-        match fault {
-            Fault::ResetBeforeAnswer => return reset(&client),
-            Fault::Hang => return std::io::copy(&mut from_client, &mut std::io::sink()).map(drop),
-            Fault::SwallowAnswer => return client.shutdown(Shutdown::Both),
-            Fault::AnswerInstead(status) => {
-                return last_words(&client, &format!("{status} Broken"), "broken\n");
-            }
-            Fault::ResetInAnswer => {
-                client.write_all(&answer[..answer.len().min(20)])?;
-                std::thread::sleep(Duration::from_millis(20));
-                return reset(&client);
-            }
-            Fault::SlowAnswer(wait) => {
-                for byte in &answer {
-                    std::thread::sleep(wait);
-                    client.write_all(&[*byte])?;
-                }
-            }
-            _ => client.write_all(&answer)?,
+        if !pass(&answer, &fault, &mut from_client, &mut client)? {
+            return Ok(());
         }
     }
     Ok(())
+}
+
+/// Nothing more is read until the peer gives up, or the test ends.
+fn stall(plan: &Plan, client: &TcpStream) -> Ended {
+    while !plan.stop.load(Ordering::Acquire) && !hung_up(client) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Passes a server's answer on as the fault has it; whether the connection goes on.
+fn pass(
+    answer: &[u8],
+    fault: &Fault,
+    from_client: &mut impl Read,
+    client: &mut TcpStream,
+) -> std::io::Result<bool> {
+    match fault {
+        Fault::ResetBeforeAnswer => reset(client)?,
+        Fault::Hang => drop(std::io::copy(from_client, &mut std::io::sink())?),
+        Fault::SwallowAnswer => client.shutdown(Shutdown::Both)?,
+        Fault::AnswerInstead(status) => last_words(client, &format!("{status} Broken"), "broken\n")?,
+        Fault::ResetInAnswer => {
+            client.write_all(&answer[..answer.len().min(20)])?;
+            std::thread::sleep(Duration::from_millis(20));
+            reset(client)?;
+        }
+        Fault::SlowAnswer(wait) => {
+            for byte in answer {
+                std::thread::sleep(*wait);
+                client.write_all(&[*byte])?;
+            }
+            return Ok(true);
+        }
+        _ => return client.write_all(answer).map(|()| true),
+    }
+    Ok(false)
 }
 
 /// An answer of the proxy's own, and the end.
