@@ -142,8 +142,8 @@ pub fn open(
     let (Ok(address), Ok(keys), Ok(headers)) = (address, keys, extra) else {
         return Err(format!("{url}: {}", wrong.join("; ")));
     };
-    let borrows_keys = keys.is_none();
     let client = with.clients.of(&url.link_to(address.url.starts_with("https://")))?;
+    let borrows_keys = keys.is_none();
     let seeking = Seeking {
         keys,
         profile: url.own("profile"),
