@@ -47,6 +47,7 @@ const DIALECT: Dialect = Dialect {
     read: hec::read,
     // Without data the collector looks at the token and says "No data".
     probe: Probe::Post(b"", hec::probed),
+    text: false,
 };
 
 /// Longest wait for an acknowledgement: what Splunk's page advises before a client sends again.
