@@ -63,6 +63,7 @@ fn every_document_is_there_once_however_often_it_is_sent() {
     let Some(osmem) = Osmem::start() else { return };
     let to = open(&url(&osmem.endpoint(), "logs-{DATE}"), Path::new("/nowhere"));
     run(async {
+        assert_eq!(to.redacted(), url(&osmem.endpoint(), "logs-{DATE}"));
         assert_eq!(to.probe(false).await, Ok(()), "a look");
         assert_eq!(to.probe(true).await, Ok(()), "a probe");
         assert_eq!(osmem.read_back("*").said["indexes"], json!([]), "a probe leaves nothing");
@@ -352,6 +353,46 @@ fn answers_that_are_lost_double_nothing() {
     assert_eq!((done.count("records_delivered"), done.count("rejected")), (6000, 0));
     assert!(swallowed.load(Ordering::SeqCst) > 4, "answers were lost, and others came");
     assert_documents(&osmem, "lost", 6000, true);
+}
+
+#[test]
+fn what_a_strict_index_refuses_becomes_rejects() {
+    let Some(osmem) = Osmem::start() else { return };
+    let template = json!({"index_patterns": ["edge-*"], "template": {"mappings": {"dynamic": "strict",
+        "properties": {"n": {"type": "long"}}}}});
+    let at = format!("{}/_index_template/edge", osmem.endpoint());
+    assert_eq!(curl("PUT", &at, &template.to_string()).0, "200");
+    let place = Place::new();
+    let bad = |n: u64| match n % 50 {
+        7 => Some(format!("{{\"n\":\"no number {n}\"}}")),
+        9 => Some(format!("{{\"n\":{n},  \"more\":true}}")),
+        _ => None,
+    };
+    let line = |n: u64| bad(n).unwrap_or_else(|| format!("{{\"n\":{n}}}")) + "\n";
+    std::fs::write(place.log(), (0..1000).map(line).collect::<String>()).unwrap();
+    let done = place
+        .setup()
+        .env("EDGEPUSH_DESTINATION", &url(&osmem.endpoint(), "edge-{DATE}"))
+        .env("EDGEPUSH_BATCH_RECORDS", "200")
+        .env("EDGEPUSH_DISK_RESERVE", "0%")
+        .once()
+        .exits(0);
+    assert_eq!(done.count("records_delivered"), 960, "{}", done.stderr);
+    let found = osmem.read_back("*");
+    assert_eq!((found.count("documents"), found.count("ids")), (960, 960));
+    let rejects = lines_in_dir(&place.state().join("rejects"));
+    let rejects: Vec<Value> = rejects.iter().map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let mut kept: Vec<&str> = rejects.iter().map(|reject| reject["line"].as_str().unwrap()).collect();
+    kept.sort_unstable();
+    let mut expected: Vec<String> = (0..1000).filter_map(bad).collect();
+    expected.sort_unstable();
+    assert_eq!(kept, expected);
+    for reject in &rejects {
+        let (reason, more) =
+            (reject["reason"].as_str().unwrap(), reject["line"].as_str().unwrap().contains("more"));
+        let word = if more { "strict_dynamic_mapping_exception: " } else { "mapper_parsing_exception: " };
+        assert!(reason.starts_with(&format!("refused: 400 {word}")), "{reject}");
+    }
 }
 
 #[test]

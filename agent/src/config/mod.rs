@@ -125,6 +125,8 @@ pub struct Config {
     pub uploads: u32,
     /// Bytes per second that leave the host; `None` = unlimited.
     pub egress_max: Option<Bytes>,
+    /// The same of each job that says nothing of its own.
+    pub job_egress_max: Option<Bytes>,
     /// Where the admin API listens; `None` = nowhere. `run --once` asks [`Config::api_of`].
     pub api: Option<SocketAddr>,
     /// Whether `EDGEPUSH_API` was set (RULINGS 15).
@@ -206,6 +208,7 @@ impl Config {
             memory_max: Bytes(0),
             uploads: 0,
             egress_max: None,
+            job_egress_max: None,
             api: None,
             api_said: false,
             api_token: None,

@@ -84,6 +84,7 @@ impl DestinationUrl {
                 let (front, index) = parts.unwrap_or((rest, ""));
                 url.take_template(index)?;
                 url.take_web(front, &own.sent)?;
+                url.shown.truncate(url.shown.trim_end_matches('/').len());
                 url.shown.push_str(&format!("/{}", url.naming_path));
             }
             Form::Bucket => url.take_bucket(rest, &own.sent)?,
@@ -332,6 +333,11 @@ impl DestinationUrl {
     /// Most uncompressed bytes of a batch when no setting says it.
     pub fn batch_bytes(&self) -> u32 {
         self.kind.batch_bytes
+    }
+
+    /// A parameter that names a file of this host: only who may read them may set it.
+    pub fn names_file(&self) -> Option<&'static str> {
+        self.options.names_file()
     }
 
     /// What an operator should know although it works.

@@ -7,7 +7,7 @@ from opensearchpy import OpenSearch
 import counting
 
 verb, endpoint = sys.argv[1:3]
-client = OpenSearch(endpoint)
+client = OpenSearch(endpoint, timeout=60)
 if verb == "make":
     index, mapping = sys.argv[3:]
     client.indices.create(index=index, body=json.loads(mapping))

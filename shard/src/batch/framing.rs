@@ -8,6 +8,9 @@
 use super::{Part, const_segment};
 use crate::codec::CodecKind;
 
+/// What a record begins with before which a line with its id stands.
+pub const ID_OPEN: &str = r#"{"create":{"_id":""#;
+
 /// The constant parts around a batch's records, and what every record begins and ends with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Framing {

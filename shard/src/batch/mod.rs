@@ -12,7 +12,7 @@ mod pick;
 mod split;
 
 pub use decode::{decode, reader};
-pub use framing::{Frame, Framing};
+pub use framing::{Frame, Framing, ID_OPEN};
 pub use join::{Malformed, join};
 pub use pick::Records;
 pub use split::{Half, SplitError, split};

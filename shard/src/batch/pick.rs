@@ -4,7 +4,7 @@
 //! batch has the framing of the one it comes from. Nothing that a disk has bitten makes it panic.
 //! Must not know: why, and what becomes of the records.
 use super::split::{Cuts, inside, proven_borders};
-use super::{Container, Framing, Half, Part, SplitError, const_segment, decode, piece_of};
+use super::{Container, Framing, Half, ID_OPEN, Part, SplitError, const_segment, decode, piece_of};
 use crate::codec::{Codec, CodecKind, Run};
 use crate::limits::CHUNK_BYTES_MAX;
 use bytes::Bytes;
@@ -71,10 +71,15 @@ impl Records {
         &self.text[self.range(place)]
     }
 
-    /// A record without what every record of its framing begins and ends with, nor a line end.
+    /// A record without what every record of its framing begins and ends with, nor a line end; of one with an id the
+    /// line behind it, whole.
     pub fn bare(&self, place: usize) -> &[u8] {
         let whole = self.get(place);
         let Framing { record_prefix, record_suffix, .. } = &self.framing;
+        if record_prefix.starts_with(ID_OPEN.as_bytes()) {
+            let record = memchr::memchr(b'\n', whole).map_or(whole, |end| &whole[end + 1..]);
+            return record.strip_suffix(b"\n").unwrap_or(record);
+        }
         let bare = whole.strip_prefix(&record_prefix[..]).unwrap_or(whole);
         let bare = bare.strip_suffix(&record_suffix[..]).unwrap_or(bare);
         bare.strip_suffix(b"\n").unwrap_or(bare)
@@ -185,5 +190,22 @@ mod tests {
             let expected: String = [0, 1, 2, 3, 4, 6, 8].map(line).concat();
             assert_eq!(decode(CodecKind::Gzip, &body[..]).unwrap(), expected.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_record_with_an_id_is_the_line_behind_it() {
+        let framing = framing(["", ID_OPEN, "}\n", "", ""]);
+        let record = |id: &str, text: &str| format!("{ID_OPEN}{id}\"}}}}\n{text}\n");
+        let text = [record("a", "{\"x\":1}"), record("b", "{}"), record("c", "{\"create\":{\"_id\":\"x\"}}")]
+            .concat();
+        let found = records(&framing, 3, &text).expect("three records");
+        assert_eq!(
+            [0, 1, 2].map(|place| found.bare(place)),
+            [&b"{\"x\":1}"[..], b"{}", b"{\"create\":{\"_id\":\"x\"}}"]
+        );
+        assert_eq!(
+            picked(&found, &[0, 2]),
+            [record("a", "{\"x\":1}"), record("c", "{\"create\":{\"_id\":\"x\"}}")].concat()
+        );
     }
 }

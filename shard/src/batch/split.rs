@@ -5,7 +5,7 @@
 //! one fewer than the records: every true border is among those found (of the last way: if the text is csv), so that none
 //! of them is a likeness. Nothing that a disk has bitten makes it panic.
 //! Must not know: why, and what the halves are called.
-use super::{Container, Framing, Part, const_segment, decode, piece_of};
+use super::{Container, Framing, ID_OPEN, Part, const_segment, decode, piece_of};
 use crate::codec::{Codec, Run};
 use crate::limits::CHUNK_BYTES_MAX;
 use bytes::Bytes;
@@ -101,10 +101,12 @@ fn borders<'a>(framing: &'a Framing, text: &'a [u8]) -> impl Iterator<Item = Vec
     let Framing { delimiter, record_prefix, record_suffix, .. } = framing;
     let border = [&record_suffix[..], delimiter, record_prefix].concat();
     let lines = delimiter.is_empty() && (border.is_empty() || record_suffix.ends_with(b"\n"));
+    // A line with an id before it makes a record two lines.
+    let each = if record_prefix.starts_with(ID_OPEN.as_bytes()) { 2 } else { 1 };
     let newlines = lines.then(|| {
         // The last record's end is no border, whether it has its newline or not.
         let within = &text[..text.len().saturating_sub(1)];
-        memchr::memchr_iter(b'\n', within).map(|at| at + 1).collect()
+        memchr::memchr_iter(b'\n', within).skip(each - 1).step_by(each).map(|at| at + 1).collect()
     });
     // Neither the first record's prefix nor the last one's suffix belongs to a border.
     let within = || text.strip_prefix(&record_prefix[..])?.strip_suffix(&record_suffix[..]);
@@ -277,5 +279,15 @@ mod tests {
         let text = "a,b\n1,\"x\"\n2,\"y\n\"\"z\"\"\n\"\n3,\"\"\n";
         let expected = ["a,b\n1,\"x\"\n", "a,b\n2,\"y\n\"\"z\"\"\n\"\n3,\"\"\n"];
         assert_eq!(halves(&csv, 3, text), Some(expected.map(String::from)));
+    }
+
+    #[test]
+    fn a_record_that_looks_like_the_line_of_an_id_is_none() {
+        let ids = framing(["", ID_OPEN, "}\n", "", ""]);
+        let line = |id: u32| format!("{ID_OPEN}{id}\"}}}}\n");
+        let records: Vec<String> = (0..6).map(|id| line(id) + &line(id)).collect();
+        let expected = [records[..3].concat(), records[3..].concat()];
+        assert_eq!(halves(&ids, 6, &records.concat()), Some(expected));
+        assert_eq!(halves(&ids, 5, &records.concat()), None);
     }
 }

@@ -12,7 +12,7 @@ use super::http::batch_headers;
 use super::kind::{Form, HTTP, Kind, OwnParameter};
 use super::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing, Status, Verdict, text};
 use bytes::Bytes;
-use edgepush_shard::batch::reader;
+use edgepush_shard::batch::{ID_OPEN, reader};
 use edgepush_shard::plan::Envelope;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
@@ -24,8 +24,6 @@ use std::sync::Arc;
 const ANSWER_BYTES: usize = 4 << 20;
 /// Bytes of a body in which its beginning can be read.
 const FRONT_BYTES: usize = 4096;
-/// What every batch begins with that was made for this kind.
-const BEGINNING: &[u8] = br#"{"create":{"_id":""#;
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// The row of the table.
@@ -197,9 +195,9 @@ fn begins(batch: &Outgoing) -> bool {
         let room = FRONT_BYTES - front.len();
         front.extend_from_slice(&part[..part.len().min(room)]);
     }
-    let mut beginning = [0; BEGINNING.len()];
+    let mut beginning = [0; ID_OPEN.len()];
     let read = reader(batch.codec, &front[..]).and_then(|mut text| text.read_exact(&mut beginning));
-    read.is_ok() && beginning == *BEGINNING
+    read.is_ok() && beginning == *ID_OPEN.as_bytes()
 }
 
 /// Whether an answer to `GET /` is that of a server of this kind.

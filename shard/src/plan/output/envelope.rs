@@ -4,6 +4,7 @@
 //! Must not know: which receiver, where bytes go.
 use super::options::{OutputOptions, OutputType};
 use super::template::Token;
+use crate::batch::ID_OPEN;
 use std::borrow::Cow;
 
 /// What stands around records. The default is nothing at all.
@@ -36,7 +37,7 @@ impl Around {
     /// What a record begins with for certain, whose own constant beginning is `prefix`.
     pub(super) fn begin(&self, prefix: &str) -> String {
         match self.id {
-            true => super::id::OPEN.to_owned(),
+            true => ID_OPEN.to_owned(),
             false => [&self.before, prefix].concat(),
         }
     }

@@ -6,7 +6,7 @@
 use super::envelope::Around;
 use super::privacy::Privacy;
 use super::template::{Template, Token};
-use crate::batch::Framing;
+use crate::batch::{Framing, ID_OPEN};
 use crate::dataset::{Dataset, FieldType};
 use crate::time::TimeFormat;
 use serde_json::{Map, Value, json};
@@ -248,7 +248,7 @@ impl OutputOptions {
 
     /// What begins the line with a record's id; `None`: records have none.
     pub(in crate::plan) fn id_head(&self) -> Option<String> {
-        self.around.id.then(|| [self.record_delimiter(), super::id::OPEN].concat())
+        self.around.id.then(|| [self.record_delimiter(), ID_OPEN].concat())
     }
 
     /// What is done for a field's privacy, or for that of a value which it lies in: `a.b` is as private as `a`.
