@@ -4,8 +4,8 @@
 //! metrics, as an operator would know it. Must not know: the agent's library.
 #![allow(dead_code, unused_imports, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 pub mod agent;
-pub mod dice;
 pub mod delivery;
+pub mod dice;
 pub mod faults;
 pub mod jobs;
 pub mod lines;
