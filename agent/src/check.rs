@@ -90,7 +90,10 @@ pub fn destination(open: impl FnOnce(&Config) -> Result<Arc<dyn Destination>, St
         };
         let asking = target.probe(writing == Writing::Allowed);
         match runtime.block_on(async { tokio::time::timeout(PROBE_TIMEOUT, asking).await }) {
-            Ok(Ok(())) => vec![Finding::works("destination", target.redacted())],
+            Ok(Ok(())) => {
+                let notable = target.notable().map(|said| Finding::notable("destination", said, ""));
+                [Finding::works("destination", target.redacted())].into_iter().chain(notable).collect()
+            }
             Ok(Err(why)) => fails(target.redacted(), why),
             Err(_) => fails(target.redacted(), format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
         }

@@ -57,6 +57,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// List and manage the jobs of the running agent
     Jobs(JobsArgs),
+    /// List, show and export the batches that wait in the spool or are held aside
+    Spool(SpoolArgs),
     /// Manage customers' keys (not built yet)
     Keys(Later),
     /// Look into the archive (not built yet)
@@ -67,9 +69,6 @@ pub enum Command {
     /// Watch the running agent (not built yet)
     #[command(hide = true)]
     Top(Later),
-    /// Look into the spool (not built yet)
-    #[command(hide = true)]
-    Spool(Later),
     /// Find out what is wrong (not built yet)
     #[command(hide = true)]
     Doctor(Later),
@@ -83,7 +82,6 @@ impl Command {
             Command::Archive(_) => Some("archive"),
             Command::Replay(_) => Some("replay"),
             Command::Top(_) => Some("top"),
-            Command::Spool(_) => Some("spool"),
             Command::Doctor(_) => Some("doctor"),
             _ => None,
         }
@@ -201,6 +199,75 @@ pub enum JobsAsk {
     },
 }
 
+/// What `spool` is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct SpoolArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub ask: SpoolAsk,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands below `spool`. Those that look do so beside a running agent, or where none runs; the others ask it.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum SpoolAsk {
+    /// All batches: being filled, waiting (or on their way), held aside
+    Ls(SpoolFilter),
+    /// All of one batch
+    Show {
+        /// Its id, its key or its name
+        id: String,
+    },
+    /// Write a batch's body as its destination would get it
+    Export(SpoolExport),
+    /// Let the running agent send a batch again that is held aside
+    Retry {
+        /// Its id, its key or its name
+        id: String,
+    },
+    /// Let the running agent forget a batch that is held aside: a loss, counted as such
+    Drop {
+        /// Its id, its key or its name
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Which batches are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct SpoolFilter {
+    /// Only those of this job: its id or its name
+    #[arg(long)]
+    pub job: Option<String>,
+    /// Only those that are held aside
+    #[arg(long)]
+    pub aside: bool,
+}
+
+/// What is exported, and to where.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct SpoolExport {
+    /// The batch: its id, its key or its name
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub id: Option<String>,
+    /// The file, which must not exist; `-`: standard output [default: the last part of the batch's name, here]
+    #[arg(long, conflicts_with = "all")]
+    pub out: Option<String>,
+    /// All closed batches, or those of --job, --aside
+    #[arg(long, requires = "dir")]
+    pub all: bool,
+    /// The directory for --all; made if missing
+    #[arg(long, requires = "all", conflicts_with = "id")]
+    pub dir: Option<std::path::PathBuf>,
+    /// Which of all
+    #[command(flatten)]
+    pub filter: SpoolFilter,
+}
+
 /// Whatever is said to a command that does not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Later {
@@ -297,6 +364,30 @@ mod tests {
     }
 
     #[test]
+    fn spool_says_what_it_needs() {
+        let ask = |line: &str| match parsed(line) {
+            Ok(Command::Spool(args)) => (args.ask, args.json),
+            other => panic!("{line}: {other:?}"),
+        };
+        let filter = SpoolFilter { job: Some("7".to_owned()), aside: true };
+        assert_eq!(ask("edgepush spool ls --job 7 --aside --json"), (SpoolAsk::Ls(filter.clone()), true));
+        let export = SpoolExport { id: None, out: None, all: true, dir: Some("/x".into()), filter };
+        assert_eq!(ask("edgepush spool export --all --aside --job 7 --dir /x").0, SpoolAsk::Export(export));
+        for line in [
+            "edgepush spool",
+            "edgepush spool show",
+            "edgepush spool drop --yes",
+            "edgepush spool export",
+            "edgepush spool export --all",
+            "edgepush spool export 7 --dir /x",
+            "edgepush spool export 7 --all --dir /x",
+            "edgepush spool export --all --dir /x --out y",
+        ] {
+            assert_eq!(parsed(line).unwrap_err(), Exit::Operator, "{line}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_the_operators() {
         let lines = [
             "edgepush",
@@ -312,9 +403,7 @@ mod tests {
 
     #[test]
     fn later_commands_take_anything() {
-        for line in
-            ["edgepush top", "edgepush keys add --name x", "edgepush spool ls --json", "edgepush archive ls"]
-        {
+        for line in ["edgepush top", "edgepush keys add --name x", "edgepush archive ls"] {
             assert!(parsed(line).unwrap().not_built().is_some(), "{line}");
         }
         assert_eq!(parsed("edgepush run").unwrap().not_built(), None);

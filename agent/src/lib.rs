@@ -29,4 +29,5 @@ pub mod run;
 pub mod sender;
 pub mod shard_loop;
 pub mod source;
+pub mod spool_cli;
 pub mod status;

@@ -391,6 +391,15 @@ pub struct Committed {
     pub hot_ahead: bool,
 }
 
+/// What an operator wants of a batch that is held aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AsideWord {
+    /// It is sent again, under its name.
+    Retry,
+    /// It goes: a declared loss.
+    Drop,
+}
+
 /// What became of a batch, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {

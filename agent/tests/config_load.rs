@@ -170,6 +170,7 @@ fn bounds_are_bounds() {
         ("EDGEPUSH_MEMORY_MAX", vec!["80MB"], vec!["79999999"]),
         ("EDGEPUSH_UPLOADS", vec!["1", "64"], vec!["0", "65"]),
         ("EDGEPUSH_EGRESS_MAX", vec!["off", "10kB"], vec!["9999", "none"]),
+        ("EDGEPUSH_JOB_EGRESS_MAX", vec!["off", "10kB", "1MB/s"], vec!["9999", "none"]),
         ("EDGEPUSH_CORES", vec!["1", "9", "cpu:3"], vec!["0", "cpu:4", "3-5"]),
         ("EDGEPUSH_START", vec!["end", "2026-01-01T00:00:00Z"], vec!["tomorrow"]),
         ("EDGEPUSH_API", vec!["off", "[::1]:1"], vec!["9600", "0.0.0.0:9600", "[::]:9600"]),
@@ -405,11 +406,9 @@ fn once_opens_the_api_only_when_asked() {
 }
 
 #[test]
-fn batch_bytes_go_by_the_kind_of_destination() {
-    let c = loaded(&[]);
-    assert_eq!((c.batch_bytes_of(true), c.batch_bytes_of(false)), (5_000_000, 50_000_000));
-    let c = loaded(&[("EDGEPUSH_BATCH_BYTES", "1MB")]);
-    assert_eq!((c.batch_bytes_of(true), c.batch_bytes_of(false)), (1_000_000, 1_000_000));
+fn batch_bytes_are_the_destinations_unless_they_are_said() {
+    assert_eq!(loaded(&[]).batch_bytes, None);
+    assert_eq!(loaded(&[("EDGEPUSH_BATCH_BYTES", "1MB")]).batch_bytes, Some(1_000_000));
 }
 
 #[test]
@@ -453,7 +452,7 @@ fn the_table_is_whole() {
         RUNTIME SIMD STATE_DIR COMMIT_INTERVAL SOCKET_SYNC SPOOL_MAX REJECTS_MAX DISK_RESERVE MEMORY_MAX UPLOADS \
         EGRESS_MAX API API_TOKEN LOGS_API TLS_CERT TLS_KEY ARCHIVE_RULE ARCHIVE_PUBLISH ARCHIVE_DAYS ARCHIVE_MAX \
         ARCHIVE_DOMAINS_MAX DOMAIN_FIELD TIME_FIELD HOSTNAME TZ LOG LOG_FORMAT STOP_TIMEOUT ONCE_TIMEOUT \
-        JOB_DISABLE_AFTER";
+        JOB_DISABLE_AFTER JOB_EGRESS_MAX";
     for name in promised.split_whitespace() {
         let name = format!("EDGEPUSH_{name}");
         assert_eq!(KEYS.iter().filter(|key| key.name == name).count(), 1, "{name}");

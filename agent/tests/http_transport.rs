@@ -179,8 +179,9 @@ fn proxies_of_the_environment_are_asked_and_no_proxy_is_not() {
         let server = Server::tls(HERE, &authority.issue("collector.test"), Wants::default()).await;
         let plain = Server::plain(HERE, false).await;
         // "edge:s3cret"
-        let wants = Some("Basic ZWRnZTpzM2NyZXQ=");
-        let (tunnels, forwards) = (Proxy::start(&server, wants).await, Proxy::start(&plain, wants).await);
+        let basic = "Basic ZWRnZTpzM2NyZXQ=";
+        let (tunnels, forwards) =
+            (Proxy::start(&server, Some(basic)).await, Proxy::start(&plain, Some(basic)).await);
         let names = Names::default();
         names.say("near.test", &["127.0.0.1"]);
         let proxies = ProxyVariables {
@@ -197,13 +198,13 @@ fn proxies_of_the_environment_are_asked_and_no_proxy_is_not() {
         // Only the proxy can find this name: nobody here resolves it.
         assert_eq!(deliver(&secure("collector.test", "")).await, Verdict::Delivered);
         let line = format!("CONNECT collector.test:{} HTTP/1.1", server.port());
-        assert_eq!(tunnels.asked(), [(line, wants.unwrap().to_owned())]);
+        assert_eq!(tunnels.asked(), [(line, basic.to_owned())]);
         assert_eq!(names.asked(), 0);
         // Plain HTTP has the whole URL in its first line, and the credentials in each request.
         let to = open(&clients, "http://collector.test/in?x=1");
         assert_eq!((deliver(&to).await, deliver(&to).await).1, Verdict::Delivered);
         assert_eq!(forwards.asked()[0].0, "POST http://collector.test/in?x=1 HTTP/1.1");
-        assert_eq!(plain.got()[1].header("proxy-authorization"), wants.unwrap());
+        assert_eq!(plain.got()[1].header("proxy-authorization"), basic);
         // Spared: what NO_PROXY names, this host itself, what the URL says.
         assert_eq!(
             deliver(&secure("near.test", "")).await.status,

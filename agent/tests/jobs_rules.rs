@@ -189,6 +189,8 @@ fn limits_come_from_the_job_or_from_its_frequency() {
         (ours.codec(), ours.level(), ours.drops_oldest()),
         (Some(CodecKind::Zstd), Some(Level::Small), true)
     );
+    let paced = config(json!({ "max_egress_bytes_per_second": 10_000 }));
+    assert_eq!((paced.egress_max(), ours.egress_max()), (Some(10_000), None));
     let plain = config(json!({ "over_share": "wait" }));
     assert_eq!((plain.codec(), plain.level(), plain.drops_oldest()), (None, None, false));
 }

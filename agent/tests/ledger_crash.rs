@@ -85,6 +85,9 @@ fn script() -> Vec<LedgerEvent> {
         judged(BatchId(2), Fate::Delivered),
         LedgerEvent::Split { parent: BatchId(1), children: vec![half(20), half(21)] },
         judged(BatchId(3), Fate::Aside),
+        LedgerEvent::Aside { id: BatchId(3), word: AsideWord::Retry },
+        judged(BatchId(3), Fate::Aside),
+        LedgerEvent::Aside { id: BatchId(3), word: AsideWord::Drop },
         commit(3, vec![batch(Some(BatchId(4)), &[], true)], vec![]),
         LedgerEvent::Part(Part {
             parent: BatchId(4),

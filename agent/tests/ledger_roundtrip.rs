@@ -280,3 +280,37 @@ fn what_a_destination_has_not_taken_replaces_the_batch() {
     let jobs: Vec<JobId> = open(dir.path(), kill(ledger)).1.spooled.iter().map(|batch| batch.job).collect();
     assert_eq!(jobs, [JobId::REJECTS; 3]);
 }
+
+#[test]
+fn an_operator_frees_only_what_is_aside() {
+    let dir = quick_dir();
+    let (mut ledger, _) = open(dir.path(), MemDisk::new());
+    let batches = vec![batch(None, &body(1, 3000), true), batch(None, &body(2, 40), true)];
+    let done = committed(ledger.step(now(), commit(1, batches, vec![])).unwrap());
+    let (one, other) = (done.spooled[0].clone(), done.spooled[1].id);
+    let ask = |ledger: &mut Ledger<MemDisk>, id, word| match ledger
+        .step(now(), LedgerEvent::Aside { id, word })
+        .unwrap()
+        .swap_remove(0)
+    {
+        LedgerReply::Aside { batch, .. } => batch,
+        other => panic!("{other:?}"),
+    };
+    for word in [AsideWord::Retry, AsideWord::Drop] {
+        assert!(ask(&mut ledger, one.id, word).is_none(), "it waits, and is the agent's");
+        assert!(ask(&mut ledger, BatchId(99), word).is_none());
+    }
+    ledger.step(now(), judged(one.id, Fate::Aside)).unwrap();
+    ledger.step(now(), judged(other, Fate::Aside)).unwrap();
+    let again = ask(&mut ledger, one.id, AsideWord::Retry).unwrap();
+    assert_eq!((&again.name, &again.key, again.records), (&one.name, &one.key, one.records));
+    assert_eq!(stored(&mut ledger, &again), body(1, 3000));
+    assert_eq!(ask(&mut ledger, other, AsideWord::Drop).unwrap().id, other);
+    let loss: (String, i64) = ledger
+        .connection()
+        .query_row("SELECT reason, records FROM loss", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(loss, ("dropped".into(), 10));
+    let found = open(dir.path(), kill(ledger)).1;
+    assert_eq!((found.spooled.len(), found.spooled[0].id, found.aside), (1, one.id, 0));
+}

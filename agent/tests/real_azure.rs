@@ -23,13 +23,27 @@ fn azurite_has_each_line_once() {
     store.takes_each_line_once();
     store.takes_each_line_once_through_faults();
     store.takes_each_line_once_with_kills();
-    // The same with a SAS token that may only create and write.
-    let sas = azurite.sas("cw", 3600);
+    // The same with a SAS token that may only create and write, after one that has ended.
+    let (ended, sas) = (azurite.sas("cw", -60), azurite.sas("cw", 3600));
     let signed = |port: u16, path: &str| with_login(port, &format!("sas/{path}"), &sas);
     let read_back = |path: &str| azurite.read_back_of(&format!("sas/{path}"));
     let store = Store { port: azurite.port, url: &signed, read_back: &read_back };
     store.takes_each_line_once();
-    store.takes_each_line_once_through_faults();
+    let wrong = with_login(azurite.port, "sas/waited/{DATE}", &ended);
+    store.takes_what_waited_for_the_right_url(&wrong, ended.rsplit("sig=").next().unwrap());
+}
+
+#[test]
+fn azurite_has_each_line_once_whatever_it_takes() {
+    if !delivery::heavy() {
+        return;
+    }
+    let Some(azurite) = Azurite::start() else { return };
+    let read_back = |path: &str| azurite.read_back_of(path);
+    let store = Store { port: azurite.port, url: &url, read_back: &read_back };
+    store.takes_each_line_once_through_silence();
+    store.takes_each_line_once_in_a_storm(60, 0x5eed);
+    store.takes_a_large_batch_once(&[Fault::Clean, Fault::ResetBeforeAnswer]);
 }
 
 #[test]

@@ -2,29 +2,32 @@
 //! document, whatever happens on the way; nginx before it asks for credentials and refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod common;
-use common::delivery::{BATCHES, LINES, deliver, deliver_through_faults, deliver_with_kills};
+use common::delivery::*;
 use common::servers::{Nginx, Osmem};
 use common::*;
 use serde_json::json;
 
 /// Every line of the log is one document of this index, and nothing else is.
-fn holds_each_line_once(osmem: &Osmem, index: &str) {
+fn holds_each_line_once(osmem: &Osmem, index: &str, lines: u64) {
     let found = osmem.read_back(&format!("{index}-*"));
-    found.assert_exactly_once_as_json("r", LINES);
-    assert_eq!((found.count("documents"), found.count("ids")), (LINES, LINES), "{}", found.said);
+    found.assert_exactly_once_as_json("r", lines);
+    assert_eq!((found.count("documents"), found.count("ids")), (lines, lines), "{}", found.said);
+}
+
+fn url(port: u16, index: &str) -> String {
+    format!("opensearch+http://127.0.0.1:{port}/{index}-{{DATE}}")
 }
 
 #[test]
 fn every_line_is_one_document() {
     let Some(osmem) = Osmem::start() else { return };
-    let url = |port: u16, index: &str| format!("opensearch+http://127.0.0.1:{port}/{index}-{{DATE}}");
     deliver(&url(osmem.port, "direct"));
-    holds_each_line_once(&osmem, "direct");
+    holds_each_line_once(&osmem, "direct", LINES);
     let again = deliver_through_faults(osmem.port, |port| url(port, "faults"));
     assert_eq!(again, 5, "requests that came again after they were taken");
-    holds_each_line_once(&osmem, "faults");
+    holds_each_line_once(&osmem, "faults", LINES);
     deliver_with_kills(osmem.port, |port| url(port, "kills"));
-    holds_each_line_once(&osmem, "kills");
+    holds_each_line_once(&osmem, "kills", LINES);
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn behind_a_lock_and_a_limit_every_line_is_one_document() {
     std::fs::write(nginx.file("users"), "edge:{PLAIN}pa55word\n").unwrap();
     let url = |user: &str| {
         let ca = nginx.file("ca.pem");
-        format!("opensearch+https://{user}@localhost:{}/locked-{{DATE}}?ca={}", nginx.tls, ca.display())
+        format!("opensearch://{user}@localhost:{}/locked-{{DATE}}?ca={}", nginx.tls, ca.display())
     };
     let place = Place::new();
     writer::append(&place.log(), "r", 0..10);
@@ -50,9 +53,21 @@ fn behind_a_lock_and_a_limit_every_line_is_one_document() {
     assert!(done.stderr.contains("401") && !done.stderr.contains("wr0ngword"), "{}", done.stderr);
     assert_eq!(osmem.read_back("*").said["indexes"], json!([]));
     deliver(&url("edge:pa55word"));
-    holds_each_line_once(&osmem, "locked");
+    holds_each_line_once(&osmem, "locked", LINES);
     let count =
         |status: u16| nginx.requests().iter().filter(|r| r.status == status && r.method == "POST").count();
     assert_eq!((count(200) as u64, count(401) > 0), (BATCHES, true));
     say(&format!("osmem behind nginx: {} requests were answered 429", count(429)));
+}
+
+#[test]
+fn every_line_is_one_document_whatever_it_takes() {
+    if !heavy() {
+        return;
+    }
+    let Some(osmem) = Osmem::start() else { return };
+    deliver_through_silence(osmem.port, |port| url(port, "silence"));
+    holds_each_line_once(&osmem, "silence", LINES);
+    let written = deliver_in_a_storm(osmem.port, 30, 0x5eed, |port| url(port, "storm"));
+    holds_each_line_once(&osmem, "storm", written);
 }

@@ -473,7 +473,7 @@ proptest! {
         let mut deleted = BTreeSet::new();
         for (what, job, number) in script {
             let put = |hold, drop_oldest| {
-                SendEvent::Jobs(vec![LaneChange::Put(SendJob { job: JobId(job), uploads: 2, hold, drop_oldest })])
+                SendEvent::Jobs(vec![LaneChange::Put(SendJob { hold, drop_oldest, ..SendJob::new(JobId(job), 2) })])
             };
             let alive = !deleted.contains(&job);
             match what {

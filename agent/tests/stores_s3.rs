@@ -489,6 +489,11 @@ fn what_a_url_has_wrong_is_told() {
         assert!(words.iter().all(|word| why.contains(word)), "{url}: {why}");
         assert!(!why.contains("hunter") && !why.contains("AKIDSHOWN"), "{why}");
     }
+    let borrows = |url: &str, env| open_with(url, jiff::Timestamp::now, env).unwrap().borrows_keys();
+    assert!(!borrows(&at(1, "bucket", ""), &[]), "the URL has keys");
+    let env = [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "s")];
+    assert!(borrows("s3://bucket/p?region=eu", &env), "the host has keys");
+    assert!(borrows("s3://bucket/p?region=eu&profile=x", &[]));
     let url = DestinationUrl::parse(&at(1, "bucket", "")).unwrap();
     assert_eq!(url.to_string(), "s3://bucket/logs/{DATE}");
     assert!(!format!("{url:?}").contains("edgepush/test"), "{url:?}");
@@ -496,6 +501,26 @@ fn what_a_url_has_wrong_is_told() {
         open_with("s3://bucket/p?region=eu", jiff::Timestamp::now, &[("AWS_ACCESS_KEY_ID", "AKIDSHOWN1")]);
     let why = half.err().unwrap_or_default();
     assert!(why.contains("only one of AWS_ACCESS_KEY_ID") && !why.contains("AKIDSHOWN1"), "{why}");
+}
+
+#[test]
+fn a_store_that_repeats_keys_brings_them_into_no_log() {
+    let proxy = Proxy::new(0, |seen, _| {
+        let said =
+            format!("{} {} hostsecret1", seen.headers["authorization"], seen.headers["x-amz-security-token"]);
+        Do::Say(403, "", said)
+    });
+    let url = format!("s3://bucket/p?endpoint=http://localhost:{}", proxy.port);
+    let env = [
+        ("AWS_ACCESS_KEY_ID", "AKIDOFTHEHOST"),
+        ("AWS_SECRET_ACCESS_KEY", "hostsecret1"),
+        ("AWS_SESSION_TOKEN", "hosttoken1"),
+    ];
+    let why = hold(deliver(&open_with(&url, jiff::Timestamp::now, &env).unwrap(), &batch(1, &[b"x"])));
+    assert!(why.contains("HTTP 403"), "{why}");
+    for secret in ["AKIDOFTHEHOST", "hostsecret1", "hosttoken1"] {
+        assert!(!why.contains(secret), "{why}");
+    }
 }
 
 /// Who signs a request, and with which token, when a URL names no keys.
@@ -594,4 +619,33 @@ fn keys_for_a_time_come_from_container_token_service_and_instance() {
     assert!(why.contains("no credentials from the token service") && why.contains("not for you"), "{why}");
     let (answer, _) = signed_by(&identity, "", |_| Some(Do::Say(503, "", String::new())));
     assert!(retry(answer).contains("no credentials from the token service"));
+}
+
+#[test]
+fn keys_that_end_in_mid_run_are_renewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "jwt").unwrap();
+    let proxy = Proxy::new(0, |seen, before| {
+        let (id, end) = if before == 0 { ("AKFIRST", "2026-01-01") } else { ("AKSECOND", "2100-01-01") };
+        let given = format!(
+            r#"{{"AccessKeyId":"{id}","SecretAccessKey":"s","Token":"T","Expiration":"{end}T00:00:00Z"}}"#
+        );
+        let body = if seen.target == "/pod" { given } else { String::new() };
+        Do::Say(200, "etag: \"x\"\r\n", body)
+    });
+    let here = format!("http://127.0.0.1:{}", proxy.port);
+    let pod = format!("{here}/pod");
+    let env = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap()),
+    ];
+    let to = open_with(&format!("s3://bucket/p?endpoint={here}"), jiff::Timestamp::now, &env).unwrap();
+    for number in 0..3 {
+        assert_eq!(deliver(&to, &batch(number, &[b"x"])), Verdict::Delivered);
+    }
+    let seen = proxy.seen();
+    let puts: Vec<String> = seen.iter().filter(|s| s.method == "PUT").map(|seen| key_of(seen).0).collect();
+    assert_eq!(puts, ["AKFIRST", "AKSECOND", "AKSECOND"]);
+    assert_eq!(seen.len(), 5, "keys that last are asked for once");
 }

@@ -9,6 +9,8 @@ mod contract;
 mod clickhouse;
 #[path = "vendors/clickhouse_server.rs"]
 mod clickhouse_server;
+#[path = "vendors/clients.rs"]
+mod clients;
 #[path = "vendors/datadog.rs"]
 mod datadog;
 #[path = "vendors/ibm.rs"]
@@ -79,6 +81,47 @@ fn batches(recorder: &Recorder) -> Vec<Request> {
     let mut requests = recorder.requests();
     requests.retain(|r| !r.header("x-edgepush-batch").is_empty());
     requests
+}
+
+/// A server that answers one request with these bytes and closes.
+fn breaking(answer: &'static str) -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"{}\n") {
+            let mut part = [0; 1024];
+            let read = stream.read(&mut part).unwrap();
+            assert!(read > 0, "the whole request arrives");
+            request.extend_from_slice(&part[..read]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    address
+}
+
+#[test]
+fn a_success_that_breaks_off_is_weather() {
+    for (scheme, rest, answer) in [
+        (
+            "splunk",
+            "/services/collector/raw?header_Authorization=Splunk%20x",
+            "HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n{\"text\":\"Success\",\"code\":0}",
+        ),
+        (
+            "datadog",
+            "/api/v2/logs?header_DD-API-KEY=x",
+            "HTTP/1.1 202 Accepted\r\nContent-Length: 60\r\n\r\n{}",
+        ),
+        ("clickhouse", "/edge", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ] {
+        let url = format!("{scheme}+http://{}{rest}", breaking(answer));
+        let to = contract::open(&url, Path::new("/nowhere"));
+        let verdict = contract::run(to.deliver(contract::batch(1, &[b"{}\n"]))).verdict;
+        assert!(matches!(verdict, Verdict::Retry { .. }), "{scheme}: {verdict:?}");
+    }
 }
 
 /// An answer with this status and JSON.

@@ -6,6 +6,8 @@
 //! | `GET jobs-source` | how the sets of job files stand | read over all |
 //! | `POST jobs-source/confirm` `{"digest"}` | the set that waits may replace what runs | write over all |
 //! | `GET jobs-health` | every job's figures, by its id | read over all |
+//! | `POST spool-retry` `{"id"}` | a batch that is held aside is sent again | write over all |
+//! | `POST spool-drop` `{"id"}` | a batch that is held aside goes, as a loss | write over all |
 //! | `POST jobs-test` `{"id"}` or `{"job"}` | everything wrong with a job, its destination asked | write over all |
 //!
 //! Promises: the envelope, the codes and the tokens of [`super::logpush`]; no destination's secret is ever in an answer.
@@ -18,6 +20,7 @@ use super::logpush::answer::{
 use super::logpush::{BODY_BYTES_MAX, Logpush};
 use crate::jobs::guard::NotConfirmed;
 use crate::jobs::{JobConfig, Owner, Problem, redact, set};
+use crate::protocol::{AsideWord, BatchId};
 use bytes::Buf as _;
 use edgepush_shard::chunk::JobId;
 use http_body_util::BodyExt as _;
@@ -39,7 +42,7 @@ pub(super) async fn respond<B: Body + Unpin>(request: Request<B>, auth: &Auth, l
     let path = path.strip_prefix(ROOT).unwrap_or(path);
     let allow = match path {
         "jobs-source" | "jobs-health" => "GET",
-        "jobs-source/confirm" | "jobs-test" => "POST",
+        "jobs-source/confirm" | "jobs-test" | "spool-retry" | "spool-drop" => "POST",
         _ => return enveloped(Err(Failure::new(&NO_ROUTE, format!("there is nothing at {ROOT}{path}")))),
     };
     // hyper leaves the body of an answer to HEAD out.
@@ -56,6 +59,8 @@ pub(super) async fn respond<B: Body + Unpin>(request: Request<B>, auth: &Auth, l
             "jobs-source" => Ok(source(logpush)),
             "jobs-health" => Ok(health(logpush)),
             "jobs-source/confirm" => confirm(logpush, &read(body).await?),
+            "spool-retry" => aside(logpush, &read(body).await?, AsideWord::Retry).await,
+            "spool-drop" => aside(logpush, &read(body).await?, AsideWord::Drop).await,
             _ => try_job(logpush, read(body).await?).await,
         }
     };
@@ -127,6 +132,18 @@ fn confirm(logpush: &Logpush, body: &Map<String, Value>) -> Result<Value, Failur
             let why = "the set that waits has another digest: look at it again, then confirm that one";
             Err(Failure::at(&INVALID, "/digest", why))
         }
+    }
+}
+
+async fn aside(logpush: &Logpush, body: &Map<String, Value>, word: AsideWord) -> Result<Value, Failure> {
+    let Some(id) = body.get("id").and_then(Value::as_u64) else {
+        return Err(Failure::at(&INVALID, "/id", "id must be the number of a batch"));
+    };
+    match logpush.port.aside(BatchId(id), word).await? {
+        Some(batch) => Ok(json!({
+            "id": id, "job": batch.job.0, "name": &*batch.name, "records": batch.records,
+        })),
+        None => Err(Failure::at(&INVALID, "/id", "no batch with this id is held aside")),
     }
 }
 

@@ -219,8 +219,10 @@ pub const KEYS: &[Key] = &[
         preset: Text("archive:"),
         privacy: Privacy::Url,
         parse: Parse::Destination,
-        help: "Where batches go: `http://…`, `https://…`, `file:///directory`, `archive:` (below the state \
-               directory), `null:` (counts and forgets). It is the destination of the job `env`.",
+        help: "Where batches go: `http://…`, `https://…`, an object store (`s3://…`, `r2://…`, `gs://…`, `azure://…`), \
+               `elasticsearch://…`, `opensearch://…`, a vendor (`splunk://…`, `datadog://…`, `sumo://…`, `newrelic://…`, \
+               `sentinelone://…`, `ibmcl://…`, `clickhouse://…`), `file:///directory`, `archive:` (below the state directory) \
+               or `null:` (counts and forgets). It is the destination of the job `env`.",
     },
     key(
         "EDGEPUSH_FIELDS",
@@ -459,12 +461,20 @@ pub const KEYS: &[Key] = &[
         "`off` or size per second, at least 10kB",
         Text("off"),
         One(|c, t| {
-            let rate = t.strip_suffix("/s").unwrap_or(t);
-            c.egress_max =
-                if t == "off" { None } else { Some(bytes_within(rate, Bytes(10_000), DISK_MOST)?) };
+            c.egress_max = rate(t)?;
             Ok(())
         }),
         "Most bytes per second that leave this host.",
+    ),
+    key(
+        "EDGEPUSH_JOB_EGRESS_MAX",
+        "`off` or size per second, at least 10kB",
+        Text("off"),
+        One(|c, t| {
+            c.job_egress_max = rate(t)?;
+            Ok(())
+        }),
+        "Most bytes per second of a job that leave this host; a job's own `max_egress_bytes_per_second` wins.",
     ),
     key(
         "EDGEPUSH_API",
@@ -620,6 +630,14 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// A host name that can stand in a path, whatever gethostname says.
+/// Bytes per second; `off`: without a bound.
+fn rate(text: &str) -> Result<Option<Bytes>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    bytes_within(text.strip_suffix("/s").unwrap_or(text), Bytes(10_000), DISK_MOST).map(Some)
+}
+
 fn host_default(name: &str) -> String {
     match choice::hostname(name) {
         Ok(name) if !name.is_empty() => name,

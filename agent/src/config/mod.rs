@@ -125,6 +125,8 @@ pub struct Config {
     pub uploads: u32,
     /// Bytes per second that leave the host; `None` = unlimited.
     pub egress_max: Option<Bytes>,
+    /// The same of each job that says nothing of its own.
+    pub job_egress_max: Option<Bytes>,
     /// Where the admin API listens; `None` = nowhere. `run --once` asks [`Config::api_of`].
     pub api: Option<SocketAddr>,
     /// Whether `EDGEPUSH_API` was set (RULINGS 15).
@@ -159,11 +161,6 @@ impl Config {
         let fits = |rights: &Rights| !rights.are_restricted() && (rights.write || !write);
         let other = self.api_tokens.iter().find(|token| fits(&token.rights)).map(|token| &token.token);
         self.api_token.as_ref().or(other)
-    }
-
-    /// The most uncompressed bytes of a batch, for an HTTP kind of destination or another.
-    pub fn batch_bytes_of(&self, http: bool) -> u32 {
-        self.batch_bytes.unwrap_or(if http { 5_000_000 } else { 50_000_000 })
     }
 
     /// Least memory that so many shards need (RULINGS 7).
@@ -211,6 +208,7 @@ impl Config {
             memory_max: Bytes(0),
             uploads: 0,
             egress_max: None,
+            job_egress_max: None,
             api: None,
             api_said: false,
             api_token: None,

@@ -222,6 +222,15 @@ pub trait Destination: Send + Sync {
     fn leaves_host(&self) -> bool {
         false
     }
+    /// What an operator should know of it although it works (`check`).
+    fn notable(&self) -> Option<String> {
+        None
+    }
+    /// Whether it uses keys of this host that its URL does not hold: not for jobs of customers, who would act with
+    /// the operator's rights.
+    fn borrows_keys(&self) -> bool {
+        false
+    }
     /// The URL without its secrets, for logs and APIs.
     fn redacted(&self) -> &str;
 }

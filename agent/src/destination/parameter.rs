@@ -308,7 +308,21 @@ fn unknown(kind: Taker<'_>, name: &str) -> String {
 const OURS: [&str; 6] =
     ["host", "content-length", "transfer-encoding", "connection", "content-encoding", "idempotency-key"];
 
+/// Parameters of single kinds that name files of this host, or what stands in them.
+const FILES_OF_KINDS: [&str; 2] = ["service-account", "profile"];
+
 impl Options {
+    /// A parameter that names a file of this host.
+    pub fn names_file(&self) -> Option<&'static str> {
+        let mut options = self.clone();
+        let named = |own: &&Parameter| match own.set {
+            Set::Path(place) => place(&mut options).is_some(),
+            Set::Word(_) => false,
+        };
+        let own = self.own.keys().copied().find(|name| FILES_OF_KINDS.contains(name));
+        PARAMETERS.iter().find(named).map(|own| own.name).or(own)
+    }
+
     /// What does not go together.
     pub fn check(&self) -> Result<(), String> {
         let proof = &self.proof;

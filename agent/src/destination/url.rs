@@ -335,6 +335,11 @@ impl DestinationUrl {
         self.kind.batch_bytes
     }
 
+    /// A parameter that names a file of this host: only who may read them may set it.
+    pub fn names_file(&self) -> Option<&'static str> {
+        self.options.names_file()
+    }
+
     /// What an operator should know although it works.
     pub fn warning(&self, setting: Option<Container>) -> Option<String> {
         let encoded = self.kind.http || self.options.content_encoding;

@@ -20,6 +20,8 @@ pub const UPLOAD_RECORDS: (u64, u64) = (1_000, 1_000_000);
 pub const UPLOAD_SECONDS: (u64, u64) = (30, 300);
 /// Most characters of a name.
 pub const NAME_CHARS_MAX: usize = 512;
+/// Bounds of `max_egress_bytes_per_second`; 0 = not said.
+pub const EGRESS_BYTES: (u64, u64) = (10_000, u64::MAX);
 /// Most parallel uploads of a job.
 pub const UPLOADS_MAX: u32 = 64;
 /// Most characters of the legacy `logpull_options`.
@@ -74,6 +76,9 @@ pub struct JobConfig {
     /// Ours: parallel uploads; 0 = as the agent's setting says.
     #[serde(skip_serializing_if = "is_none")]
     pub uploads: u32,
+    /// Ours: most bytes a second that leave this host; 0 = as the agent's setting says.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_egress_bytes_per_second: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -106,6 +111,7 @@ impl Default for JobConfig {
             level: String::new(),
             over_share: String::new(),
             uploads: 0,
+            max_egress_bytes_per_second: 0,
         }
     }
 }
@@ -152,7 +158,7 @@ pub struct UploadLimits {
 }
 
 /// The keys that a client may write, and what each takes.
-pub const KEYS: [(&str, &str); 16] = [
+pub const KEYS: [(&str, &str); 17] = [
     ("dataset", "the name of a data set"),
     ("destination_conf", "a URL in a string"),
     ("enabled", "true or false"),
@@ -169,6 +175,7 @@ pub const KEYS: [(&str, &str); 16] = [
     ("level", "\"fast\", \"balanced\" or \"small\""),
     ("over_share", "\"wait\" or \"drop_oldest\""),
     ("uploads", "0 or a whole number from 1 to 64"),
+    ("max_egress_bytes_per_second", "0 or a whole number of at least 10000"),
 ];
 
 /// Keys of an answer that a client sends back with what it changes: they are passed over.
@@ -252,6 +259,7 @@ impl JobConfig {
             ("max_upload_records", self.max_upload_records, UPLOAD_RECORDS),
             ("max_upload_interval_seconds", self.max_upload_interval_seconds, UPLOAD_SECONDS),
             ("uploads", u64::from(self.uploads), (1, u64::from(UPLOADS_MAX))),
+            ("max_egress_bytes_per_second", self.max_egress_bytes_per_second, EGRESS_BYTES),
         ];
         for (key, value, (least, most)) in ranges {
             say(key, (value != 0 && !(least..=most).contains(&value)).then(|| must_be(key)));
@@ -314,6 +322,11 @@ impl JobConfig {
     /// How hard the codec tries; `None`: as the agent's setting says.
     pub fn level(&self) -> Option<Level> {
         choice::level(&self.level).ok()
+    }
+
+    /// Most bytes a second that leave this host; `None`: as the agent's setting says.
+    pub fn egress_max(&self) -> Option<u64> {
+        (self.max_egress_bytes_per_second != 0).then_some(self.max_egress_bytes_per_second)
     }
 
     /// Whether its oldest batches may go when its share of the spool is full.

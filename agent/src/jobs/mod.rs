@@ -30,6 +30,7 @@ pub use owner::{Origin, OriginKind, Owner};
 pub use zones::Zones;
 
 use crate::destination::{Boxed, Destination};
+use crate::protocol::{AsideWord, BatchId, Spooled};
 use edgepush_shard::chunk::JobId;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -48,6 +49,11 @@ pub trait JobsPort: Send + Sync {
     fn destination(&self, conf: &str) -> Result<Arc<dyn Destination>, String>;
     /// The figures of a job; all zero when nothing is known.
     fn health(&self, job: JobId) -> JobHealth;
+    /// Carries out a word on a batch that is held aside, and tells the batch; `None`: no such batch is. Done = durable.
+    fn aside(&self, id: BatchId, word: AsideWord) -> Boxed<'static, Result<Option<Spooled>, ChangeError>> {
+        let _ = (id, word);
+        Box::pin(async { Err(ChangeError::Unavailable("nobody keeps batches here".into())) })
+    }
     /// How the sets stand that come from files; `None`: nobody follows any.
     fn guard(&self) -> Option<Arc<GuardState>> {
         None

@@ -6,7 +6,7 @@
 //! the token may not see.
 //! Must not know: how jobs run.
 mod show;
-mod talk;
+pub(crate) mod talk;
 
 use crate::ask::Agent;
 use crate::cli::{Exit, JobsArgs, JobsAsk, complain, print};

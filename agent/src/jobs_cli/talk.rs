@@ -12,10 +12,10 @@ pub(super) const OVER_ALL: &str = "/logpush";
 /// What every path begins with.
 const ROOT: &str = "/client/v4";
 
-pub(super) struct Talk(Agent);
+pub(crate) struct Talk(Agent);
 
 impl Talk {
-    pub(super) fn new(agent: Agent) -> Talk {
+    pub(crate) fn new(agent: Agent) -> Talk {
         Talk(agent)
     }
 
@@ -23,15 +23,15 @@ impl Talk {
     ///
     /// # Errors
     /// How the command ends; said already. So with all of these.
-    pub(super) fn get(&self, path: &str) -> Result<Value, Exit> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Exit> {
         self.ask("GET", path, None)
     }
 
-    pub(super) fn send(&self, method: &str, path: &str, body: Value) -> Result<Value, Exit> {
+    pub(crate) fn send(&self, method: &str, path: &str, body: Value) -> Result<Value, Exit> {
         self.ask(method, path, Some(body.to_string()))
     }
 
-    pub(super) fn delete(&self, path: &str) -> Result<Value, Exit> {
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Exit> {
         self.ask("DELETE", path, None)
     }
 

@@ -44,6 +44,8 @@ pub const POINTS: &[&str] = &[
     "split.after",
     "part.before",
     "part.after",
+    "aside.before",
+    "aside.after",
     "change.before",
     "change.after",
     "pack.unlink.before",

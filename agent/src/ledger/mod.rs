@@ -6,6 +6,7 @@
 //! Promises: PROTOCOL I1-I9 as far as they are visible here; a full disk is weather (the event comes back,
 //! nothing has changed); any other failure ends the ledger, and restart is the tested path.
 //! Must not know: queues, threads, destinations, how files are found.
+mod aside;
 mod commit;
 pub mod disk;
 mod error;
@@ -13,6 +14,7 @@ pub mod failpoint;
 mod gaps;
 mod jobs;
 mod judge;
+pub mod look;
 pub mod naming;
 mod pack;
 mod part;
@@ -34,8 +36,8 @@ pub use space::Space;
 pub use state_dir::{StateDir, StateDirError};
 
 use crate::protocol::{
-    BatchCommit, BatchId, Commit, Committed, Gap, GroupId, JobId, JobRow, Judged, Naming, NewSource, Now,
-    OpenBatch, Piece, Progress, SourceChange, SourceId, SourceRow, Spooled,
+    AsideWord, BatchCommit, BatchId, Commit, Committed, Gap, GroupId, JobId, JobRow, Judged, Naming,
+    NewSource, Now, OpenBatch, Piece, Progress, SourceChange, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use error::Fault;
@@ -169,6 +171,13 @@ pub enum LedgerEvent {
     },
     /// A batch ends, and what its destination has not taken of it begins: all at once.
     Part(Part),
+    /// An operator's word on a batch that is held aside.
+    Aside {
+        /// The batch.
+        id: BatchId,
+        /// The word.
+        word: AsideWord,
+    },
     /// What has a parked group still to read? Changes nothing.
     Gaps(GroupId),
     /// A part of what a parked group has still to read left the disk: a loss of its jobs, and decided (PROTOCOL P6).
@@ -208,6 +217,15 @@ pub enum LedgerReply {
         again: Option<Spooled>,
         /// Batches of the rejects, with their bodies.
         rejects: Vec<Spooled>,
+    },
+    /// An operator's word is carried out.
+    Aside {
+        /// The batch.
+        id: BatchId,
+        /// The word.
+        word: AsideWord,
+        /// The batch, as it was; `None`: no such batch was aside, nothing has changed.
+        batch: Option<Spooled>,
     },
     /// Answer to [`LedgerEvent::Gaps`]; a group that is gone has none.
     Gaps {
@@ -313,6 +331,10 @@ impl<D: Disk> Ledger<D> {
                 Ok(vec![LedgerReply::Split { parent: *parent, children: self.split(*parent, children)? }])
             }
             LedgerEvent::Part(part) => Ok(vec![self.part(part)?]),
+            LedgerEvent::Aside { id, word } => {
+                let batch = self.aside(*id, *word)?;
+                Ok(vec![LedgerReply::Aside { id: *id, word: *word, batch }])
+            }
             LedgerEvent::Gaps(group) => Ok(vec![LedgerReply::Gaps {
                 group: *group,
                 gaps: self.gaps(*group),

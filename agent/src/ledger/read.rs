@@ -70,6 +70,11 @@ impl SpoolReader {
         SpoolReader { ledger: ledger.to_owned(), spool: state.join(spool_name(id)), conn: Mutex::new(None) }
     }
 
+    /// The file of a pack.
+    pub fn pack_path(&self, pack: u64) -> PathBuf {
+        self.spool.join(pack_name(pack))
+    }
+
     /// The bytes of each piece, in order. Blocks on the disk.
     ///
     /// # Errors
@@ -101,7 +106,7 @@ impl SpoolReader {
     ) -> io::Result<Vec<Bytes>> {
         let (file, parts) = match piece.at {
             PieceAt::Pack { pack, offset } => {
-                let path = self.spool.join(pack_name(pack));
+                let path = self.pack_path(pack);
                 let parts =
                     pack_file(opened, pack, &path).and_then(|file| read_parts(file, offset, piece.len));
                 let parts =

@@ -18,13 +18,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const BATCH: &str = "SELECT b.id, b.job, b.version, b.codec, b.container, b.records, b.raw, b.first, b.last, b.bytes, b.naming,
-  n.path, n.suffix, n.host, n.job, n.dataset, b.name, b.key, n.framing FROM batch b JOIN naming n ON n.id = b.naming";
+pub(super) const BATCH: &str = "SELECT b.id, b.job, b.version, b.codec, b.container, b.records, b.raw, b.first, b.last, b.bytes, b.naming,
+  n.path, n.suffix, n.host, n.job, n.dataset, b.name, b.key, n.framing, b.state, b.reason FROM batch b JOIN naming n ON n.id = b.naming";
 
 /// A batch with its name and key; both are empty while it is open.
-type Named = (OpenRow, String, String);
+pub(super) type Named = (OpenRow, String, String);
 
-fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
+pub(super) fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
     let codec = match row.get_ref(3)?.as_str()? {
         "gzip" => CodecKind::Gzip,
         "zstd" => CodecKind::Zstd,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub const STATE_VERSION: u64 = 1;
 const VERSION_FILE: &str = "VERSION";
 const LOCK_FILE: &str = "lock";
-const LEDGER_FILE: &str = "ledger.db";
+pub(super) const LEDGER_FILE: &str = "ledger.db";
 
 /// Why the state directory cannot be had.
 #[derive(Debug)]
@@ -103,6 +103,18 @@ impl StateDir {
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Err(Errno::WOULDBLOCK) => Some(read_pid(&file)),
             _ => None,
+        }
+    }
+
+    /// Refuses a directory of a newer program. Touches nothing.
+    ///
+    /// # Errors
+    /// [`StateDirError::Newer`].
+    pub fn check_known(path: &Path) -> Result<(), StateDirError> {
+        let text = std::fs::read_to_string(path.join(VERSION_FILE)).unwrap_or_default();
+        match text.trim().parse() {
+            Ok(found) if found > STATE_VERSION => Err(StateDirError::Newer { path: path.to_owned(), found }),
+            _ => Ok(()),
         }
     }
 

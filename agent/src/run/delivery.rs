@@ -2,9 +2,10 @@
 //!
 //! Promises: shards' queues are always drained (PROTOCOL P8); nothing here waits for the ledger; a batch is uploaded
 //! only after its commit.
+use super::asides::Asides;
 use super::changes::{self, Ask, Changes, Regroup, Riding};
 use super::jobs::Jobs;
-use super::port::{JobsShown, ParkedShown};
+use super::port::{JobsShown, ParkedShown, Word};
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
@@ -12,7 +13,7 @@ use crate::jobs::{Change, Origin};
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::metrics::Metrics;
 use crate::parking::{Parking, ParkingAction};
-use crate::protocol::{Fate, GroupId, JobId, Spooled};
+use crate::protocol::{AsideWord, Fate, GroupId, JobId, Spooled};
 use crate::queue::{Seat, TaskBell};
 use crate::sender::{LaneState, SendAction, SendEvent, SendNotice, Sender, Uploaded, Uploads};
 use crate::source::CatchUpEvent;
@@ -68,7 +69,9 @@ pub(super) struct Changing {
     /// What waits and what rides.
     pub(super) changes: Changes,
     /// What is asked for.
-    pub(super) asked: mpsc::Receiver<Ask>,
+    pub(super) asked: mpsc::Receiver<Word>,
+    /// What is asked for of batches that are aside.
+    pub(super) asides: Asides,
     /// The jobs as the API sees them.
     pub(super) told: Arc<JobsShown>,
     /// Numbers of the deliveries.
@@ -165,10 +168,7 @@ impl Delivery {
             tokio::select! {
                 biased;
                 uploaded = uploads.next() => self.uploaded(uploaded),
-                Some(ask) = asked.recv() => {
-                    let now = self.inbox.shared.clock.now().mono;
-                    self.changing.changes.ask(now, ask);
-                }
+                Some(word) = asked.recv() => self.asked(word),
                 () = bell.until(|| inbox.look()) => {}
                 () = timer => {
                     self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
@@ -176,6 +176,41 @@ impl Delivery {
                 }
             }
             self.collect();
+        }
+    }
+
+    /// Somebody wants something of jobs, or of a batch that is aside.
+    fn asked(&mut self, word: Word) {
+        match word {
+            Word::Jobs(ask) => {
+                let now = self.inbox.shared.clock.now().mono;
+                self.changing.changes.ask(now, ask);
+            }
+            Word::Aside(ask) => {
+                let event = self.changing.asides.ask(ask);
+                self.inbox.to_ledger.put(ToLedger::Event(event));
+            }
+        }
+    }
+
+    /// What an operator wants of a batch that was aside is durable.
+    fn freed(&mut self, word: AsideWord, batch: Spooled) {
+        // Where its job has left the settings, the next start has a lane for it.
+        let Some(job) = self.jobs.get(batch.job) else { return };
+        let (label, name) = (&job.label, &*batch.name);
+        match word {
+            AsideWord::Drop => {
+                tracing::warn!(
+                    job = label,
+                    records = batch.records,
+                    "batch {name}, which was aside, is dropped"
+                );
+                job.counters.verdict(Fate::Dropped);
+            }
+            AsideWord::Retry => {
+                tracing::info!(job = label, "batch {name}, which was aside, is tried again");
+                self.todo.push_back(Todo::Send(SendEvent::Spooled(vec![batch])));
+            }
         }
     }
 
@@ -332,6 +367,10 @@ impl Delivery {
             LedgerReply::Parted { parent, again, rejects } => {
                 self.closed(&rejects);
                 self.todo.push_back(Todo::Send(SendEvent::Parted { parent, again, rejects }));
+            }
+            LedgerReply::Aside { id, word, batch } => {
+                self.changing.asides.answer(id, batch.clone());
+                batch.into_iter().for_each(|batch| self.freed(word, batch));
             }
             LedgerReply::Lost { group, bytes, .. } => {
                 *self.changing.lost.entry(group).or_default() += bytes;

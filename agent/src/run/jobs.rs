@@ -45,6 +45,8 @@ pub(super) struct Job {
     pub(super) room: Arc<Room>,
     pub(super) uploads: usize,
     pub(super) drop_oldest: bool,
+    /// Most bytes a second that leave this host for its destination.
+    pub(super) egress_max: Option<u64>,
     pub(super) destination: Arc<dyn Destination>,
     pub(super) counters: Arc<JobCounters>,
 }
@@ -84,7 +86,13 @@ impl Job {
 
     /// What the sender must know.
     pub(super) fn send_job(&self) -> SendJob {
-        SendJob { job: self.id, uploads: self.uploads, hold: self.hold, drop_oldest: self.drop_oldest }
+        SendJob {
+            job: self.id,
+            uploads: self.uploads,
+            hold: self.hold,
+            drop_oldest: self.drop_oldest,
+            egress_max: self.egress_max.filter(|_| self.destination.leaves_host()),
+        }
     }
 
     /// Its row in the ledger; `kept`: its words, none for the jobs of the settings.

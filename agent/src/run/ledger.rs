@@ -51,7 +51,7 @@ pub fn drive(shared: Shared, bell: &ThreadBell, ledger: Ledger<OsDisk>, metrics:
 
 impl Driver {
     fn event(&mut self, event: LedgerEvent) {
-        if self.blocked.is_empty() || matches!(event, LedgerEvent::Judge(_)) {
+        if self.blocked.is_empty() || matches!(event, LedgerEvent::Judge(_) | LedgerEvent::Aside { .. }) {
             self.step(event);
         } else {
             self.blocked.push_back(event);

@@ -149,6 +149,9 @@ impl Maker {
         let codec = readable(&label, config.codec().unwrap_or(self.config.codec), &url);
         let level = config.level().unwrap_or(self.config.level);
         let container = url.container(self.config.gzip);
+        if let Some(warning) = url.warning(self.config.gzip) {
+            tracing::warn!(job = label, "{warning}");
+        }
         let name = if config.name.is_empty() { &label } else { &config.name };
         let naming = self.naming(name, &url, codec, dataset, &output);
         let limits = config.limits();
@@ -176,6 +179,7 @@ impl Maker {
             room: Arc::new(room(limits, form, recovered)),
             uploads: if config.uploads == 0 { self.config.uploads } else { config.uploads } as usize,
             drop_oldest: config.drops_oldest(),
+            egress_max: config.egress_max().or(self.config.job_egress_max.map(|rate| rate.0)),
             destination: self.open(&url)?,
             counters: self.metrics.job(entry.id, &label),
             label,
@@ -207,6 +211,7 @@ impl Maker {
             room: Arc::new(Room::new(REJECTS_LIMITS, 0, 0)),
             uploads: 1,
             drop_oldest: false,
+            egress_max: None,
             destination: Arc::new(NullDestination::default()),
             counters: self.metrics.job(entry.id, &label),
             label,
@@ -255,6 +260,7 @@ impl Maker {
             room: Arc::new(room(REJECTS_LIMITS, form, Some(recovered))),
             uploads: 1,
             drop_oldest: true,
+            egress_max: None,
             destination: Arc::new(
                 FileDestination::new(self.state.join("rejects"))
                     .bounded(config.rejects_max.0, self.metrics.delivery().rejects_dropped())
@@ -272,8 +278,10 @@ impl Maker {
             tracing::warn!("{warning}");
         }
         let (codec, level) = (readable(ENVIRONMENT, config.codec, &url), config.level);
-        let limits =
-            BatchLimits { records: config.batch_records, bytes: config.batch_bytes_of(url.kind().http) };
+        let limits = BatchLimits {
+            records: config.batch_records,
+            bytes: config.batch_bytes.unwrap_or(url.batch_bytes()),
+        };
         let limits = capped(ENVIRONMENT, limits, url.caps());
         let output = enveloped(config.output.clone(), url.envelope())?;
         let naming = self.naming(ENVIRONMENT, &url, codec, config.dataset, &output);
@@ -300,6 +308,7 @@ impl Maker {
             room: Arc::new(room(limits, (JobId::ENV, version, codec, container), Some(recovered))),
             uploads: config.uploads as usize,
             drop_oldest: false,
+            egress_max: config.job_egress_max.map(|rate| rate.0),
             destination: self.open(&url)?,
             counters: self.metrics.job(JobId::ENV, ENVIRONMENT),
         })

@@ -10,6 +10,7 @@
 //!
 //! Promises: the exit codes of INTERFACE 1; at the end everything read is durable.
 mod admin;
+mod asides;
 mod catch_up;
 mod changes;
 mod clock;
@@ -73,6 +74,11 @@ pub fn probes() -> Vec<Probe> {
             Err(why) => Finding::fails("runtime", why, remedy),
         }]
     };
+    let warned = |config: &Config, _| {
+        let url = DestinationUrl::parse(config.destination.expose()).ok();
+        let warning = url.and_then(|url| url.warning(config.gzip));
+        warning.map(|said| Finding::notable("destination", said, "")).into_iter().collect()
+    };
     let destination = |config: &Config| {
         let url = DestinationUrl::parse(config.destination.expose())?;
         url.open(&Opening {
@@ -81,7 +87,7 @@ pub fn probes() -> Vec<Probe> {
             keep_free: config.disk_reserve,
         })
     };
-    vec![Box::new(runtime), crate::check::destination(destination)]
+    vec![Box::new(runtime), Box::new(warned), crate::check::destination(destination)]
 }
 
 /// What is left of the stop time-out for joining threads.

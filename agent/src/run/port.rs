@@ -2,13 +2,14 @@
 //!
 //! Promises: reading never waits for the delivery thread; a change is answered when it is durable, or cannot be made.
 //! Must not know: HTTP, how a change is carried out.
+use super::asides::AsideAsk;
 use super::changes::Ask;
 use super::make::{Maker, label};
 use crate::destination::{Boxed, Destination};
 use crate::jobs::redact;
 use crate::jobs::{Book, Change, ChangeError, GuardState, JobChange, JobHealth, JobsPort, Life};
 use crate::metrics::{BatchVerdict, Metrics};
-use crate::protocol::JobId;
+use crate::protocol::{AsideWord, BatchId, JobId, Spooled};
 use crate::sender::LaneState;
 use crate::status::JobStatus;
 use std::collections::BTreeMap;
@@ -28,6 +29,14 @@ fn state_of(lane: Option<&LaneState>, enabled: bool, parked: bool) -> &'static s
         Some(lane) => lane.mood.as_str(),
         None => "ok",
     }
+}
+
+/// What the delivery thread is asked for.
+pub(super) enum Word {
+    /// Jobs change.
+    Jobs(Ask),
+    /// A batch that is aside is tried again, or goes.
+    Aside(AsideAsk),
 }
 
 /// Asks that wait for the delivery thread.
@@ -146,7 +155,7 @@ impl JobsShown {
 /// The port.
 pub(super) struct Port {
     pub(super) shown: Arc<JobsShown>,
-    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) asks: mpsc::Sender<Word>,
     pub(super) maker: Arc<Maker>,
     pub(super) metrics: Arc<Metrics>,
     /// How the sets of jobs that come from elsewhere stand.
@@ -165,7 +174,17 @@ impl JobsPort for Port {
         Box::pin(async move {
             let stopping = || ChangeError::Unavailable("the agent is stopping".into());
             let (answer, answered) = oneshot::channel();
-            asks.send(Ask { change, answer }).await.map_err(|_| stopping())?;
+            asks.send(Word::Jobs(Ask { change, answer })).await.map_err(|_| stopping())?;
+            answered.await.map_err(|_| stopping())?
+        })
+    }
+
+    fn aside(&self, id: BatchId, word: AsideWord) -> Boxed<'static, Result<Option<Spooled>, ChangeError>> {
+        let asks = self.asks.clone();
+        Box::pin(async move {
+            let stopping = || ChangeError::Unavailable("the agent is stopping".into());
+            let (answer, answered) = oneshot::channel();
+            asks.send(Word::Aside(AsideAsk { id, word, answer })).await.map_err(|_| stopping())?;
             answered.await.map_err(|_| stopping())?
         })
     }

@@ -2,14 +2,15 @@
 //!
 //! Promises: nothing is started before everything that an operator may have got wrong is checked; threads end in the
 //! order in which they need one another: source, shards, delivery, ledger.
-use super::changes::{Ask, Changes};
+use super::asides::Asides;
+use super::changes::Changes;
 use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Changing, Delivery, Ended, Ending};
 use super::error::StartError;
 use super::jobs::Jobs;
 use super::make::Maker;
-use super::port::{ASKS, JobsShown, Port};
+use super::port::{ASKS, JobsShown, Port, Word};
 use super::shared::Shared;
 use super::{known, labels, ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health};
@@ -122,12 +123,13 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
 fn changing(
     config: &Config,
     maker: Arc<Maker>,
-    (asked, told): (mpsc::Receiver<Ask>, Arc<JobsShown>),
+    (asked, told): (mpsc::Receiver<Word>, Arc<JobsShown>),
     metrics: Arc<Metrics>,
     last_group: u32,
 ) -> Changing {
     Changing {
         changes: Changes::new(maker),
+        asides: Asides::default(),
         asked,
         told,
         metrics,
@@ -142,7 +144,7 @@ fn changing(
 fn port(
     shared: &Shared,
     told: &Arc<JobsShown>,
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<Word>,
     maker: Arc<Maker>,
     (metrics, guard): (Arc<Metrics>, Arc<GuardState>),
 ) -> Port {

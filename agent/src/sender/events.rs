@@ -21,12 +21,14 @@ pub struct SendJob {
     pub hold: bool,
     /// Over its share of the spool it loses its oldest batches instead of being parked.
     pub drop_oldest: bool,
+    /// Most bytes a second that leave for its destination.
+    pub egress_max: Option<u64>,
 }
 
 impl SendJob {
     /// An enabled job that is parked when it is over its share.
     pub fn new(job: JobId, uploads: usize) -> SendJob {
-        SendJob { job, uploads, hold: false, drop_oldest: false }
+        SendJob { job, uploads, hold: false, drop_oldest: false, egress_max: None }
     }
 }
 

@@ -99,6 +99,8 @@ pub(super) struct Lane {
     slow: bool,
     passed: u64,
     not_before: Duration,
+    /// What went out has taken the job's bytes a second until then (monotonic).
+    paid_until: Duration,
     error: Option<String>,
     came: u64,
     failing_since: Option<i64>,
@@ -134,6 +136,7 @@ impl Lane {
             slow: false,
             passed: 0,
             not_before: Duration::ZERO,
+            paid_until: Duration::ZERO,
             error: None,
             came: 0,
             failing_since: None,
@@ -151,6 +154,9 @@ impl Lane {
 
     /// The job is so from now on, perhaps with another destination: what the former one said counts no more.
     pub(super) fn change(&mut self, settings: SendJob) {
+        if settings.egress_max != self.settings.egress_max {
+            self.paid_until = Duration::ZERO;
+        }
         self.settings = SendJob { uploads: settings.uploads.max(1), ..settings };
         self.waiting.wait_no_more();
         (self.failures, self.not_before, self.failing_since) = (0, Duration::ZERO, None);
@@ -193,9 +199,10 @@ impl Lane {
         }
     }
 
-    /// Whether what it commits goes out soon.
+    /// Whether what it commits goes out soon. What waits for its bytes a second does not, and must not hold memory.
     pub(super) fn flows(&self) -> bool {
-        self.mood == Mood::Well && !self.settings.hold
+        let queues = self.settings.egress_max.is_some() && !self.waiting.is_empty();
+        self.mood == Mood::Well && !self.settings.hold && !queues
     }
 
     pub(super) fn claim(&self) -> Claim {
@@ -269,7 +276,8 @@ impl Lane {
             }
             Mood::Retrying | Mood::Holding => self.next_probe(now).map(|(_, at)| at),
         };
-        match at {
+        // A lane over its bytes a second waits here, before it has a slot or memory.
+        match at.map(|at| at.max(self.paid_until)) {
             Some(at) if at <= now => When::Now,
             Some(at) => When::At(at),
             None => When::Never,
@@ -291,6 +299,10 @@ impl Lane {
             picked.passed_before = self.passed;
         }
         self.probe = (self.mood != Mood::Well).then_some(place);
+        if let Some(rate) = self.settings.egress_max {
+            let takes = Duration::from_secs_f64(stored(&picked.batch) as f64 / rate.max(1) as f64);
+            self.paid_until = self.paid_until.max(now) + takes;
+        }
         self.flight_stored_bytes += stored(&picked.batch);
         self.flight_bodies_bytes += in_memory(&picked.batch);
         let (batch, tries) = (picked.batch.clone(), picked.tries);

@@ -103,6 +103,21 @@ fn a_customers_token_writes_nothing_on_this_host() {
         let told = tried(&format!("https://127.0.0.1:1/?x=1&ca={name}"))["message"].to_string();
         assert!(told.contains("ca= is for tokens of the whole host"), "{told}: it tells nothing of files");
     }
+    let told = tried("s3://bucket/p?endpoint=http://127.0.0.1:1")["message"].to_string();
+    assert!(
+        told.contains("without keys is for tokens of the whole host"),
+        "{told}: the keys would be the host's"
+    );
+    for query in
+        ["bearer-file=/etc/shadow", "sign-key-file=/etc/shadow", "cert=/etc/a.pem&cert-key=/etc/a.pem"]
+    {
+        let told = tried(&format!("https://127.0.0.1:1/?{query}"))["message"].to_string();
+        assert!(told.contains("is for tokens of the whole host"), "{told}: it sends files away");
+    }
+    for conf in ["gs://bucket/p?service-account=/etc/shadow", "s3://bucket/p?region=r&profile=default"] {
+        let told = tried(conf)["message"].to_string();
+        assert!(told.contains("is for tokens of the whole host"), "{told}: it uses what is the agent's");
+    }
     for conf in [conf.as_str(), "archive:", "null:"] {
         let body = json!({ "destination_conf": conf });
         assert_eq!(server.ask_as("Z", "POST", JOBS, Some(&body)).error().1, 1005, "{conf}");

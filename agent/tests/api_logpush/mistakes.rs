@@ -33,6 +33,7 @@ fn mistakes() -> Vec<(Value, &'static str, &'static str)> {
         (json!({ "level": "9" }), "/level", "\"fast\""),
         (json!({ "over_share": "drop" }), "/over_share", "\"wait\""),
         (json!({ "uploads": 65 }), "/uploads", "1 to 64"),
+        (json!({ "max_egress_bytes_per_second": 9999 }), "/max_egress_bytes_per_second", "10000"),
         (json!({ "enabeld": true }), "/enabeld", "did you mean enabled?"),
         (json!({ "a/b~": true }), "/a~1b~0", "is no key of a job"),
         (json!({ "transformer_id": 1 }), "/transformer_id", "not offered"),

@@ -4,8 +4,9 @@
 //! Promises: batches of 100 lines, one upload at a time, so that the nth chance of a fault is known. Must not know: which
 //! server it is, and how it is read back.
 use super::servers::{ReadBack, repository};
-use super::{Done, Fault, Faults, Place, Setup, skipped, wait_until, writer};
-use std::time::Duration;
+use super::writer::{self, Load, LogWriter, Rotation};
+use super::{Done, Fault, Faults, Place, Setup, say, skipped, wait_until};
+use std::time::{Duration, Instant};
 
 /// Lines of a run.
 pub const LINES: u64 = 1500;
@@ -20,6 +21,17 @@ pub fn to(place: &Place, url: &str) -> Setup {
         .env("EDGEPUSH_BATCH_RECORDS", "100")
         .env("EDGEPUSH_BATCH_INTERVAL", "200ms")
         .env("EDGEPUSH_UPLOADS", "1")
+        // A disk of the tests that is nearly full would make the spool small.
+        .env("EDGEPUSH_DISK_RESERVE", "1%")
+}
+
+/// Whether the runs that take minutes are wanted: `.ci/deep` does.
+pub fn heavy() -> bool {
+    let wanted = std::env::var("EDGEPUSH_TEST_REAL").is_ok_and(|which| which == "all");
+    if !wanted {
+        say("not run: this takes minutes; EDGEPUSH_TEST_REAL=all");
+    }
+    wanted
 }
 
 /// Delivers all lines with `run --once`.
@@ -84,6 +96,67 @@ pub fn deliver_with_kills(port: u16, url: impl Fn(u16) -> String) {
     setup.once().exits(0);
 }
 
+/// Delivers all lines through a server that falls silent in every way; each costs a time-out. Takes two minutes.
+#[track_caller]
+pub fn deliver_through_silence(port: u16, url: impl Fn(u16) -> String) {
+    let faults = [Fault::HalfOpen, Fault::Stall, Fault::Hang, Fault::SlowAnswer(Duration::from_millis(300))];
+    let proxy = Faults::before(port, Fault::apart(&faults));
+    let place = Place::new();
+    writer::append(&place.log(), "r", 0..LINES);
+    let start = Instant::now();
+    let done =
+        to(&place, &url(proxy.port())).spawn(&["run", "--once"]).wait(Duration::from_secs(400)).exits(0);
+    assert_eq!(done.count("records_delivered"), LINES);
+    assert_eq!(proxy.met(), faults, "{}", done.stderr);
+    say(&format!("four silences took {:?}", start.elapsed()));
+}
+
+/// Delivers what a writer appends for `seconds` while its log is rotated, uploads meet random faults and the agent is
+/// killed again and again; the lines that were written.
+#[track_caller]
+pub fn deliver_in_a_storm(port: u16, seconds: u64, seed: u64, url: impl Fn(u16) -> String) -> u64 {
+    say(&format!("the storm's seed is {seed}"));
+    let mut dice = seed;
+    let mut roll = |below: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % below
+    };
+    let all = faults();
+    let quick = |fault: &Fault| !matches!(fault, Fault::Refuse(429, _));
+    let kinds: Vec<&Fault> = all.iter().map(|(fault, _)| fault).filter(|fault| quick(fault)).collect();
+    let plan = (0..20_000).map(|_| match roll(3) {
+        0 => kinds[roll(kinds.len() as u64) as usize].clone(),
+        _ => Fault::Clean,
+    });
+    let proxy = Faults::before(port, plan);
+    let place = Place::new();
+    let load = Load {
+        path: place.log(),
+        run: "r".into(),
+        lines_per_second: 2000,
+        rotation: Rotation::Rename { keep: 1000 },
+        rotate_every: Duration::from_secs(3),
+    };
+    let setup =
+        to(&place, &url(proxy.port())).env("EDGEPUSH_UPLOADS", "4").env("EDGEPUSH_BATCH_RECORDS", "500");
+    let writer = LogWriter::start(load);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut kills = 0;
+    while Instant::now() < end {
+        let agent = setup.start();
+        std::thread::sleep(Duration::from_millis(2000 + roll(4000)));
+        agent.kill();
+        kills += 1;
+    }
+    let written = writer.stop();
+    let met = proxy.met().len();
+    proxy.forget();
+    setup.spawn(&["run", "--once"]).wait(Duration::from_secs(300)).exits(0);
+    say(&format!("a storm of {seconds} s: {written} lines, {kills} kills, {met} faults"));
+    assert!(met > seconds as usize / 2, "only {met} faults met an upload");
+    written
+}
+
 /// A store with a place for each run: its port, the URL of a path there through a port, and what stands below a path.
 pub struct Store<'a> {
     pub port: u16,
@@ -117,6 +190,53 @@ impl Store<'_> {
         let doubled = deliver_through_faults(self.port, |port| (self.url)(port, "faults/{DATE}"));
         assert_eq!(doubled, 5, "uploads that came again");
         self.holds_each_line_once("faults/");
+    }
+    /// Refused at first, for its URL was wrong; the next agent has the right one and delivers what waited.
+    #[track_caller]
+    pub fn takes_what_waited_for_the_right_url(&self, wrong: &str, secret: &str) {
+        let place = Place::new();
+        writer::append(&place.log(), "r", 0..LINES);
+        let setup = to(&place, wrong).env("EDGEPUSH_ONCE_TIMEOUT", "2s");
+        let done = setup.once().exits(1);
+        assert!(done.stderr.contains("403"), "{}", done.stderr);
+        assert!(!done.stderr.contains(secret), "{}", done.stderr);
+        assert_eq!((self.read_back)("waited/").count("objects"), 0);
+        let right = (self.url)(self.port, "waited/{DATE}");
+        setup.env("EDGEPUSH_DESTINATION", &right).env("EDGEPUSH_ONCE_TIMEOUT", "0").once().exits(0);
+        self.holds_each_line_once("waited/");
+    }
+    /// With a server that falls silent.
+    #[track_caller]
+    pub fn takes_each_line_once_through_silence(&self) {
+        deliver_through_silence(self.port, |port| (self.url)(port, "silence/{DATE}"));
+        self.holds_each_line_once("silence/");
+    }
+    /// With everything at once, for a while.
+    #[track_caller]
+    pub fn takes_each_line_once_in_a_storm(&self, seconds: u64, seed: u64) {
+        let written = deliver_in_a_storm(self.port, seconds, seed, |port| (self.url)(port, "storm/{DATE}"));
+        let found = (self.read_back)("storm/");
+        found.assert_exactly_once("r", written);
+        assert_eq!(found.count("unfinished"), 0, "{}", found.said);
+    }
+    /// One batch of 60 MB, in parts: each fault meets a part or what completes the object, in one after the other of so
+    /// many requests.
+    #[track_caller]
+    pub fn takes_a_large_batch_once(&self, faults: &[Fault]) {
+        let place = Place::new();
+        let lines = 400_000;
+        writer::append(&place.log(), "r", 0..lines);
+        let proxy = Faults::before(self.port, faults.iter().cloned());
+        let url = (self.url)(proxy.port(), "large/{DATE}");
+        let setup =
+            to(&place, &url).env("EDGEPUSH_BATCH_RECORDS", "1000000").env("EDGEPUSH_BATCH_BYTES", "200MB");
+        let setup = setup.env("EDGEPUSH_CODEC", "none").env("EDGEPUSH_BATCH_INTERVAL", "1h");
+        setup.spawn(&["run", "--once"]).wait(Duration::from_secs(400)).exits(0);
+        say(&format!("in parts: {:?}", proxy.applied()));
+        assert_eq!(proxy.left(), 0, "each fault has met a request");
+        let found = (self.read_back)("large/");
+        found.assert_exactly_once("r", lines);
+        assert_eq!((found.count("objects"), found.count("unfinished")), (1, 0), "{}", found.said);
     }
     /// With agents that are killed.
     #[track_caller]

@@ -36,6 +36,10 @@ pub enum Fault {
     Refuse(u16, &'static str),
     /// Accepted, everything is read, nothing is ever answered, and it is not closed.
     HalfOpen,
+    /// The head is read, and nothing more, and it is not closed.
+    Stall,
+    /// The server takes it all and answers; nothing of the answer passes, and the connection stays open.
+    Hang,
     /// Reset once so many bytes came from the client: within TLS, by its length, in the handshake or in the body.
     ResetAfterSent(u64),
     /// Once so many bytes came from the client nothing of the server's passes any more; reset a second after the client's
@@ -196,6 +200,14 @@ fn connection(plan: &Arc<Plan>, client: TcpStream) -> Ended {
     if first[0] == 0x16 { relay(plan, client, None) } else { requests(plan, client) }
 }
 
+/// Whether the peer has closed, though nothing was read.
+fn hung_up(stream: &TcpStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut polled = [PollFd::new(stream, PollFlags::RDHUP | PollFlags::HUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut polled, Some(&now)), Ok(1..))
+}
+
 /// Passes bytes both ways, whatever they are, up to the limit of what the client sends; there it resets or goes mute.
 fn relay(plan: &Arc<Plan>, mut client: TcpStream, limit: Option<(u64, bool)>) -> Ended {
     let mut server = TcpStream::connect(plan.to)?;
@@ -279,6 +291,14 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
             server = Some(Upstream(BufReader::new(to)));
         }
         let Some(Upstream(to)) = &mut server else { unreachable!() };
+        if fault == Fault::Stall {
+            plan.applies(&fault, &line);
+            // Until its peer gives up, or the test ends.
+            while !plan.stop.load(Ordering::Acquire) && !hung_up(&client) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            return Ok(());
+        }
         let taken = match fault {
             Fault::ResetAfterHead => 0,
             Fault::ResetInBody => length / 2,
@@ -310,6 +330,7 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
         }
         match fault {
             Fault::ResetBeforeAnswer => return reset(&client),
+            Fault::Hang => return std::io::copy(&mut from_client, &mut std::io::sink()).map(drop),
             Fault::SwallowAnswer => return client.shutdown(Shutdown::Both),
             Fault::AnswerInstead(status) => return last_words(&client, &format!("{status} Broken")),
             Fault::ResetInAnswer => {

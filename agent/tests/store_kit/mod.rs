@@ -7,10 +7,11 @@
 pub mod proxy;
 
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub const KEY_ID: &str = "AKIDEDGEPUSHTEST";
@@ -120,51 +121,74 @@ fn ready(server: &Server) {
     }
 }
 
-/// What boto3 does for a test: `make`, `list`, `get`, `uploads`, and a signature by botocore.
+/// What boto3 does for a test, one question a line: `make`, `list`, `get`, `uploads`, and a signature by botocore.
 const BOTO: &str = r#"
 import sys, json, boto3, botocore.config, botocore.auth, botocore.awsrequest, botocore.credentials
-port, key, secret, ask = int(sys.argv[1]), sys.argv[2], sys.argv[3], json.loads(sys.stdin.read())
-def client():
-    return boto3.client("s3", endpoint_url=f"http://localhost:{port}", region_name="us-east-1",
-        aws_access_key_id=key, aws_secret_access_key=secret, config=botocore.config.Config(
-            s3={"addressing_style": "path"}, retries={"max_attempts": 1}, connect_timeout=5, read_timeout=20))
-do, bucket, out = ask["do"], ask.get("bucket"), None
-if do == "make":
-    client().create_bucket(Bucket=bucket)
-elif do == "list":
-    found = client().list_objects_v2(Bucket=bucket).get("Contents", [])
-    out = {each["Key"]: {"size": each["Size"], "etag": each["ETag"]} for each in found}
-elif do == "get":
-    got = client().get_object(Bucket=bucket, Key=ask["key"])
-    open(ask["to"], "wb").write(got["Body"].read())
-    out = {"type": got.get("ContentType"),
-           "encoding": got.get("ContentEncoding")}
-elif do == "uploads":
-    out = [each["Key"] for each in client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
-elif do == "sign":
-    keys = botocore.credentials.Credentials(key, secret, ask["token"])
-    request = botocore.awsrequest.AWSRequest(ask["method"], ask["url"], headers=ask["headers"])
-    request.context["timestamp"] = ask["at"]
-    auth = botocore.auth.S3SigV4Auth(keys, "s3", ask["region"])
-    out = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
-print(json.dumps(out))
+key, secret = sys.argv[1:3]
+clients = {}
+def client(port):
+    if port not in clients:
+        clients[port] = boto3.client("s3", endpoint_url=f"http://localhost:{port}", region_name="us-east-1",
+            aws_access_key_id=key, aws_secret_access_key=secret, config=botocore.config.Config(
+                s3={"addressing_style": "path"}, retries={"max_attempts": 1}, connect_timeout=5, read_timeout=30))
+    return clients[port]
+def answer(ask):
+    do, bucket, s3 = ask["do"], ask.get("bucket"), client(ask["port"])
+    if do == "make":
+        s3.create_bucket(Bucket=bucket)
+    elif do == "list":
+        found = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+        return {each["Key"]: {"size": each["Size"], "etag": each["ETag"]} for each in found}
+    elif do == "get":
+        got = s3.get_object(Bucket=bucket, Key=ask["key"])
+        open(ask["to"], "wb").write(got["Body"].read())
+        return {"type": got.get("ContentType"), "encoding": got.get("ContentEncoding")}
+    elif do == "uploads":
+        return [each["Key"] for each in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    elif do == "sign":
+        keys = botocore.credentials.Credentials(key, secret, ask["token"])
+        request = botocore.awsrequest.AWSRequest(ask["method"], ask["url"], headers=ask["headers"])
+        request.context["timestamp"] = ask["at"]
+        auth = botocore.auth.S3SigV4Auth(keys, "s3", ask["region"])
+        return auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+for line in sys.stdin:
+    try:
+        said = {"ok": answer(json.loads(line))}
+    except Exception as error:
+        said = {"error": repr(error)}
+    print(json.dumps(said), flush=True)
 "#;
 
+/// The other side of boto3's process, which ends with this one.
+struct Boto {
+    _child: Child,
+    asks: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
 fn try_boto(port: u16, ask: &Value) -> Result<Value, String> {
-    let python = part("python").ok_or("no python")?;
-    let mut child = Command::new(python)
-        .args(["-c", BOTO, &port.to_string(), KEY_ID, SECRET])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| e.to_string())?;
-    serde_json::to_writer(child.stdin.take().unwrap(), ask).map_err(|e| e.to_string())?;
-    let done = child.wait_with_output().map_err(|e| e.to_string())?;
-    if !done.status.success() {
-        return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+    static RUNNING: OnceLock<Mutex<Boto>> = OnceLock::new();
+    let running = RUNNING.get_or_init(|| {
+        let mut child = Command::new(part("python").expect("it was looked for"))
+            .args(["-c", BOTO, KEY_ID, SECRET])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (asks, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Mutex::new(Boto { _child: child, asks, answers: BufReader::new(answers) })
+    });
+    let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ask = ask.clone();
+    ask["port"] = port.into();
+    writeln!(running.asks, "{ask}").unwrap();
+    let mut line = String::new();
+    running.answers.read_line(&mut line).unwrap();
+    let mut said: Value = serde_json::from_str(&line).map_err(|e| format!("boto3 said nothing: {e}"))?;
+    match said.get("error") {
+        Some(why) => Err(why.to_string()),
+        None => Ok(said["ok"].take()),
     }
-    serde_json::from_slice(&done.stdout).map_err(|e| e.to_string())
 }
 
 pub fn boto(port: u16, ask: &Value) -> Value {

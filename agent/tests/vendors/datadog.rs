@@ -34,6 +34,14 @@ fn datadog_keeps_the_contract() {
     assert!(!shown(&vendor.url).contains(KEY));
 }
 
+#[test]
+fn a_look_tells_a_wrong_key_and_a_wrong_path() {
+    for (status, fits) in [(202, true), (400, true), (403, false), (404, false), (307, false), (503, false)] {
+        let vendor = v2(move |_| Answer::Status(status));
+        assert_eq!(run(vendor.open().probe(false)).is_ok(), fits, "{status}");
+    }
+}
+
 /// The records of a request: one array of objects.
 fn records(request: &Request) -> Vec<Vec<u8>> {
     let body = request.decoded();

@@ -148,3 +148,16 @@ fn entries_of_a_run_name_where_they_are_from_and_keep_the_cap() {
     assert!((1_900_000..=2_000_000).contains(&largest), "{largest} bytes");
     assert_exactly_once("r", 12_000, &lines);
 }
+
+#[test]
+fn entries_that_a_job_makes_itself_stand() {
+    let place = Place::new();
+    let instance = instance(3600, "");
+    writer::append(&place.log(), "r", 0..10);
+    let own = r#"{"field_names":["seq"],"record_prefix":"{\"applicationName\":\"cf\",\"text\":{","record_suffix":"}}\n"}"#;
+    let setup = place.setup().env("EDGEPUSH_DESTINATION", &instance.vendor.url);
+    setup.env("EDGEPUSH_OUTPUT_OPTIONS", own).once().exits(0);
+    let entries = records(&instance.vendor.batches()[0].decoded());
+    assert_eq!(entries.len(), 10);
+    assert_eq!(entries[7], br#"{"applicationName":"cf","text":{"seq":7}}"#);
+}

@@ -5,7 +5,7 @@
 //! Must not know: kinds of destinations.
 use super::Call;
 use super::answer::{Failure, INVALID};
-use crate::destination::Destination;
+use crate::destination::{Destination, DestinationUrl};
 use crate::jobs::{challenge, config};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -83,14 +83,17 @@ impl Call<'_> {
     /// Opens a destination, if whoever asks may use it.
     fn open(&self, conf: &str) -> Result<Arc<dyn Destination>, String> {
         let restricted = self.rights.are_restricted();
-        let mut parameters = conf.split_once('?').map_or("", |(_, query)| query).split('&');
-        if restricted && parameters.any(|pair| pair.starts_with("ca=")) {
-            return Err("ca= is for tokens of the whole host: it names a file of the agent's".into());
+        let file = DestinationUrl::parse(conf)?.names_file();
+        if let Some(name) = file.filter(|_| restricted) {
+            return Err(format!("{name}= is for tokens of the whole host: it names a file of the agent's"));
         }
         let destination = self.logpush.port.destination(conf)?;
         if restricted && !destination.leaves_host() {
             let what = conf.split(':').next().unwrap_or_default();
             return Err(format!("{what}: is for tokens of the whole host: it is no other host"));
+        }
+        if restricted && destination.borrows_keys() {
+            return Err("a URL without keys is for tokens of the whole host: it uses the host's own".into());
         }
         Ok(destination)
     }

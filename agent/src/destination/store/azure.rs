@@ -6,6 +6,7 @@
 mod login;
 mod sas;
 
+use super::super::client;
 use super::super::kind::Opening;
 use super::super::text;
 use super::super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Verdict};
@@ -34,6 +35,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Where accounts are unless the URL says more than their name.
 const CLOUD: &str = "blob.core.windows.net";
+/// Azure takes no larger blob in one request.
+const PUT_BYTES_MAX: u64 = 5000 * 1024 * 1024;
 const DAY_SECONDS: i64 = 24 * 3600;
 
 pub use sas::PARAMETERS;
@@ -93,15 +96,15 @@ pub fn open(
 ) -> Result<Arc<dyn Destination>, String> {
     let target = Target::of(url)?;
     let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
-    let trusted = |tls: bool| with.clients.of(&url.link_to(tls)).map(Link::new);
+    let link = |to: &client::Link| with.clients.of(to).map(Link::new);
     let sas = Sas::of(url, &environment).map_err(|why| format!("{url}: {why}"))?;
     let login = match &sas {
         Some(sas) => Login::sas(sas.pairs()),
-        None => identity(url, &target, &environment, &trusted).map_err(|why| format!("{url}: {why}"))?,
+        None => identity(url, &target, &environment, &link).map_err(|why| format!("{url}: {why}"))?,
     };
     let version = url.own("api-version").map(HeaderValue::from_str).transpose();
     let version = version.map_err(|_| format!("{url}: api-version cannot stand in a header"))?;
-    let gate = Gate::new(trusted(!target.is_plain())?, clock, login, version);
+    let gate = Gate::new(link(&url.link_to(!target.is_plain()))?, clock, login, version);
     let blobs = MicrosoftAzureBuilder::new()
         .with_account(&target.account)
         .with_container_name(&target.container)
@@ -114,12 +117,18 @@ pub fn open(
     let blobs = blobs.map_err(|e| format!("{url}: {e}"))?;
     let strip = format!("{}/", target.container);
     let root = format!("{}/{}", target.endpoint, target.container);
-    let manner =
-        Manner { mode: Mode::CreateOnly, parts: Parts::default(), encoded: url.content_encoding(), strip };
+    let parts = Parts { over_bytes: over_bytes(sas.as_ref()), ..Parts::default() };
+    let manner = Manner { mode: Mode::CreateOnly, parts, encoded: url.content_encoding(), strip };
     let inner = StoreDestination::new(Arc::new(Container { blobs, gate, root }), manner, url);
-    let to = AzureDestination { inner, sas, clock, warned: AtomicI64::new(0) };
-    to.warn(clock());
-    Ok(Arc::new(to))
+    let borrows_keys = url.own("sig").or(url.own("account-key")).is_none();
+    let inner = inner.borrowing_keys(borrows_keys);
+    Ok(Arc::new(AzureDestination { inner, sas, clock, warned: AtomicI64::new(0) }))
+}
+
+/// What is sent in blocks: Azure wants the right to write for them, and for one request only the right to create.
+fn over_bytes(sas: Option<&Sas>) -> u64 {
+    let usual = Parts::default().over_bytes;
+    if sas.is_none_or(|sas| sas.may('w')) { usual } else { PUT_BYTES_MAX }
 }
 
 /// Who asks when there is no SAS: the account's key, or what the environment says that this process is.
@@ -127,7 +136,7 @@ fn identity(
     url: &DestinationUrl,
     target: &Target,
     environment: Environment<'_>,
-    link: &dyn Fn(bool) -> Result<Link, String>,
+    link: &dyn Fn(&client::Link) -> Result<Link, String>,
 ) -> Result<Login, String> {
     let key = url.own("account-key").map(str::to_owned);
     let key =
@@ -150,7 +159,11 @@ fn identity(
     }
     let by_login = set.iter().any(|(key, _)| *key == AzureConfigKey::AuthorityId);
     let authority = set.iter().find(|(key, _)| *key == AzureConfigKey::AuthorityHost);
-    let link = link(by_login && !authority.is_some_and(|(_, host)| host.starts_with("http:")))?;
+    let link = link(&match authority {
+        _ if !by_login => client::Link::machine(),
+        Some((_, host)) => client::Link::public(!host.starts_with("http:")),
+        None => client::Link::public(true),
+    })?;
     let account = target.account.clone();
     Login::tokens(Box::new(move || {
         let builder = MicrosoftAzureBuilder::new().with_account(&account).with_container_name("none");
@@ -246,7 +259,8 @@ struct AzureDestination {
 
 impl AzureDestination {
     /// Says once a day that the signature ends soon.
-    fn warn(&self, now: Timestamp) {
+    fn warn(&self) {
+        let now = (self.clock)();
         let day = now.as_second() / DAY_SECONDS;
         let soon = self.sas.as_ref().and_then(|sas| sas.ends_soon(now));
         if let Some(soon) = soon.filter(|_| self.warned.swap(day, Ordering::Relaxed) != day) {
@@ -268,9 +282,22 @@ impl AzureDestination {
 }
 
 impl Destination for AzureDestination {
+    fn prepare(&self) -> Boxed<'_, ()> {
+        self.warn();
+        self.inner.prepare()
+    }
+
+    fn notable(&self) -> Option<String> {
+        self.sas.as_ref().and_then(|sas| sas.ends_soon((self.clock)()))
+    }
+
+    fn borrows_keys(&self) -> bool {
+        self.inner.borrows_keys()
+    }
+
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer> {
         Box::pin(async move {
-            self.warn((self.clock)());
+            self.warn();
             let answer = self.inner.deliver(batch).await;
             let verdict = match answer.verdict {
                 Verdict::Hold { why } => Verdict::Hold { why: self.plain(why) },

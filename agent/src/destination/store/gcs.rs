@@ -6,6 +6,7 @@
 mod json;
 mod token;
 
+use super::super::client;
 use super::super::kind::{Opening, OwnParameter};
 use super::super::{Destination, DestinationUrl};
 use super::connector::{Link, Said};
@@ -82,18 +83,24 @@ pub fn open(
     }
     let endpoint = url.own("endpoint").unwrap_or(GOOGLE);
     let identity = identity(url, environment);
-    let token_uri = match &identity {
-        Identity::File(file) => token::check(file).map_err(|why| format!("{url}: {why}"))?,
-        Identity::Machine(_) | Identity::Nobody => String::new(),
+    // Tokens come from Google's own, whatever the store is.
+    let to_tokens = match &identity {
+        Identity::File(file) => {
+            let uri = token::check(file).map_err(|why| format!("{url}: {why}"))?;
+            client::Link::public(uri.starts_with("https:"))
+        }
+        Identity::Machine(_) | Identity::Nobody => client::Link::machine(),
     };
-    let link = |tls: bool| with.clients.of(&url.link_to(tls)).map(Link::new);
-    let tokens = Tokens::new(identity, link(token_uri.starts_with("https:"))?, clock);
-    let bucket = Bucket::new(link(endpoint.starts_with("https:"))?, tokens, endpoint, url.bucket());
+    let borrows_keys = identity != Identity::Nobody;
+    let link = |to: &client::Link| with.clients.of(to).map(Link::new);
+    let tokens = Tokens::new(identity, link(&to_tokens)?, clock);
+    let bucket =
+        Bucket::new(link(&url.link_to(endpoint.starts_with("https:")))?, tokens, endpoint, url.bucket());
     // Large objects are sent in pieces by the API itself, under the same condition as small ones.
     let parts = Parts { over_bytes: u64::MAX, ..Parts::default() };
     let manner =
         Manner { mode: Mode::CreateOnly, parts, encoded: url.content_encoding(), strip: String::new() };
-    Ok(Arc::new(StoreDestination::new(Arc::new(bucket), manner, url)))
+    Ok(Arc::new(StoreDestination::new(Arc::new(bucket), manner, url).borrowing_keys(borrows_keys)))
 }
 
 /// Who we are: what the URL says, what the environment says, what `gcloud` left, the machine.

@@ -54,6 +54,7 @@ pub struct StoreDestination {
     manner: Manner,
     /// The part of the path before its first placeholder, without [`Manner::strip`]; `a/b/` or empty.
     beside: String,
+    borrows_keys: bool,
     shown: String,
     secrets: Secrets,
 }
@@ -69,7 +70,14 @@ impl StoreDestination {
         let fixed = url.naming_path().split('/').take_while(|part| !part.is_empty() && !part.contains('{'));
         let fixed: String = fixed.map(|part| format!("{part}/")).collect();
         let beside = fixed.strip_prefix(&manner.strip).unwrap_or(&fixed).to_owned();
-        StoreDestination { store, manner, beside, shown: url.to_string(), secrets: url.secrets().clone() }
+        let (shown, secrets) = (url.to_string(), url.secrets().clone());
+        StoreDestination { store, manner, beside, borrows_keys: false, shown, secrets }
+    }
+
+    /// Whether its keys are this host's (environment, files, instance) and not in the URL.
+    pub fn borrowing_keys(mut self, borrows_keys: bool) -> StoreDestination {
+        self.borrows_keys = borrows_keys;
+        self
     }
 
     /// The key of an object in the bucket.
@@ -222,6 +230,10 @@ impl Destination for StoreDestination {
 
     fn leaves_host(&self) -> bool {
         true
+    }
+
+    fn borrows_keys(&self) -> bool {
+        self.borrows_keys
     }
 
     fn redacted(&self) -> &str {

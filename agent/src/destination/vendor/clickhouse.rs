@@ -9,7 +9,7 @@
 //! `ErrorCodes`.
 use super::super::kind::{HTTP, Kind, OwnParameter};
 use super::said::{Means, STRANGER, Said, is_success};
-use super::{Dialect, Probe, answer, ask};
+use super::{Dialect, Probe, ask, meaning};
 use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::text::encode_all;
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
@@ -177,12 +177,8 @@ fn probed(status: u16, body: &[u8]) -> Result<(), String> {
 
 impl ClickHouse {
     fn meaning(&self, reply: &Reply) -> Answer {
-        let header = reply.headers.get(&EXCEPTION).and_then(|value| value.to_str().ok()?.parse().ok());
-        let status = reply.status.as_u16();
-        if is_success(status) && !reply.whole {
-            return answer(&self.exchange, reply, Said::new(Means::Retry, "the answer broke off"));
-        }
-        answer(&self.exchange, reply, of_code(header.or_else(|| code(&reply.body)), status, &reply.body))
+        let said = || reply.headers.get(&EXCEPTION)?.to_str().ok()?.parse().ok();
+        meaning(&self.exchange, reply, |status, body| of_code(said().or_else(|| code(body)), status, body))
     }
 
     async fn post(&self, batch: Outgoing) -> Answer {

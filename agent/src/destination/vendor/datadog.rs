@@ -5,7 +5,7 @@
 //!
 //! Limits and statuses: <https://docs.datadoghq.com/api/latest/logs/send-logs/>.
 use super::super::kind::{Caps, HTTP, Kind};
-use super::said::{Body, Means, STRANGER, Said, inner_status, is_success, not_forbidden, says};
+use super::said::{Body, Means, STRANGER, Said, inner_status, is_success, says, takes_nothing};
 use super::{Dialect, Probe, posts};
 use crate::destination::{Destination, DestinationUrl, Opening};
 use edgepush_shard::plan::Envelope;
@@ -29,7 +29,7 @@ const DIALECT: Dialect = Dialect {
     zstd: false,
     read,
     // No record, and the key is looked at.
-    probe: Probe::Post(b"[]", not_forbidden),
+    probe: Probe::Post(b"[]", takes_nothing),
 };
 
 /// Records as one JSON array.

@@ -7,6 +7,7 @@
 //! The form: <https://cloud.ibm.com/docs/cloud-logs?topic=cloud-logs-send-logs-api>; the token:
 //! <https://cloud.ibm.com/docs/account?topic=account-iamtoken_from_apikey>.
 use super::super::kind::{Caps, HTTP, Kind, OwnParameter};
+use super::datadog::array;
 use super::said::{Body, Means, STRANGER, Said, is_success, says};
 use super::{Dialect, Probe, exchange_of, meaning};
 use crate::destination::body::UploadBody;
@@ -82,22 +83,20 @@ const HOLDS: Duration = Duration::from_secs(600);
 /// Tokens have some thousand characters.
 const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
-/// Around records: an array of entries, each of which names where it is from.
+/// An array; and around each record an entry that names where it is from, when the URL says where. If it does not, the
+/// job makes entries of its own, as Cloudflare's do with `record_prefix`.
 fn envelope(url: &DestinationUrl) -> Option<Envelope> {
-    let name = |parameter, default: &str| Value::from(url.own(parameter).unwrap_or(default)).to_string();
-    let (application, subsystem) = (name("application", "edgepush"), name("subsystem", "access-log"));
-    Some(Envelope {
-        batch_prefix: "[",
-        batch_suffix: "]",
-        delimiter: ",",
-        // Severity 3 is "info".
-        record_before: format!(
-            "{{\"applicationName\":{application},\"subsystemName\":{subsystem},\"severity\":3,\"text\":"
-        )
-        .into(),
-        record_after: "}".into(),
-        ..Envelope::default()
-    })
+    let array = array(url)?;
+    let (application, subsystem) = (url.own("application"), url.own("subsystem"));
+    if application.is_none() && subsystem.is_none() {
+        return Some(array);
+    }
+    let name = |said: Option<&str>, default: &str| Value::from(said.unwrap_or(default)).to_string();
+    let (application, subsystem) = (name(application, "edgepush"), name(subsystem, "access-log"));
+    // Severity 3 is "info".
+    let before =
+        format!("{{\"applicationName\":{application},\"subsystemName\":{subsystem},\"severity\":3,\"text\":");
+    Some(Envelope { record_before: before.into(), record_after: "}".into(), ..array })
 }
 
 /// An instance of IBM Cloud Logs.

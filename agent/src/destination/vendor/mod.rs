@@ -133,7 +133,7 @@ fn answer(exchange: &Exchange, reply: &Reply, said: Said) -> Answer {
 }
 
 /// What a reply means to a dialect. A success whose body broke off may have held a failure: nobody knows.
-fn meaning(exchange: &Exchange, reply: &Reply, read: fn(u16, &[u8]) -> Said) -> Answer {
+fn meaning(exchange: &Exchange, reply: &Reply, read: impl FnOnce(u16, &[u8]) -> Said) -> Answer {
     if reply.status.is_success() && !reply.whole {
         return answer(exchange, reply, Said::new(Means::Retry, "the answer broke off"));
     }

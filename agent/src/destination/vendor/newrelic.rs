@@ -29,7 +29,7 @@ const DIALECT: Dialect = Dialect {
     body_bytes_max: 1_000_000,
     zstd: false,
     read,
-    probe: Probe::Post(b"[]", super::said::not_forbidden),
+    probe: Probe::Post(b"[]", super::said::takes_nothing),
 };
 
 /// `format=cloudflare` takes lines, everything else an array.

@@ -100,3 +100,13 @@ pub fn not_forbidden(status: u16, _: &[u8]) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+/// A probe's answer to a batch without records: that there are none may be told as a fault of it.
+pub fn takes_nothing(status: u16, body: &[u8]) -> Result<(), String> {
+    match status {
+        200..=299 | 400 | 422 => Ok(()),
+        401 | 403 | 407 => not_forbidden(status, body),
+        404 | 405 => Err("look at the host and the path".into()),
+        _ => Err("it takes nothing now".into()),
+    }
+}

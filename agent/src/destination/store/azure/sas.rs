@@ -21,7 +21,7 @@ const fn signed(name: &'static str) -> OwnParameter {
     OwnParameter { name, takes: "as Azure prints it", secret: false, fits }
 }
 
-/// The parameters of `azure://`: ours, and after them those of signatures, of accounts, services and users alike.
+/// The parameters of `azure://`: ours, and from `sig` on those of signatures, of accounts, services and users alike.
 pub const PARAMETERS: &[OwnParameter] = &[
     OwnParameter {
         name: "account-key",
@@ -69,9 +69,6 @@ pub const PARAMETERS: &[OwnParameter] = &[
     signed("srq"),
 ];
 
-/// So many of the parameters are ours.
-const OURS: usize = 4;
-
 /// A signature.
 pub struct Sas {
     /// Decoded.
@@ -84,7 +81,7 @@ impl Sas {
     /// # Errors
     /// It is no whole one, or there is a key as well.
     pub fn of(url: &DestinationUrl, environment: Environment<'_>) -> Result<Option<Sas>, String> {
-        let own = || PARAMETERS[OURS..].iter().map(|own| own.name);
+        let own = || PARAMETERS.iter().map(|own| own.name).skip_while(|name| *name != "sig");
         let mut pairs: Vec<_> = own().filter_map(|name| Some((name, url.own(name)?.to_owned()))).collect();
         let keyed = url.own("account-key").is_some();
         if keyed && !pairs.is_empty() {
@@ -126,6 +123,12 @@ impl Sas {
         self.pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.as_str())
     }
 
+    /// Whether it allows something. What a policy in the container allows is not known here: as if it were nothing more
+    /// than to create.
+    pub fn may(&self, right: char) -> bool {
+        self.get("sp").is_some_and(|rights| rights.contains(right))
+    }
+
     fn time(&self, name: &str) -> Option<Timestamp> {
         self.get(name).and_then(time)
     }
@@ -135,8 +138,12 @@ impl Sas {
         let end = self.time("se")?;
         let left = end.as_second() - now.as_second();
         (left > 0 && left <= SOON_DAYS * DAY_SECONDS).then(|| {
-            let days = left / DAY_SECONDS;
-            format!("the SAS ends on {}, in {days} days: make a new one and put it into the URL", utc(end))
+            let left = match left / DAY_SECONDS {
+                0 => "less than a day".to_owned(),
+                1 => "a day".to_owned(),
+                days => format!("{days} days"),
+            };
+            format!("the SAS ends on {}, in {left}: make a new one and put it into the URL", utc(end))
         })
     }
 
@@ -156,7 +163,9 @@ impl Sas {
         if self.get("srt").is_some_and(|types| !types.contains('o')) {
             return Some("the SAS is not for objects: it must have srt=o".into());
         }
-        why.contains("AuthenticationFailed").then(|| {
+        // Azure's words; its emulator says the second.
+        let refused = why.contains("AuthenticationFailed") || why.contains("AuthorizationFailure");
+        refused.then(|| {
             "the signature of the SAS does not fit: copy it once more, all of it, or make a new one if the account's \
              keys were renewed"
                 .into()

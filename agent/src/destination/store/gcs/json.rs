@@ -5,6 +5,7 @@
 //! Must not know: verdicts, names of batches, where identities come from.
 use super::super::super::text;
 use super::super::connector::{Link, Reply, Said, note};
+use super::super::s3::sign::hex;
 use super::token::Tokens;
 use super::{request, unable, weather};
 use async_trait::async_trait;
@@ -91,16 +92,12 @@ impl Bucket {
     }
 
     async fn put_whole(&self, url: String, body: PutPayload, about: About) -> Result<(), Said> {
-        let url = match &about.encoding {
-            Some(encoding) => format!("{url}&contentEncoding={}", text::encode_all(encoding)),
-            None => url,
-        };
+        let (kind, body) = two_in_one(&about, &body)?;
         let mut request = request(Method::POST, &url)?;
-        request.headers_mut().insert(CONTENT_TYPE, about.content);
+        request.headers_mut().insert(CONTENT_TYPE, kind);
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.content_length()));
         *request.body_mut() = HttpRequestBody::from(body);
-        let response = self.send(request).await?;
-        if response.status().is_success() { Ok(()) } else { Err(answered(&response)) }
+        done(self.send(request).await?)
     }
 
     async fn put_in_pieces(&self, url: String, body: PutPayload, about: About) -> Result<(), Said> {
@@ -117,15 +114,12 @@ impl Bucket {
 
     async fn begin(&self, url: &str, bytes: u64, about: About) -> Result<String, Said> {
         let mut request = request(Method::POST, url)?;
-        let mut said = json!({"contentType": about.content.to_str().unwrap_or_default()});
-        if let Some(encoding) = about.encoding {
-            said["contentEncoding"] = encoding.into();
-        }
+        let said = about.said();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
         headers.insert("x-upload-content-type", about.content);
         headers.insert("x-upload-content-length", HeaderValue::from(bytes));
-        *request.body_mut() = HttpRequestBody::from(said.to_string());
+        *request.body_mut() = HttpRequestBody::from(said);
         let response = self.send(request).await?;
         if !response.status().is_success() {
             return Err(answered(&response));
@@ -185,19 +179,37 @@ impl Bucket {
         request.headers_mut().insert(CONTENT_RANGE, range);
         let response = self.link.send(request).await?;
         match response.status() {
-            status if status.is_success() => Ok(Stands::Done),
+            status if status.is_success() => {
+                note(answered(&response));
+                Ok(Stands::Done)
+            }
             status if status.as_u16() == RESUME => Ok(Stands::At(kept(&response))),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Stands::Gone),
             _ => Err(answered(&response)),
         }
     }
 
+    /// Whether an object is there. A bucket that is not there is told from an object that is not.
+    async fn look(&self, name: &Path) -> Result<(), Said> {
+        let missing = match self.at(Method::GET, name).await {
+            Err(Said::Answer(mut reply)) if reply.status == StatusCode::NOT_FOUND => {
+                reply.text.clear();
+                Said::Answer(reply)
+            }
+            other => return other,
+        };
+        let (base, bucket) = (&self.base, &self.name);
+        let response = self.send(request(Method::GET, &format!("{base}/storage/v1/b/{bucket}"))?).await?;
+        // Whoever may only write objects may not know the bucket; that it is refused says that it is there.
+        let absent = response.status() == StatusCode::NOT_FOUND;
+        Err(if absent { answered(&response) } else { missing })
+    }
+
     /// Asks for what is known of an object, or removes it.
     async fn at(&self, method: Method, name: &Path) -> Result<(), Said> {
         let (base, bucket, name) = (&self.base, &self.name, text::encode_all(name.as_ref()));
         let request = request(method, &format!("{base}/storage/v1/b/{bucket}/o/{name}"))?;
-        let response = self.send(request).await?;
-        if response.status().is_success() { Ok(()) } else { Err(answered(&response)) }
+        done(self.send(request).await?)
     }
 }
 
@@ -214,6 +226,17 @@ enum Stands {
 struct About {
     content: HeaderValue,
     encoding: Option<String>,
+}
+
+impl About {
+    /// As the store wants it.
+    fn said(&self) -> String {
+        let mut said = json!({"contentType": self.content.to_str().unwrap_or_default()});
+        if let Some(encoding) = &self.encoding {
+            said["contentEncoding"] = encoding.as_str().into();
+        }
+        said.to_string()
+    }
 }
 
 impl From<&Attributes> for About {
@@ -233,7 +256,7 @@ impl ObjectStore for Bucket {
         let put = if body.content_length() as u64 > LARGE_BYTES {
             self.put_in_pieces(self.upload_url("resumable", name, &opts.mode)?, body, about).await
         } else {
-            self.put_whole(self.upload_url("media", name, &opts.mode)?, body, about).await
+            self.put_whole(self.upload_url("multipart", name, &opts.mode)?, body, about).await
         };
         told(put)?;
         Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
@@ -245,7 +268,7 @@ impl ObjectStore for Bucket {
 
     /// Whether it is there; its bytes are never asked for.
     async fn get_opts(&self, name: &Path, _: GetOptions) -> Result<GetResult> {
-        told(self.at(Method::GET, name).await)?;
+        told(self.look(name).await)?;
         let (location, last_modified) = (name.clone(), Default::default());
         let meta = ObjectMeta { location, last_modified, size: 0, e_tag: None, version: None };
         Ok(GetResult {
@@ -296,7 +319,34 @@ fn passes(trouble: &Said) -> bool {
     }
 }
 
-/// An answer that is no success.
+/// What is said of an object and its bytes as one body (RFC 2387), none of them copied.
+fn two_in_one(about: &About, body: &PutPayload) -> Result<(HeaderValue, PutPayload), Said> {
+    // Nobody who writes lines of a log can know what stands between the parts.
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| unable(format!("no random bits: {e}")))?;
+    let between = hex(&random);
+    let head = format!(
+        "--{between}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{}\r\n--{between}\r\ncontent-type: {}\r\n\r\n",
+        about.said(),
+        about.content.to_str().unwrap_or_default(),
+    );
+    let tail = format!("\r\n--{between}--\r\n");
+    let whole =
+        [Bytes::from(head)].into_iter().chain(body.iter().cloned()).chain([Bytes::from(tail)]).collect();
+    let kind = HeaderValue::try_from(format!("multipart/related; boundary={between}"));
+    Ok((kind.expect("INVARIANT: digits may stand in a header"), whole))
+}
+
+/// A success is noted, anything else is none.
+fn done(response: Response<Bytes>) -> Result<(), Said> {
+    if !response.status().is_success() {
+        return Err(answered(&response));
+    }
+    note(answered(&response));
+    Ok(())
+}
+
+/// What a store said.
 fn answered(response: &Response<Bytes>) -> Said {
     Said::Answer(Reply::of(response))
 }

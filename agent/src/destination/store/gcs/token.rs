@@ -188,7 +188,10 @@ impl Tokens {
     async fn post(&self, uri: &str, form: &[(&str, &str)]) -> Result<Told, Said> {
         let pair = |(name, value): &(&str, &str)| format!("{name}={}", text::encode_all(value));
         let mut secrets = Secrets::default();
-        form.iter().filter(|(name, _)| *name != "grant_type").for_each(|(_, value)| secrets.add(value));
+        for (_, value) in form.iter().filter(|(name, _)| *name != "grant_type") {
+            secrets.add(value);
+            secrets.add(&text::encode_all(value));
+        }
         let form = form.iter().map(pair).collect::<Vec<_>>().join("&");
         let mut request = request(Method::POST, uri)?;
         *request.body_mut() = HttpRequestBody::from(form);
@@ -210,18 +213,17 @@ impl Tokens {
             Said::Trouble { word, why } => Said::Trouble { word, why: format!("no token from {uri}: {why}") },
             other => other,
         })?;
-        let reply = Reply::of(&answer);
-        let words = secrets.hide(&reply.words());
+        let mut reply = Reply::of(&answer);
+        reply.text = secrets.hide(&reply.text);
         let token = serde_json::from_slice(answer.body()).ok().filter(|_| answer.status() == StatusCode::OK);
-        Ok(Told { reply, words, token })
+        Ok(Told { reply, token })
     }
 }
 
 /// What a token server answered.
 struct Told {
+    /// Without our secrets.
     reply: Reply,
-    /// The beginning of its body, without our secrets.
-    words: String,
     token: Option<Granted>,
 }
 
@@ -300,7 +302,7 @@ fn granted(answer: Told, uri: &str) -> Result<Granted, Said> {
     if let Some(token) = answer.token {
         return Ok(token);
     }
-    let why = format!("no token from {uri}: HTTP {}: {}", answer.reply.status, answer.words);
+    let why = format!("no token from {uri}: HTTP {}: {}", answer.reply.status, answer.reply.words());
     match answer.reply.status.as_u16() {
         200..=299 => Err(weather(format!("{uri} answers without a token"))),
         408 | 425 | 429 | 500..=599 => Err(weather(why)),

@@ -191,3 +191,77 @@ fn remote(seeking: &Seeking<'_>, var: &dyn Fn(&str) -> Option<String>) -> Result
         endpoint.into_iter().fold(builder, |builder, url| builder.with_config(Key::MetadataEndpoint, url));
     made(builder, "the instance's metadata service", true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    /// Stands for the metadata service of an instance: answers each request line of the table, and 404.
+    fn instance(answers: &'static [(&str, &str)]) -> (String, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = format!("http://{}", listener.local_addr().expect("an address"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let mut head = [0; 4096];
+                let read = client.read(&mut head).unwrap_or(0);
+                let head = String::from_utf8_lossy(&head[..read]).into_owned();
+                let found =
+                    answers.iter().find(|(line, _)| head.starts_with(&format!("{line} HTTP/1.1\r\n")));
+                let (status, body) = found.map_or((404, ""), |(_, body)| (200, *body));
+                log.lock().expect("no panic").push(head);
+                let len = body.len();
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n");
+                let _ = client.write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        (at, seen)
+    }
+
+    fn keys(aws: bool, environment: Environment<'_>) -> Result<Keys, Said> {
+        let clients = Clients::default();
+        let seeking = Seeking { keys: None, profile: None, region: "eu-west-1", aws, clients: &clients };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(Credentials::find(&seeking, environment).expect("nothing is half").keys())
+    }
+
+    #[test]
+    fn an_instance_has_keys_by_version_2_of_its_service() {
+        let (at, seen) = instance(&[
+            ("PUT /latest/api/token", "tok"),
+            ("GET /latest/meta-data/iam/security-credentials/", "logs"),
+            (
+                "GET /latest/meta-data/iam/security-credentials/logs",
+                r#"{"AccessKeyId":"AK","SecretAccessKey":"s","Token":"T","Expiration":"2100-01-01T00:00:00Z"}"#,
+            ),
+        ]);
+        let var = |name: &str| (name == "AWS_EC2_METADATA_SERVICE_ENDPOINT").then(|| at.clone());
+        let given = keys(true, &var).map(|keys| (keys.id, keys.token)).map_err(|said| format!("{said:?}"));
+        assert_eq!(given, Ok(("AK".into(), Some("T".into()))));
+        let seen = seen.lock().expect("no panic");
+        assert!(seen[1].contains("x-aws-ec2-metadata-token: tok"), "{seen:?}");
+        drop(seen);
+        // No store but AWS gets them, and no host whose operator says so.
+        assert!(matches!(keys(false, &var), Err(Said::Unable { .. })));
+        let off = |name: &str| match name {
+            "AWS_EC2_METADATA_DISABLED" => Some("true".into()),
+            name => var(name),
+        };
+        assert!(matches!(keys(true, &off), Err(Said::Unable { .. })));
+    }
+
+    #[test]
+    fn without_any_keys_it_is_said_where_they_were_looked_for() {
+        let (at, _) = instance(&[]);
+        let said = keys(true, &|name| (name == "AWS_EC2_METADATA_SERVICE_ENDPOINT").then(|| at.clone()));
+        let Err(Said::Unable { why }) = said else { panic!("keys out of nothing") };
+        for place in ["in the URL", "AWS_ACCESS_KEY_ID", "~/.aws/credentials", "metadata service: HTTP 404"] {
+            assert!(why.contains(place), "{why}");
+        }
+    }
+}

@@ -143,6 +143,7 @@ pub fn open(
         return Err(format!("{url}: {}", wrong.join("; ")));
     };
     let client = with.clients.of(&url.link_to(address.url.starts_with("https://")))?;
+    let borrows_keys = keys.is_none();
     let seeking = Seeking {
         keys,
         profile: url.own("profile"),
@@ -177,7 +178,7 @@ pub fn open(
         .build()
         .map_err(|e| format!("{url}: {e}"))?;
     let manner = Manner { mode, parts: parts(url), encoded: url.content_encoding(), strip: String::new() };
-    Ok(Arc::new(StoreDestination::new(Arc::new(store), manner, url)))
+    Ok(Arc::new(StoreDestination::new(Arc::new(store), manner, url).borrowing_keys(borrows_keys)))
 }
 
 /// The keys in the URL.

@@ -6,7 +6,8 @@
 use super::super::answer::complaint;
 use super::super::connector::{Link, Reply, Said, Serving};
 use super::credentials::Credentials;
-use super::sign::{Signed, authorization, hex, stamp};
+use super::sign::{Keys, Signed, authorization, hex, stamp};
+use crate::destination::redact::Secrets;
 use crate::destination::text::base64;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -123,6 +124,19 @@ fn header(text: &str) -> Result<HeaderValue, Said> {
         .map_err(|_| Said::Unable { why: "the keys have characters that no header can have".into() })
 }
 
+/// An error that repeats keys does not bring them into a log: those of the host stand in no URL.
+fn without_keys(answer: Response<Bytes>, keys: &Keys) -> Response<Bytes> {
+    if answer.status().is_success() {
+        return answer;
+    }
+    let mut secrets = Secrets::default();
+    [Some(&keys.id), Some(&keys.secret), keys.token.as_ref()]
+        .into_iter()
+        .flatten()
+        .for_each(|key| secrets.add(key));
+    answer.map(|body| secrets.hide(&String::from_utf8_lossy(&body)).into())
+}
+
 impl Signer {
     /// Adds what belongs to the destination and the body. The signature follows.
     async fn dress(&self, request: &mut HttpRequest) -> Result<String, Said> {
@@ -152,8 +166,7 @@ impl Signer {
         Ok(payload)
     }
 
-    async fn sign(&self, request: &mut HttpRequest, payload: &str) -> Result<(), Said> {
-        let keys = self.credentials.keys().await?;
+    fn sign(&self, request: &mut HttpRequest, payload: &str, keys: &Keys) -> Result<(), Said> {
         let ahead = jiff::SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed));
         let at = stamp((self.clock)().saturating_add(ahead).unwrap_or_else(|_| (self.clock)()));
         let headers = request.headers_mut();
@@ -165,7 +178,7 @@ impl Signer {
         }
         let signed =
             Signed { method: request.method(), uri: request.uri(), headers: request.headers(), payload };
-        let mut value = header(&authorization(signed, &keys, &self.region, &at))?;
+        let mut value = header(&authorization(signed, keys, &self.region, &at))?;
         value.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, value);
         Ok(())
@@ -173,14 +186,15 @@ impl Signer {
 
     async fn exchange(&self, mut request: HttpRequest) -> Result<Response<Bytes>, Said> {
         let payload = self.dress(&mut request).await?;
+        let keys = self.credentials.keys().await?;
         let mut again = request.clone();
-        self.sign(&mut request, &payload).await?;
+        self.sign(&mut request, &payload, &keys)?;
         let answer = self.link.send(request).await?;
         if !self.learns_time(&Reply::of(&answer)) {
-            return Ok(answer);
+            return Ok(without_keys(answer, &keys));
         }
-        self.sign(&mut again, &payload).await?;
-        self.link.send(again).await
+        self.sign(&mut again, &payload, &keys)?;
+        Ok(without_keys(self.link.send(again).await?, &keys))
     }
 
     /// Whether the answer says that this host's clock is wrong, and by how much.
