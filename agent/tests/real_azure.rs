@@ -23,6 +23,7 @@ fn azurite_has_each_line_once() {
     store.takes_each_line_once();
     store.takes_each_line_once_through_faults();
     store.takes_each_line_once_with_kills();
+    store.believes_no_portal();
     // The same with a SAS token that may only create and write, after one that has ended.
     let (ended, sas) = (azurite.sas("cw", -60), azurite.sas("cw", 3600));
     let signed = |port: u16, path: &str| with_login(port, &format!("sas/{path}"), &sas);

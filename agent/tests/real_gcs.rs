@@ -18,6 +18,7 @@ fn fake_gcs_has_each_line_once() {
     store.takes_each_line_once();
     store.takes_each_line_once_through_faults();
     store.takes_each_line_once_with_kills();
+    store.believes_no_portal();
 }
 
 #[test]
@@ -30,5 +31,7 @@ fn fake_gcs_has_each_line_once_whatever_it_takes() {
     let store = Store { port: gcs.port, url: &url, read_back: &read_back };
     store.takes_each_line_once_through_silence();
     store.takes_each_line_once_in_a_storm(60, 0x5eed);
-    store.takes_a_large_batch_once(&[Fault::Clean, Fault::ResetBeforeAnswer]);
+    // The last of four pieces: where an upload stands, this server tells no one who asks before; it ends the upload.
+    let last = [vec![Fault::Clean; 4], vec![Fault::ResetBeforeAnswer]].concat();
+    store.takes_a_large_batch_once(&last);
 }

@@ -120,6 +120,6 @@ fn silence_and_storms_leave_each_line_once_by_its_key() {
     deliver_through_silence(nginx.plain, url);
     assert_exactly_once("r", LINES, &nginx.lines());
     let Some(nginx) = Nginx::start(nginx::KEEPS) else { return };
-    let written = deliver_in_a_storm(nginx.plain, 60, 0x5eed, url);
+    let written = deliver_in_a_storm(nginx.plain, (60, 2000), 0x5eed, url);
     assert_exactly_once("r", written, &nginx.lines());
 }

@@ -24,6 +24,7 @@ fn each_line_once(s3: &S3) {
     store.takes_each_line_once();
     store.takes_each_line_once_through_faults();
     store.takes_each_line_once_with_kills();
+    store.believes_no_portal();
     let wrong = url_with("a-wrong-one-0123456789", s3.port, "waited/{DATE}");
     store.takes_what_waited_for_the_right_url(&wrong, "a-wrong-one");
     clock_is_wrong(s3);

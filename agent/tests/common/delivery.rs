@@ -59,6 +59,7 @@ pub fn faults() -> Vec<(Fault, bool)> {
         (Refuse(429, "1"), false),
         (Refuse(503, "0"), false),
         (AnswerInstead(503), true),
+        (Redirect("http://127.0.0.1:9/".into()), false),
     ]
 }
 
@@ -111,10 +112,11 @@ pub fn deliver_through_silence(port: u16, url: impl Fn(u16) -> String) {
     say(&format!("four silences took {:?}", start.elapsed()));
 }
 
-/// Delivers what a writer appends for `seconds` while its log is rotated, uploads meet random faults and the agent is
+/// Delivers what a writer appends for some seconds, so many lines in each, while its log is rotated, uploads meet random faults and the agent is
 /// killed again and again; the lines that were written.
 #[track_caller]
-pub fn deliver_in_a_storm(port: u16, seconds: u64, seed: u64, url: impl Fn(u16) -> String) -> u64 {
+pub fn deliver_in_a_storm(port: u16, load: (u64, u64), seed: u64, url: impl Fn(u16) -> String) -> u64 {
+    let (seconds, lines_per_second) = load;
     say(&format!("the storm's seed is {seed}"));
     let mut dice = seed;
     let mut roll = |below: u64| {
@@ -133,7 +135,7 @@ pub fn deliver_in_a_storm(port: u16, seconds: u64, seed: u64, url: impl Fn(u16) 
     let load = Load {
         path: place.log(),
         run: "r".into(),
-        lines_per_second: 2000,
+        lines_per_second,
         rotation: Rotation::Rename { keep: 1000 },
         rotate_every: Duration::from_secs(3),
     };
@@ -191,6 +193,14 @@ impl Store<'_> {
         assert_eq!(doubled, 5, "uploads that came again");
         self.holds_each_line_once("faults/");
     }
+    /// A portal answers 200 to an upload that the store never saw: that is no success.
+    #[track_caller]
+    pub fn believes_no_portal(&self) {
+        let proxy = Faults::before(self.port, [Fault::Portal]);
+        deliver(&(self.url)(proxy.port(), "portal/{DATE}"));
+        assert_eq!(proxy.met(), [Fault::Portal]);
+        self.holds_each_line_once("portal/");
+    }
     /// Refused at first, for its URL was wrong; the next agent has the right one and delivers what waited.
     #[track_caller]
     pub fn takes_what_waited_for_the_right_url(&self, wrong: &str, secret: &str) {
@@ -214,7 +224,8 @@ impl Store<'_> {
     /// With everything at once, for a while.
     #[track_caller]
     pub fn takes_each_line_once_in_a_storm(&self, seconds: u64, seed: u64) {
-        let written = deliver_in_a_storm(self.port, seconds, seed, |port| (self.url)(port, "storm/{DATE}"));
+        let written =
+            deliver_in_a_storm(self.port, (seconds, 2000), seed, |port| (self.url)(port, "storm/{DATE}"));
         let found = (self.read_back)("storm/");
         found.assert_exactly_once("r", written);
         assert_eq!(found.count("unfinished"), 0, "{}", found.said);

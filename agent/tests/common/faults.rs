@@ -32,6 +32,8 @@ pub enum Fault {
     SlowAnswer(Duration),
     /// The server never sees it: 307 to this place.
     Redirect(String),
+    /// The server never sees it: a stranger's 200 with a page, as a portal or a wrong proxy answers.
+    Portal,
     /// The server never sees it: this status and this `Retry-After`.
     Refuse(u16, &'static str),
     /// Accepted, everything is read, nothing is ever answered, and it is not closed.
@@ -313,7 +315,12 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
         };
         if let Some(words) = refusal {
             plan.applies(&fault, &line);
-            return last_words(&client, &words);
+            return last_words(&client, &words, "broken\n");
+        }
+        if fault == Fault::Portal {
+            plan.applies(&fault, &line);
+            let page = "<html><body>Please log in</body></html>";
+            return last_words(&client, "200 OK\r\nContent-Type: text/html", page);
         }
         to.get_mut().write_all(&head)?;
         to.get_mut().write_all(&body)?;
@@ -332,7 +339,9 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
             Fault::ResetBeforeAnswer => return reset(&client),
             Fault::Hang => return std::io::copy(&mut from_client, &mut std::io::sink()).map(drop),
             Fault::SwallowAnswer => return client.shutdown(Shutdown::Both),
-            Fault::AnswerInstead(status) => return last_words(&client, &format!("{status} Broken")),
+            Fault::AnswerInstead(status) => {
+                return last_words(&client, &format!("{status} Broken"), "broken\n");
+            }
             Fault::ResetInAnswer => {
                 client.write_all(&answer[..answer.len().min(20)])?;
                 std::thread::sleep(Duration::from_millis(20));
@@ -351,8 +360,9 @@ fn requests(plan: &Arc<Plan>, client: TcpStream) -> Ended {
 }
 
 /// An answer of the proxy's own, and the end.
-fn last_words(mut client: &TcpStream, words: &str) -> Ended {
-    write!(client, "HTTP/1.1 {words}\r\nConnection: close\r\nContent-Length: 7\r\n\r\nbroken\n")?;
+fn last_words(mut client: &TcpStream, words: &str, body: &str) -> Ended {
+    let length = body.len();
+    write!(client, "HTTP/1.1 {words}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")?;
     client.shutdown(Shutdown::Write)
 }
 

@@ -94,12 +94,13 @@ impl Bucket {
     }
 
     async fn put_whole(&self, url: String, body: PutPayload, about: About) -> Result<(), Said> {
+        let bytes = body.content_length() as u64;
         let (kind, body) = two_in_one(&about, &body)?;
         let mut request = request(Method::POST, &url)?;
         request.headers_mut().insert(CONTENT_TYPE, kind);
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.content_length()));
         *request.body_mut() = HttpRequestBody::from(body);
-        done(self.send(request).await?)
+        stored(self.send(request).await?, bytes)
     }
 
     async fn put_in_pieces(&self, url: String, body: PutPayload, about: About) -> Result<(), Said> {
@@ -181,10 +182,7 @@ impl Bucket {
         request.headers_mut().insert(CONTENT_RANGE, range);
         let response = self.link.send(request).await?;
         match response.status() {
-            status if status.is_success() => {
-                note(answered(&response));
-                Ok(Stands::Done)
-            }
+            status if status.is_success() => stored(response, total as u64).map(|()| Stands::Done),
             status if status.as_u16() == RESUME => Ok(Stands::At(kept(&response))),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Stands::Gone),
             _ => Err(answered(&response)),
@@ -337,6 +335,24 @@ fn two_in_one(about: &About, body: &PutPayload) -> Result<(HeaderValue, PutPaylo
         [Bytes::from(head)].into_iter().chain(body.iter().cloned()).chain([Bytes::from(tail)]).collect();
     let kind = HeaderValue::try_from(format!("multipart/related; boundary={between}"));
     Ok((kind.expect("INVARIANT: digits may stand in a header"), whole))
+}
+
+/// A success of an upload is what describes the whole object: a portal's page is none, and neither is a part.
+fn stored(response: Response<Bytes>, bytes: u64) -> Result<(), Said> {
+    if !response.status().is_success() {
+        return Err(answered(&response));
+    }
+    let object: serde_json::Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    // It is written as a string.
+    let size = object["size"].as_str().and_then(|size| size.parse().ok()).or_else(|| object["size"].as_u64());
+    match size {
+        Some(size) if size == bytes => {
+            note(answered(&response));
+            Ok(())
+        }
+        Some(size) => Err(weather(format!("the store says that it has {size} of {bytes} bytes"))),
+        None => Err(weather(format!("HTTP {}, and the answer describes no object", response.status()))),
+    }
 }
 
 /// A success is noted, anything else is none.
