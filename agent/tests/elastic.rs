@@ -239,6 +239,70 @@ fn keys_are_sent_and_refusals_are_what_they_are() {
     assert_eq!(osmem.read_back("*").count("documents"), 2, "the same two each time");
 }
 
+/// A server that takes whole requests and answers each with these bytes and the end of its connection.
+fn answers(bytes: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut read, mut part) = (client.unwrap(), Vec::new(), [0; 4096]);
+            while let Ok(more @ 1..) = client.read(&mut part) {
+                read.extend_from_slice(&part[..more]);
+                let text = String::from_utf8_lossy(&read);
+                let length =
+                    text.split_once("content-length: ").map(|(_, rest)| rest.split('\r').next().unwrap());
+                let length: usize = length.map_or(0, |length| length.parse().unwrap());
+                if read
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+                    .is_some_and(|at| at + 4 + length <= read.len())
+                {
+                    break;
+                }
+            }
+            let _ = client.write_all(&bytes);
+        }
+    });
+    port
+}
+
+#[test]
+fn answers_without_an_end_are_no_success() {
+    let item = r#"{"create":{"status":201}}"#;
+    let good = format!(r#"{{"errors":false,"items":[{item},{item}]}}"#);
+    let told = |length: usize, body: &str| {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        let to =
+            open(&url(&format!("http://127.0.0.1:{}", answers(text.into())), "logs"), Path::new("/nowhere"));
+        run(to.deliver(bulk("1", &documents(0..2))))
+    };
+    assert_eq!(told(good.len(), &good), Verdict::Delivered);
+    for answer in [
+        told(good.len() + 1, &good),
+        told(good.len(), &good[..good.len() - 9]),
+        told(good.len() + 2, &(good.clone() + ",{")),
+    ] {
+        assert!(matches!(answer.verdict, Verdict::Retry { .. }), "{answer:?}");
+        assert_eq!(answer.status, Status::Word("unreadable"));
+    }
+    // Longer than is read of one: the halves' answers are shorter.
+    let long = good.clone() + &" ".repeat(5 << 20);
+    let answer = told(long.len(), &long);
+    assert!(
+        matches!(&answer.verdict, Verdict::TooLarge { why } if why.contains("longer than")),
+        "{answer:?}"
+    );
+    // What a receiver repeats of a key is not told.
+    let body = r#"{"error":{"type":"x","reason":"no b3VyLWlkOm91ci1rZXk= our-key our-id"},"status":403}"#;
+    let text = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let at = format!("http://127.0.0.1:{}", answers(text.into()));
+    let to = open(&url(&at, "logs?api-key=our-id:our-key"), Path::new("/nowhere"));
+    let Verdict::Hold { why } = run(to.deliver(bulk("1", &documents(0..2)))).verdict else {
+        panic!("no hold")
+    };
+    assert!(why.contains("x: no … … …"), "{why}");
+}
+
 #[test]
 fn a_batch_that_another_destination_left_is_not_sent() {
     let recorder = Recorder::start();

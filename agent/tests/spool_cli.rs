@@ -119,6 +119,7 @@ fn batches_are_listed_shown_and_exported_beside_the_agent() {
     assert_eq!(std::fs::read(&out).unwrap(), b"mine");
     let stdout = Command::new(agent::binary())
         .args(["spool", "export", key, "--out", "-"])
+        .env_clear()
         .env("EDGEPUSH_STATE_DIR", place.state())
         .output()
         .unwrap();

@@ -283,6 +283,19 @@ fn the_identity_of_the_machine_or_of_its_workload_is_used_and_a_refused_token_re
 }
 
 #[test]
+fn what_is_not_in_the_url_is_the_hosts_own() {
+    let borrows = |with: &str, environment: &[(&str, &str)]| {
+        let url = format!("azure://acct.blob.example/logs?endpoint=http://127.0.0.1:1&{with}");
+        open_with(&url, environment).unwrap().borrows_keys()
+    };
+    assert!(!borrows("sv=1&sp=c&sig=x", &[]));
+    assert!(!borrows("account-key=AAAA", &[]));
+    assert!(borrows("", &[("AZURE_STORAGE_SAS_TOKEN", "sv=1&sp=c&sig=x")]));
+    assert!(borrows("", &[("AZURE_STORAGE_KEY", "AAAA")]));
+    assert!(borrows("", &[("IDENTITY_ENDPOINT", "http://127.0.0.1:1")]));
+}
+
+#[test]
 fn what_says_nobody_who_asks_is_told_at_once() {
     let wrong = |url: &str| open_with(url, &[]).err().unwrap_or_default();
     let plain = wrong("azure://acct/logs?endpoint=http://127.0.0.1:1/acct");

@@ -468,3 +468,16 @@ fn the_agent_delivers_each_line_once() {
         "{heads:?}"
     );
 }
+
+#[test]
+fn what_is_not_in_the_url_is_the_hosts_own() {
+    let Some(account) = Account::new("http://127.0.0.1:1/token") else { return };
+    let borrows = |with: &str, environment: &[(&str, &str)]| {
+        open_at(&format!("gs://{BUCKET}/?{with}"), environment, jiff::Timestamp::now).unwrap().borrows_keys()
+    };
+    assert!(!borrows("endpoint=http://127.0.0.1:1&access-key-id=a&secret-access-key=b", &[]));
+    assert!(!borrows("endpoint=http://127.0.0.1:1", &[]), "nobody");
+    let file = account.file().display().to_string();
+    assert!(borrows(&format!("endpoint=http://127.0.0.1:1&service-account={file}"), &[]));
+    assert!(borrows("endpoint=http://127.0.0.1:1", &[("GOOGLE_SERVICE_ACCOUNT", &file)]));
+}

@@ -620,3 +620,32 @@ fn keys_for_a_time_come_from_container_token_service_and_instance() {
     let (answer, _) = signed_by(&identity, "", |_| Some(Do::Say(503, "", String::new())));
     assert!(retry(answer).contains("no credentials from the token service"));
 }
+
+#[test]
+fn keys_that_end_in_mid_run_are_renewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "jwt").unwrap();
+    let proxy = Proxy::new(0, |seen, before| {
+        let (id, end) = if before == 0 { ("AKFIRST", "2026-01-01") } else { ("AKSECOND", "2100-01-01") };
+        let given = format!(
+            r#"{{"AccessKeyId":"{id}","SecretAccessKey":"s","Token":"T","Expiration":"{end}T00:00:00Z"}}"#
+        );
+        let body = if seen.target == "/pod" { given } else { String::new() };
+        Do::Say(200, "etag: \"x\"\r\n", body)
+    });
+    let here = format!("http://127.0.0.1:{}", proxy.port);
+    let pod = format!("{here}/pod");
+    let env = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap()),
+    ];
+    let to = open_with(&format!("s3://bucket/p?endpoint={here}"), jiff::Timestamp::now, &env).unwrap();
+    for number in 0..3 {
+        assert_eq!(deliver(&to, &batch(number, &[b"x"])), Verdict::Delivered);
+    }
+    let seen = proxy.seen();
+    let puts: Vec<String> = seen.iter().filter(|s| s.method == "PUT").map(|seen| key_of(seen).0).collect();
+    assert_eq!(puts, ["AKFIRST", "AKSECOND", "AKSECOND"]);
+    assert_eq!(seen.len(), 5, "keys that last are asked for once");
+}

@@ -219,9 +219,10 @@ pub const KEYS: &[Key] = &[
         preset: Text("archive:"),
         privacy: Privacy::Url,
         parse: Parse::Destination,
-        help: "Where batches go: `http://…`, `https://…`, `file:///directory`, `archive:` (below the state \
-               directory), `null:` (counts and forgets), or a vendor: `splunk://…`, `datadog://…`, `sumo://…`, \
-               `newrelic://…`, `sentinelone://…`, `ibmcl://…`, `clickhouse://…`. It is the destination of the job `env`.",
+        help: "Where batches go: `http://…`, `https://…`, an object store (`s3://…`, `r2://…`, `gs://…`, `azure://…`), \
+               `elasticsearch://…`, `opensearch://…`, a vendor (`splunk://…`, `datadog://…`, `sumo://…`, `newrelic://…`, \
+               `sentinelone://…`, `ibmcl://…`, `clickhouse://…`), `file:///directory`, `archive:` (below the state directory) \
+               or `null:` (counts and forgets). It is the destination of the job `env`.",
     },
     key(
         "EDGEPUSH_FIELDS",

@@ -7,8 +7,6 @@ use edgepush_shard::dataset::{DATASETS, Dataset, MEDIANOVA};
 use edgepush_shard::plan::{Filter, OutputOptions};
 use serde_json::{Map, Value};
 
-/// The data set with a rhythm and a suffix of its own (INTERFACE 1).
-
 /// A data set's name.
 pub(super) fn dataset(text: &str) -> Result<&'static Dataset, String> {
     Dataset::by_name(text).ok_or_else(|| {

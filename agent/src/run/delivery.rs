@@ -184,7 +184,7 @@ impl Delivery {
         match word {
             Word::Jobs(ask) => {
                 let now = self.inbox.shared.clock.now().mono;
-                self.changing.changes.ask(now, ask);
+                self.changing.changes.ask(now, *ask);
             }
             Word::Aside(ask) => {
                 let event = self.changing.asides.ask(ask);

@@ -34,7 +34,7 @@ fn state_of(lane: Option<&LaneState>, enabled: bool, parked: bool) -> &'static s
 /// What the delivery thread is asked for.
 pub(super) enum Word {
     /// Jobs change.
-    Jobs(Ask),
+    Jobs(Box<Ask>),
     /// A batch that is aside is tried again, or goes.
     Aside(AsideAsk),
 }
@@ -174,7 +174,7 @@ impl JobsPort for Port {
         Box::pin(async move {
             let stopping = || ChangeError::Unavailable("the agent is stopping".into());
             let (answer, answered) = oneshot::channel();
-            asks.send(Word::Jobs(Ask { change, answer })).await.map_err(|_| stopping())?;
+            asks.send(Word::Jobs(Box::new(Ask { change, answer }))).await.map_err(|_| stopping())?;
             answered.await.map_err(|_| stopping())?
         })
     }

@@ -161,6 +161,7 @@ for line in sys.stdin:
 
 /// The other side of boto3's process, which ends with this one.
 struct Boto {
+    _child: Child,
     asks: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -175,7 +176,7 @@ fn try_boto(port: u16, ask: &Value) -> Result<Value, String> {
             .spawn()
             .unwrap();
         let (asks, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Mutex::new(Boto { asks, answers: BufReader::new(answers) })
+        Mutex::new(Boto { _child: child, asks, answers: BufReader::new(answers) })
     });
     let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
     let mut ask = ask.clone();

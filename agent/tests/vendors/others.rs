@@ -53,6 +53,19 @@ fn what_sumo_says_has_its_meaning() {
 }
 
 #[test]
+fn the_proof_of_ownership_is_a_line_that_sumo_shows() {
+    let vendor = sumo(|_| Answer::Status(200));
+    let put = |to: &Vendor| run(to.open().put_object("ownership-challenge.txt", "a token".into()));
+    assert_eq!(put(&vendor).as_deref(), Ok("ownership-challenge.txt"));
+    let request = vendor.others().pop().unwrap();
+    assert_eq!((&*request.body, request.header("content-type")), (&b"a token"[..], "text/plain"));
+    let wrong = sumo(|_| json(200, r#"{"status":401,"code":"unauthorized"}"#));
+    assert!(put(&wrong).unwrap_err().contains("unauthorized"));
+    let other = new_relic("", log_api);
+    assert!(put(&other).is_err() && other.recorder.requests().is_empty());
+}
+
+#[test]
 fn a_run_sends_sumo_lines_in_one_member() {
     let place = Place::new();
     let vendor = sumo(|_| Answer::Status(200));

@@ -69,7 +69,11 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
         if target.headers.iter().any(|(name, _)| name == AUTHORIZATION) {
             wrong.push("has an api-key beside a user part or header_Authorization; keep one".into());
         }
-        target.headers.push((AUTHORIZATION, authorization(key)));
+        let encoded = if key.contains(':') { text::base64(key.as_bytes()) } else { key.to_owned() };
+        // A receiver that repeats it repeats it in any of its spellings.
+        key.split(':').for_each(|part| target.secrets.add(part));
+        target.secrets.add(&encoded);
+        target.headers.push((AUTHORIZATION, authorization(&encoded)));
     }
     if !wrong.is_empty() {
         return Err(wrong.join("; "));
@@ -206,8 +210,7 @@ fn is_ours(reply: &Reply) -> bool {
     said.is_some_and(|said| said["version"]["number"].is_string())
 }
 
-fn authorization(key: &str) -> HeaderValue {
-    let encoded = if key.contains(':') { text::base64(key.as_bytes()) } else { key.to_owned() };
+fn authorization(encoded: &str) -> HeaderValue {
     let value = HeaderValue::from_str(&format!("ApiKey {encoded}"));
     let mut value = value.expect("INVARIANT: the parameter takes printable ASCII only");
     value.set_sensitive(true);

@@ -174,7 +174,9 @@ fn remedy(status: StatusCode, code: &str) -> Option<&'static str> {
 fn words(reply: &Reply) -> (String, Complaint) {
     let complaint = complaint(&reply.text);
     let mut why = format!("HTTP {}", reply.status);
-    if let Some(to) = reply.location.as_ref().filter(|_| reply.status.is_redirection()) {
+    // S3 names the right endpoint in the body and not in a header.
+    let endpoint = Some(element(&reply.text, "Endpoint")).filter(|to| !to.is_empty());
+    if let Some(to) = reply.location.clone().or(endpoint).filter(|_| reply.status.is_redirection()) {
         why.push_str(&format!(" to {to}"));
     }
     let said = match (complaint.code.as_str(), complaint.message.as_str()) {
@@ -235,7 +237,10 @@ pub fn look(heard: &Heard, error: &str) -> Result<(), String> {
         // That the object is not there, and that these keys may only write, is as it should be.
         (404, "NoSuchKey" | "BlobNotFound") => Ok(()),
         (404, "notFound") if complaint.message.starts_with("No such object") => Ok(()),
-        (404, "") if complaint.message.is_empty() => Ok(()),
+        // A web server's page is no store.
+        (404, "") if complaint.message.is_empty() && !reply.text.to_ascii_lowercase().contains("<html") => {
+            Ok(())
+        }
         (403, "AccessDenied" | "AuthorizationPermissionMismatch" | "forbidden") => Ok(()),
         _ => Err(told),
     }
@@ -300,6 +305,28 @@ mod tests {
         ] {
             assert_eq!(sort(status, code, mode), want, "{status} {code} {mode:?}");
         }
+    }
+
+    #[test]
+    fn a_look_tells_what_is_certainly_wrong() {
+        let xml = |code: &str| format!("<Error><Code>{code}</Code><Message>m</Message></Error>");
+        for (status, text, fine) in [
+            (404, xml("NoSuchKey"), true),
+            (404, xml("BlobNotFound"), true),
+            (403, xml("AccessDenied"), true),
+            (404, String::new(), true),
+            (404, xml("NoSuchBucket"), false),
+            (404, "<!DOCTYPE html><HTML>no such page".into(), false),
+            (403, xml("SignatureDoesNotMatch"), false),
+            (301, xml("PermanentRedirect"), false),
+            (503, xml("SlowDown"), false),
+        ] {
+            assert_eq!(look(&heard(status, &text), "").is_ok(), fine, "{status} {text}");
+        }
+        let moved =
+            "<Error><Code>PermanentRedirect</Code><Endpoint>s3.eu-west-1.amazonaws.com</Endpoint></Error>";
+        let why = look(&heard(301, moved), "").expect_err("it is elsewhere");
+        assert!(why.contains("to s3.eu-west-1.amazonaws.com") && why.contains("another region"), "{why}");
     }
 
     #[test]

@@ -42,6 +42,7 @@ const DIALECT: Dialect = Dialect {
     read,
     // Nothing is inserted, and user, table and right are looked at.
     probe: Probe::Post(b"", probed),
+    text: false,
 };
 
 /// The number of the exception, where the server is new enough to say it.

@@ -30,6 +30,7 @@ const DIALECT: Dialect = Dialect {
     read,
     // No record, and the key is looked at.
     probe: Probe::Post(b"[]", takes_nothing),
+    text: false,
 };
 
 /// Records as one JSON array.

@@ -90,6 +90,11 @@ pub fn acknowledged(body: &[u8], id: u64) -> Option<bool> {
     serde_json::from_slice::<Value>(body).ok()?["acks"][id.to_string()].as_bool()
 }
 
+/// Whether an answer is one to a question about acknowledgements.
+pub fn knows_acks(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer["acks"].is_object())
+}
+
 /// What the answer of a collector means that is like Splunk's, but no Splunk: success may have no code.
 pub fn read_loosely(status: u16, body: &[u8]) -> Said {
     match Body::of(body) {
@@ -154,6 +159,7 @@ mod tests {
         assert_eq!(acknowledged(br#"{"acks":{"7":true}}"#, 7), Some(true));
         assert_eq!(acknowledged(br#"{"acks":{}}"#, 7), None);
         assert_eq!(acknowledged(b"<html>", 7), None);
+        assert!(knows_acks(br#"{"acks":{}}"#) && !knows_acks(br#"{"text":"ACK is disabled","code":14}"#));
     }
 
     #[test]

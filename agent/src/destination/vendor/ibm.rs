@@ -72,6 +72,7 @@ const DIALECT: Dialect = Dialect {
     zstd: false,
     read,
     probe: Probe::Head,
+    text: false,
 };
 
 /// Where keys become tokens.

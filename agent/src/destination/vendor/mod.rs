@@ -46,6 +46,8 @@ struct Dialect {
     read: fn(u16, &[u8]) -> Said,
     /// How it is asked whether it would take a batch.
     probe: Probe,
+    /// Whether it takes a line of text as well: the proof of ownership.
+    text: bool,
 }
 
 /// How a vendor is asked whether it would take a batch.
@@ -180,9 +182,29 @@ impl Posts {
     }
 }
 
+impl Posts {
+    /// POSTs a line of text that is no batch.
+    async fn post_text(&self, name: String, body: Bytes) -> Result<String, String> {
+        if !self.dialect.text {
+            return Err(format!("{} takes no single objects", self.dialect.name));
+        }
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
+        let request = self.exchange.request(Method::POST, headers, UploadBody::from(vec![body]));
+        let answer = match self.exchange.send(request, Limits::small()).await {
+            Ok(reply) => meaning(&self.exchange, &reply, self.dialect.read),
+            Err(answer) => answer,
+        };
+        answer.verdict.why().map_or(Ok(name), Err)
+    }
+}
+
 impl Destination for Posts {
     fn deliver(&self, batch: Outgoing) -> Boxed<'_, Answer> {
         Box::pin(self.post(batch))
+    }
+
+    fn put_object(&self, name: &str, body: Bytes) -> Boxed<'_, Result<String, String>> {
+        Box::pin(self.post_text(name.to_owned(), body))
     }
 
     fn probe(&self, _write: bool) -> Boxed<'_, Result<(), String>> {

@@ -30,6 +30,7 @@ const DIALECT: Dialect = Dialect {
     zstd: false,
     read,
     probe: Probe::Post(b"[]", super::said::takes_nothing),
+    text: false,
 };
 
 /// `format=cloudflare` takes lines, everything else an array.

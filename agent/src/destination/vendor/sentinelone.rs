@@ -20,6 +20,7 @@ const DIALECT: Dialect = Dialect {
     zstd: false,
     read: hec::read_loosely,
     probe: Probe::Head,
+    text: false,
 };
 
 fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {

@@ -47,6 +47,7 @@ const DIALECT: Dialect = Dialect {
     read: hec::read,
     // Without data the collector looks at the token and says "No data".
     probe: Probe::Post(b"", hec::probed),
+    text: false,
 };
 
 /// Longest wait for an acknowledgement: what Splunk's page advises before a client sends again.
@@ -54,6 +55,10 @@ const ACK_WAIT: Duration = Duration::from_secs(300);
 /// Between two questions about it, at first and at most.
 const ACK_PAUSE: Duration = Duration::from_millis(250);
 const ACK_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// A number that no batch gets: numbers begin with 0 on each channel. A question about a real one could take the answer
+/// from the upload that waits for it.
+const NO_BATCH: u64 = i32::MAX as u64;
 
 const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
 
@@ -195,8 +200,8 @@ impl Splunk {
         if ack.known.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let reply = self.asked(ack, &[0]).await?;
-        if hec::acknowledged(&reply.body, 0).is_none() {
+        let reply = self.asked(ack, &[NO_BATCH]).await?;
+        if !reply.status.is_success() || !hec::knows_acks(&reply.body) {
             let said = hec::read(reply.status.as_u16(), &reply.body);
             return Err(answer(&self.exchange, &reply, said));
         }

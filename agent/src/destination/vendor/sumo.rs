@@ -25,6 +25,7 @@ const DIALECT: Dialect = Dialect {
     zstd: false,
     read,
     probe: Probe::Head,
+    text: true,
 };
 
 fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {

@@ -4,13 +4,11 @@
 //! retry, restart, re-read and split, and for every job. 128 bits of a keyed hash: no two lines share one.
 //! Must not know: records, which receiver, what it does with ids.
 use super::privacy::HashKey;
-#[cfg(doc)]
-use crate::batch::ID_OPEN;
 use crate::ring::RecordSink;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use std::hash::Hasher as _;
 
-/// What ends the line of an id; it begins with [`ID_OPEN`], both in the words of Elasticsearch's bulk requests.
+/// What ends the line of an id; it begins with [`crate::batch::ID_OPEN`], both in the words of Elasticsearch's bulk requests.
 const CLOSE: &[u8] = b"\"}}\n";
 /// Characters of an id: base64url without padding, which Elasticsearch stores in 16 bytes.
 const ID_CHARS: usize = 22;
@@ -18,7 +16,7 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// Writes the lines with ids that stand before records.
 pub(in crate::plan) struct Ids {
-    /// A record's delimiter, and [`ID_OPEN`].
+    /// A record's delimiter, and [`crate::batch::ID_OPEN`].
     head: Vec<u8>,
     hasher: SipHasher24,
 }

@@ -1,7 +1,9 @@
-//! Cloud Storage by its JSON API: an object is created or it is there already, in one request or, if it is large, in pieces.
+//! Cloud Storage by its JSON API: an object is created or it is there already, in one request or, if it is large, in
+//! pieces.
 //!
-//! Promises: every object is created under `ifGenerationMatch=0`, large ones as well, so that nothing is ever overwritten; a token that is
-//! refused although it looked fresh is replaced once; a piece that was cut off goes on where the store has it.
+//! Promises: batches are created under `ifGenerationMatch=0`, large ones as well, so that nothing is ever replaced; a
+//! token that is refused although it looked fresh is replaced once; a piece that was cut off goes on where the store
+//! has it.
 //! Must not know: verdicts, names of batches, where identities come from.
 use super::super::super::text;
 use super::super::connector::{Link, Reply, Said, note};
@@ -44,7 +46,7 @@ pub struct Bucket {
     link: Link,
     tokens: Arc<Tokens>,
     /// `https://storage.googleapis.com`, without a slash at the end.
-    base: Arc<str>,
+    address: Arc<str>,
     name: Arc<str>,
 }
 
@@ -56,9 +58,9 @@ impl fmt::Display for Bucket {
 
 impl Bucket {
     /// Nothing is connected yet.
-    pub fn new(link: Link, tokens: Tokens, base: &str, name: &str) -> Bucket {
-        let base = base.trim_end_matches('/').into();
-        Bucket { link, tokens: Arc::new(tokens), base, name: name.into() }
+    pub fn new(link: Link, tokens: Tokens, address: &str, name: &str) -> Bucket {
+        let address = address.trim_end_matches('/').into();
+        Bucket { link, tokens: Arc::new(tokens), address, name: name.into() }
     }
 
     /// Says who we are and sends. A token that is refused is replaced once: it may have been taken back.
@@ -87,8 +89,8 @@ impl Bucket {
             PutMode::Overwrite => "",
             PutMode::Update(_) => return Err(unknown("update")),
         };
-        let (base, bucket, name) = (&self.base, &self.name, text::encode_all(name.as_ref()));
-        Ok(format!("{base}/upload/storage/v1/b/{bucket}/o?uploadType={kind}&name={name}{condition}"))
+        let (address, bucket, name) = (&self.address, &self.name, text::encode_all(name.as_ref()));
+        Ok(format!("{address}/upload/storage/v1/b/{bucket}/o?uploadType={kind}&name={name}{condition}"))
     }
 
     async fn put_whole(&self, url: String, body: PutPayload, about: About) -> Result<(), Said> {
@@ -196,8 +198,8 @@ impl Bucket {
             }
             other => return other,
         };
-        let (base, bucket) = (&self.base, &self.name);
-        let response = self.send(request(Method::GET, &format!("{base}/storage/v1/b/{bucket}"))?).await?;
+        let (address, bucket) = (&self.address, &self.name);
+        let response = self.send(request(Method::GET, &format!("{address}/storage/v1/b/{bucket}"))?).await?;
         // Whoever may only write objects may not know the bucket; that it is refused says that it is there.
         let absent = response.status() == StatusCode::NOT_FOUND;
         Err(if absent { answered(&response) } else { missing })
@@ -205,8 +207,8 @@ impl Bucket {
 
     /// Asks for what is known of an object, or removes it.
     async fn at(&self, method: Method, name: &Path) -> Result<(), Said> {
-        let (base, bucket, name) = (&self.base, &self.name, text::encode_all(name.as_ref()));
-        let request = request(method, &format!("{base}/storage/v1/b/{bucket}/o/{name}"))?;
+        let (address, bucket, name) = (&self.address, &self.name, text::encode_all(name.as_ref()));
+        let request = request(method, &format!("{address}/storage/v1/b/{bucket}/o/{name}"))?;
         done(self.send(request).await?)
     }
 }

@@ -205,7 +205,14 @@ impl Tokens {
         let mut request = request(Method::GET, &uri)?;
         let value = HeaderValue::from_static("Google");
         request.headers_mut().insert("metadata-flavor", value);
-        granted(self.say(request, &uri, &Secrets::default()).await?, &uri)
+        let told = self.say(request, &uri, &Secrets::default()).await.map_err(|said| match said {
+            Said::Trouble { word, why } => {
+                let why = format!("no credentials are named, and nobody says who this machine is: {why}");
+                Said::Trouble { word, why }
+            }
+            other => other,
+        })?;
+        granted(told, &uri)
     }
 
     async fn say(&self, request: HttpRequest, uri: &str, secrets: &Secrets) -> Result<Told, Said> {
