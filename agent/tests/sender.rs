@@ -258,6 +258,7 @@ fn the_only_batch_that_is_refused_waits_for_a_neighbour() {
     }
     b.answer(1, refused());
     assert!(b.settled.is_empty() && b.judging.is_empty(), "nobody knows yet whom to blame");
+    assert!(matches!(&b.notices[..], [SendNotice::Suspect { .. }]), "said once: {:?}", b.notices);
     b.spooled([2]);
     assert_eq!(b.wire(), [2], "the next one is tried");
     b.answer(2, Verdict::Delivered).settle();

@@ -201,6 +201,15 @@ pub enum SendNotice {
         /// What the destination said.
         why: String,
     },
+    /// A batch was refused often enough to be suspected; whether it is to blame is known when another one passes.
+    Suspect {
+        /// The job.
+        job: JobId,
+        /// The batch's name.
+        name: Arc<str>,
+        /// What the destination said.
+        why: String,
+    },
     /// A destination has taken a batch in part.
     Partly {
         /// The job.
@@ -229,6 +238,7 @@ impl SendNotice {
             | SendNotice::Holding { job, .. }
             | SendNotice::Well { job }
             | SendNotice::Dropping { job }
+            | SendNotice::Suspect { job, .. }
             | SendNotice::Partly { job, .. }
             | SendNotice::Aside { job, .. } => *job,
         }
@@ -252,6 +262,10 @@ impl fmt::Display for SendNotice {
                 f,
                 "batch {name} was taken in part: {again} records are sent again, {refused} are refused and go to the \
                  rejects: {why}"
+            ),
+            SendNotice::Suspect { name, why, .. } => write!(
+                f,
+                "batch {name} is refused again and again: {why}; it is tried on, and held aside once another batch passes"
             ),
             SendNotice::Well { .. } => f.write_str("the destination takes batches again"),
             SendNotice::Aside { name, why, .. } => {

@@ -8,7 +8,7 @@ use super::events::{LaneState, SendJob};
 use super::picking::Picks;
 use super::shares::{Claim, Stand};
 use super::turns::{Spot, Standing, When};
-use super::waitlist::{Place, Waiting, Waitlist, in_memory, stored};
+use super::waitlist::{Place, REFUSALS, Waiting, Waitlist, in_memory, stored};
 use crate::destination::Verdict;
 use crate::protocol::{BatchId, Now, Spooled};
 use std::collections::{HashMap, HashSet};
@@ -48,6 +48,8 @@ pub(super) enum Next {
     Delivered(Arc<Spooled>),
     /// Nobody will take it: held aside, with the reason.
     Aside(Arc<Spooled>, String),
+    /// It waits, and is suspected from now on; why.
+    Suspect(Arc<Spooled>, String),
     /// To be split.
     Split(Arc<Spooled>),
     /// Some of its records are to be picked; why.
@@ -515,10 +517,11 @@ impl Lane {
             }
             self.suspects = false;
         } else if self.mood == Mood::Well {
-            self.error = Some(why);
+            self.error = Some(why.clone());
             batch.not_before = now.mono + backoff.after(batch.refusals);
+            let said = (batch.refusals == REFUSALS).then(|| Next::Suspect(batch.batch.clone(), why));
             self.wait_again(place, batch);
-            return Vec::new();
+            return said.into_iter().collect();
         } else {
             self.fails(now, probe, self.mood, None, why, backoff);
         }

@@ -301,6 +301,10 @@ impl Sender {
             match next {
                 Next::Delivered(batch) => self.verdict(now, batch, Fate::Delivered, String::new()),
                 Next::Aside(batch, why) => self.aside(now, batch, why, out),
+                Next::Suspect(batch, why) => {
+                    let name = batch.name.clone();
+                    out.push(SendAction::Notice(SendNotice::Suspect { job, name, why }));
+                }
                 Next::Split(batch) => out.push(SendAction::Split { batch }),
                 Next::Pick(batch, picks, why) => {
                     let (again, refused) = (picks.again.len(), picks.refused.len());
