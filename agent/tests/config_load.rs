@@ -154,7 +154,7 @@ fn every_setting_can_be_said() {
     assert_eq!((c.disk_reserve, c.memory_max), (Reserve::Bytes(Bytes(5_000_000_000)), Bytes(96_000_000)));
     assert_eq!((c.uploads, c.egress_max), (1, Some(Bytes(10_000_000))));
     assert_eq!((c.api, c.api_said), (Some("0.0.0.0:0".parse().unwrap()), true));
-    assert_eq!((c.hostname.as_str(), c.log, c.log_format), ("pop-1", LogLevel::Debug, LogFormat::json()));
+    assert_eq!((c.hostname.as_str(), c.log, c.log_format), ("pop-1", LogLevel::Debug, LogFormat::Json));
     assert_eq!((c.stop_timeout, c.once_timeout), (Duration::from_secs(60), Some(Duration::from_secs(300))));
 }
 
