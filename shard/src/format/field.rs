@@ -26,11 +26,13 @@ pub enum Kind {
 
 impl Kind {
     /// Whether it is a number by its server's definition.
+    #[inline]
     pub(super) fn is_number(self) -> bool {
         matches!(self, Kind::Digits | Kind::Number | Kind::Numbers)
     }
 
-    fn has_no_space(self) -> bool {
+    /// Whether a value of it ends at its first space.
+    pub(super) fn has_no_space(self) -> bool {
         matches!(self, Kind::Word | Kind::Digits | Kind::Number)
     }
 
@@ -48,7 +50,8 @@ impl Kind {
 
     /// Whether values that end before `literal` have to be asked for intruders.
     pub(super) fn is_asked(self, literal: &[u8]) -> bool {
-        matches!(self, Kind::Time | Kind::Digits | Kind::Braced) || self.has_no_space() && literal != b" "
+        matches!(self, Kind::Time | Kind::Digits | Kind::Braced)
+            || self.has_no_space() && literal.first() != Some(&b' ')
     }
 }
 

@@ -5,7 +5,7 @@
 use super::field::{Escape, Kind, Piece};
 use super::pattern::{Found, Pattern};
 use super::search::Search;
-use super::write::{Key, REQUEST_PARTS, Writer};
+use super::write::{Key, REQUEST_PARTS, Raw, Writer};
 use crate::parse::{Fault, Reason};
 use crate::record::{Record, ShapeId};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,11 +139,13 @@ impl OneWay {
     fn write<'h>(&self, text: &[u8], utf8: bool, found: &[Found], writer: &'h mut Writer) -> Record<'h> {
         writer.begin();
         for ((slot, keys), found) in self.pattern.slots.iter().zip(&self.keys).zip(found) {
-            let (value, field) = (&text[found.start..found.end], &slot.field);
-            let plain = found.plain && utf8 && !(field.escape == Escape::Hash && value.contains(&b'#'));
-            writer.value(&keys.own, field, value, plain);
+            let field = &slot.field;
+            let Found { start, end, plain } = *found;
+            let hashed = field.escape == Escape::Hash && text[start..end].contains(&b'#');
+            let raw = Raw { text, start, end, plain: plain && utf8 && !hashed };
+            writer.value(&keys.own, field, raw);
             if let Some(parts) = &keys.parts {
-                writer.request_parts(parts, value, field.escape, plain);
+                writer.request_parts(parts, raw, field.escape);
             }
         }
         writer.end(self.shape)

@@ -8,7 +8,7 @@
 //! Promises: time in proportion to the line, or to a fixed bound where it has to be searched; nothing is allocated once
 //! the buffers have grown.
 //! Must not know: JSON, what becomes of values.
-use super::field::{Escape, Field, Kind, Piece};
+use super::field::{Escape, Field, Piece};
 use super::search::Search;
 use crate::scan::field_stop;
 
@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub(super) literal: Box<[u8]>,
     /// The literal's first byte; a line end behind the last field.
     first: u8,
+    /// Values have no space.
+    spaceless: bool,
     /// Values have to be asked for bytes that they cannot have.
     asked: bool,
     /// Ends at the first quote that is not escaped.
@@ -71,6 +73,7 @@ impl Pattern {
                         field,
                         literal: Box::default(),
                         first: b'\n',
+                        spaceless: false,
                         asked: false,
                         quoted: false,
                     });
@@ -128,6 +131,7 @@ impl Pattern {
 impl Slot {
     fn complete(&mut self) {
         self.first = self.literal.first().copied().unwrap_or(b'\n');
+        self.spaceless = self.field.kind.has_no_space();
         self.asked = self.field.kind.is_asked(&self.literal);
         self.quoted = self.first == b'"' && matches!(self.field.escape, Escape::C | Escape::Json);
     }
@@ -152,17 +156,28 @@ impl Slot {
                 return if self.literal.is_empty() { self.checked(text, from, end, plain) } else { Err(end) };
             }
             let byte = text[at];
-            if byte == self.first && text[at..end].starts_with(&self.literal) && !self.literal.is_empty() {
+            if byte == self.first && self.stands_at(text, at, end) {
                 return self.checked(text, from, at, plain);
             }
             match byte {
                 b'"' if self.quoted => return Err(at),
                 b'\\' if self.quoted => at += 1,
-                b' ' if self.field.kind == Kind::Word => return Err(at),
+                b' ' if self.spaceless => return Err(at),
                 _ => {}
             }
             plain &= byte == self.first && !matches!(byte, b'"' | b'\\' | 0..0x20);
             at += 1;
+        }
+    }
+
+    /// Whether the literal stands at `at`, where its first byte does.
+    #[inline(always)]
+    fn stands_at(&self, text: &[u8], at: usize, end: usize) -> bool {
+        match self.literal.len() {
+            0 => false,
+            1 => true,
+            2 => at + 1 < end && text[at + 1] == self.literal[1],
+            _ => text[at..end].starts_with(&self.literal),
         }
     }
 

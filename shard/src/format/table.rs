@@ -5,7 +5,7 @@
 use super::field::{Field, Kind, plain_name};
 use super::known::column_kind;
 use super::layout::new_shape;
-use super::write::{Key, Writer, is_number, plain_field};
+use super::write::{Key, Raw, Writer, is_number, plain_field};
 use crate::parse::{Fault, Reason};
 use crate::record::{Record, ShapeId, ValueKind};
 use memchr::memchr;
@@ -119,7 +119,7 @@ fn bare(value: &[u8], key: &Key, field: &Field, utf8: bool, writer: &mut Writer)
         _ if number => writer.token(key, value, ValueKind::Number),
         _ => {
             let plain = utf8 && crate::scan::string_stop(value, 0) == value.len();
-            writer.string(key, value, field.escape, plain);
+            writer.string(key, Raw::of(value, plain), field.escape);
         }
     }
 }
@@ -141,7 +141,7 @@ fn quoted(line: &[u8], at: usize, key: &Key, utf8: bool, writer: &mut Writer) ->
         writer.doubled(key, value);
     } else {
         let plain = utf8 && crate::scan::string_stop(value, 0) == value.len();
-        writer.string(key, value, super::Escape::None, plain);
+        writer.string(key, Raw::of(value, plain), super::Escape::None);
     }
     Ok(end + 1)
 }
