@@ -130,7 +130,7 @@ fn every_setting_can_be_said() {
         ("EDGEPUSH_STOP_TIMEOUT", "1m"),
         ("EDGEPUSH_ONCE_TIMEOUT", "5m"),
     ]);
-    let sources: Vec<_> = c.sources.iter().map(|s| (s.name.as_str(), &s.kind, s.format)).collect();
+    let sources: Vec<_> = c.sources.iter().map(|s| (s.name.as_str(), &s.kind, s.format.clone())).collect();
     let file = |glob: &str| SourceKind::File { glob: glob.into() };
     assert_eq!(
         sources,
