@@ -215,7 +215,7 @@ fn auto_says_what_it_decided() {
     };
     for (line, name) in [
         (r#"{"a":1}"#.to_owned(), "json"),
-        (format!("{combined}"), "common"),
+        (combined.to_owned(), "common"),
         (format!(r#"{combined} "-" "-""#), "combined"),
         (format!(r#"{combined} "-" "-" "-""#), "main"),
         (format!(r#"www:80 {combined} "-" "-""#), "vhost_combined"),

@@ -5,9 +5,12 @@
 use super::field::Escape;
 use memchr::memchr;
 
+/// Appends what an escape behind its mark means; how many bytes belong to it, 0 when it is none.
+type Read = fn(&[u8], &mut Vec<u8>) -> usize;
+
 /// Appends a value's bytes without its escapes.
 pub(super) fn unescape(value: &[u8], escape: Escape, out: &mut Vec<u8>) {
-    let (mark, read): (u8, fn(&[u8], &mut Vec<u8>) -> usize) = match escape {
+    let (mark, read): (u8, Read) = match escape {
         Escape::None => return out.extend_from_slice(value),
         Escape::C => (b'\\', c_escape),
         Escape::Json => (b'\\', json_escape),
