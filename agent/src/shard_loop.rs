@@ -4,6 +4,7 @@
 //! chunks, pushes segments first and the marker last (PROTOCOL P2, P3). Nothing is allocated per record.
 //! Must not know: the runtime, queues, files, the ledger.
 mod counts;
+mod formats;
 mod plan;
 mod routes;
 
@@ -12,13 +13,15 @@ use bytes::Bytes;
 pub use counts::Counts;
 use edgepush_shard::chunk::{Audience, Chunk, ChunkKind};
 use edgepush_shard::codec::{Codec, CodecKind, Encoded, Form, Level, Run, codec};
+use edgepush_shard::format::{Reader, Stand};
 use edgepush_shard::frame::Frame;
 use edgepush_shard::limits::SLAB_BYTES;
-use edgepush_shard::parse::{Fault, Parser, Reason};
+use edgepush_shard::parse::{Fault, Reason};
 use edgepush_shard::record::Record;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};
 use edgepush_shard::segment::{Begun, FromShard, Marker, Segment};
+pub use formats::{FormatNotice, Formats};
 pub use plan::{PlanJob, PlanOutput, ShardPlan};
 use routes::Routes;
 use std::sync::Arc;
@@ -54,7 +57,10 @@ impl ReadyPlan {
 
 /// The state of one shard.
 pub struct ShardLoop {
-    parser: Parser,
+    reader: Reader,
+    formats: Arc<Formats>,
+    /// What was found out about formats and not told yet.
+    notices: Vec<FormatNotice>,
     rest: Rest,
 }
 
@@ -131,7 +137,18 @@ impl ShardLoop {
         outlet.take_plan(plan.clone());
         let rest =
             Rest { outlet, routes: Routes::new(&plan), reject_line: Vec::new(), counts: Counts::default() };
-        ShardLoop { parser: Parser::new(), rest }
+        ShardLoop { reader: Reader::new(), formats: Arc::default(), notices: Vec::new(), rest }
+    }
+
+    /// The same, reading the lines of each source as these say; without it all are JSON.
+    #[must_use]
+    pub fn reading(self, formats: Arc<Formats>) -> ShardLoop {
+        ShardLoop { formats, ..self }
+    }
+
+    /// What was found out about formats since the last call.
+    pub fn notices(&mut self) -> impl Iterator<Item = FormatNotice> {
+        self.notices.drain(..)
     }
 
     /// What was counted since the start.
@@ -178,19 +195,22 @@ impl ShardLoop {
     }
 
     fn lines(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
-        let ShardLoop { parser, rest } = self;
+        let ShardLoop { reader, formats, notices, rest } = self;
         rest.routes.begin(chunk.audience);
         let live = chunk.audience.contains(GroupId::MAIN);
-        let lines = parser.lines(&chunk.bytes, chunk.start, |frame, parsed| match parsed {
+        let stand = Stand { head: &chunk.head, start: chunk.start };
+        let format = formats.of(chunk.origin);
+        let told = reader.lines(format, stand, &chunk.bytes, |frame, parsed| match parsed {
             Ok(record) => {
                 let offset = chunk.start + frame.offset as u64;
                 rest.record(now, record, (chunk.seed, offset, live), push);
             }
             Err(fault) => rest.fault(now, chunk, frame, fault, push),
         });
+        formats.note(chunk, &told, notices);
         if live {
-            rest.counts.blank += lines.blank;
-            rest.counts.source(chunk.origin).lines += lines.all;
+            rest.counts.blank += told.lines.blank;
+            rest.counts.source(chunk.origin).lines += told.lines.all;
         }
     }
 }

@@ -7,6 +7,7 @@ use edgepush::config::{
 };
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
+use edgepush_shard::format::FORMATS;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -129,14 +130,14 @@ fn every_setting_can_be_said() {
         ("EDGEPUSH_STOP_TIMEOUT", "1m"),
         ("EDGEPUSH_ONCE_TIMEOUT", "5m"),
     ]);
-    let sources: Vec<_> = c.sources.iter().map(|s| (s.name.as_str(), &s.kind, s.format)).collect();
+    let sources: Vec<_> = c.sources.iter().map(|s| (s.name.as_str(), &s.kind, s.format.clone())).collect();
     let file = |glob: &str| SourceKind::File { glob: glob.into() };
     assert_eq!(
         sources,
         [
-            ("/var/log/a,b/*.log", &file("/var/log/a,b/*.log"), Format::Json),
-            ("/var/log/c", &file("/var/log/c"), Format::Json),
-            ("EDGE_2", &file("/srv/x,y"), Format::Auto),
+            ("/var/log/a,b/*.log", &file("/var/log/a,b/*.log"), Format::json()),
+            ("/var/log/c", &file("/var/log/c"), Format::json()),
+            ("EDGE_2", &file("/srv/x,y"), Format::auto()),
         ]
     );
     assert_eq!((c.start, c.line_max, c.destination.expose()), (Start::End, 65_536, "https://h/in?x=1"));
@@ -241,7 +242,29 @@ fn a_setting_of_a_part_that_is_not_built_is_refused_unless_it_is_the_default() {
     for source in ["unixgram:/run/log", "unix:/run/log", "udp:0.0.0.0:514", "tcp:[::]:514", "stdin:"] {
         assert!(refused(&[("EDGEPUSH_SOURCES", source)])[0].contains("not built yet"), "{source}");
     }
-    assert!(refused(&[("EDGEPUSH_FORMAT", "combined")])[0].contains("not built yet"));
+}
+
+#[test]
+fn formats_may_be_pasted_and_their_mistakes_are_told() {
+    let log_format = "log_format main '$remote_addr [$time_local] '\n    '\"$request\" $status';";
+    let format = format!("nginx:{log_format}");
+    let config = loaded(&[
+        ("EDGEPUSH_SOURCES", "file:/a"),
+        ("EDGEPUSH_FORMAT", "combined"),
+        ("EDGEPUSH_SOURCE_EDGE", "file:/b"),
+        ("EDGEPUSH_FORMAT_EDGE", &format),
+    ]);
+    let names: Vec<_> = config.sources.iter().map(|source| source.format.name()).collect();
+    assert_eq!(names, ["combined", "nginx"]);
+    assert_eq!(
+        refused(&[("EDGEPUSH_FORMAT", "nginx:$a$b"), ("EDGEPUSH_SOURCE_X", "file:/b"), ("EDGEPUSH_FORMAT_X", "combine")]),
+        [
+            "EDGEPUSH_FORMAT=nginx:$a$b has $a$b, which have nothing between them and cannot be told apart: write a \
+             space or quotes between them in the server's configuration, too"
+                .to_owned(),
+            format!("EDGEPUSH_FORMAT_X=combine is no format combine: did you mean combined? It must be {FORMATS}"),
+        ]
+    );
 }
 
 #[test]

@@ -21,6 +21,10 @@ struct Nginx(Child);
 
 impl Nginx {
     fn start(program: &Path, place: &Place, port: u16) -> Nginx {
+        Nginx::start_with(program, place, port, "")
+    }
+    /// With more directives of `http`.
+    fn start_with(program: &Path, place: &Place, port: u16, more: &str) -> Nginx {
         let dir = place.path("nginx");
         std::fs::create_dir(&dir).unwrap();
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
@@ -32,6 +36,7 @@ http {{
     '"host":"$host","method":"$request_method","uri":"$request_uri","status":$status,"bytes_sent":$bytes_sent,'
     '"request_time":$request_time,"referer":"$http_referer","user_agent":"$http_user_agent"}}';
   access_log {log} edge;
+  {more}
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
   uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
   server {{ listen 127.0.0.1:{port}; location / {{ return 200 "edge\n"; }} location /gone {{ return 404; }} }}
@@ -151,6 +156,71 @@ fn every_request_id_once_through_rotations_under_load() {
     for backend in backends("nginx") {
         followed_under_load(&nginx, &load, backend);
     }
+}
+
+/// A log_format over several lines, as people have them.
+const MINE: &str = r#"log_format mine '$request_id $remote_addr - $remote_user [$time_local] '
+    '"$request" $status $body_bytes_sent $bytes_sent '   # bytes
+    'rt=$request_time ut="$upstream_response_time" "$http_referer" "$http_user_agent" $msec';"#;
+
+/// nginx writes each request as JSON, as combined and in a format of one's own: what is read of the three is the same.
+#[test]
+fn text_formats_say_what_json_says() {
+    let (Some(nginx), Some(load)) = (find("nginx"), find("wrk")) else {
+        return skipped("nginx", "nginx or wrk is not installed (`.ci/install` installs them)");
+    };
+    let place = Place::new();
+    let port = free_port();
+    let log = |name: &str| place.path(&format!("log/{name}.log")).display().to_string();
+    let more = format!("{MINE}\n  access_log {} combined; access_log {} mine;", log("combined"), log("mine"));
+    let server = Nginx::start_with(&nginx, &place, port, &more);
+    assert!(wrk(&load, &place, port, 2).wait().unwrap().success());
+    server.quit();
+    let count = lines_of(&std::fs::read(place.log()).unwrap()).len() as u64;
+    assert!(count > 500, "wrk made only {count} requests");
+    let done = place
+        .setup()
+        .without("EDGEPUSH_SOURCES")
+        .env("EDGEPUSH_SOURCE_JSON", &format!("file:{}", place.log().display()))
+        .env("EDGEPUSH_SOURCE_COMBINED", &format!("file:{}", log("combined")))
+        .env("EDGEPUSH_SOURCE_MINE", &format!("file:{}", log("mine")))
+        .env("EDGEPUSH_FORMAT_MINE", &format!("nginx:{MINE}"))
+        .once()
+        .exits(0);
+    assert_eq!((done.count("lines_read"), done.count("records_delivered")), (3 * count, 3 * count));
+    assert_eq!((done.count("rejected"), done.count("repaired")), (0, 0));
+    assert!(done.stderr.contains("are read as combined"), "{}", done.stderr);
+    let (mut json, mut mine) = (std::collections::BTreeMap::new(), Vec::new());
+    let mut combined = 0;
+    for line in lines_in_dir(&place.out()) {
+        let record: serde_json::Value = serde_json::from_slice(&line).expect("a record is JSON");
+        match (record.get("uri"), record.get("request_id")) {
+            (Some(_), Some(id)) => _ = json.insert(id.to_string(), record.clone()),
+            (None, Some(_)) => mine.push(record),
+            _ => combined += 1,
+        }
+    }
+    assert_eq!((json.len() as u64, mine.len() as u64, combined), (count, count, count));
+    for record in &mine {
+        let same = &json[&record["request_id"].to_string()];
+        for (ours, theirs) in [
+            ("remote_addr", "remote_addr"),
+            ("status", "status"),
+            ("bytes_sent", "bytes_sent"),
+            ("request_time", "request_time"),
+            ("http_referer", "referer"),
+            ("http_user_agent", "user_agent"),
+            ("request_method", "method"),
+        ] {
+            assert_eq!(record[ours], same[theirs], "{ours}: {record}");
+        }
+        assert!(
+            record["request_uri"].as_str().unwrap().starts_with(same["uri"].as_str().unwrap()),
+            "{record}"
+        );
+        assert!(record["upstream_response_time"].is_null() && record["msec"].is_number(), "{record}");
+    }
+    say(&format!("nginx in three formats: {count} requests, three times the same"));
 }
 
 #[test]

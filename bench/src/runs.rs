@@ -36,6 +36,29 @@ pub fn lines(bytes: usize) -> Vec<u8> {
     out
 }
 
+/// The requests of a log as lines of the combined format, with the values that stand in each line; no user has a name.
+pub fn combined(lines: &[u8]) -> (Vec<u8>, Vec<[String; 7]>) {
+    let (mut out, mut values) = (String::new(), Vec::new());
+    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let of: serde_json::Value = serde_json::from_slice(line).expect("the log is JSON");
+        let text = |name: &str| of[name].as_str().map_or_else(|| of[name].to_string(), str::to_owned);
+        let clock = text("time").get(11..19).expect("a time").to_owned();
+        let row = [
+            text("remote_addr"),
+            format!("01/Jan/2026:{clock} +0000"),
+            format!("{} {}?{} {}", text("method"), text("uri"), text("query"), text("protocol")),
+            text("status"),
+            text("body_bytes"),
+            text("referer"),
+            text("user_agent"),
+        ];
+        let [addr, time, request, status, bytes, referer, agent] = &row;
+        out += &format!("{addr} - - [{time}] \"{request}\" {status} {bytes} \"{referer}\" \"{agent}\"\n");
+        values.push(row);
+    }
+    (out.into_bytes(), values)
+}
+
 /// What [`FIELDS`] make of a record.
 pub fn projection() -> Output {
     Output::Fields(FIELDS.map(String::from).to_vec())

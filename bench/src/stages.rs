@@ -3,9 +3,10 @@
 //! Promises: [`Stage::ready`] has asserted the answer against another implementation (serde_json, flate2's decoder, a
 //! loop over bits) before it returns; a pass allocates nothing that the stage itself does not.
 //! Must not know: who times or counts it.
-use crate::runs::{FIELDS, Filler, Records, SLAB, projection, records};
+use crate::runs::{FIELDS, Filler, Records, SLAB, combined, projection, records};
 use edgepush_shard::batch::{Container, Part, decode, join, piece_of};
 use edgepush_shard::codec::{CodecKind, Form, Level, codec};
+use edgepush_shard::format::{Format, Reader, Stand};
 use edgepush_shard::frame::frames;
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::Output;
@@ -28,10 +29,13 @@ pub struct Ready {
     pub pass: Box<dyn FnMut()>,
 }
 
-/// All stages, in a line's order. `parse` contains `frame`; `project` and `pass-through` contain `parse`.
-pub const STAGES: [Stage; 11] = [
+/// All stages, in a line's order. `parse` contains `frame`; `parse-combined` is the requests of the log in that format, and
+/// `parse-as-json` the records that it makes, as lines of JSON; `project` and `pass-through` contain `parse`.
+pub const STAGES: [Stage; 13] = [
     Stage { name: "frame", ready: frame },
     Stage { name: "parse", ready: parse },
+    Stage { name: "parse-combined", ready: parse_combined },
+    Stage { name: "parse-as-json", ready: parse_as_json },
     Stage { name: "project", ready: |lines| fill(lines, &projection(), projected_by_serde) },
     Stage { name: "pass-through", ready: |lines| fill(lines, &Output::PassThrough, str::to_owned) },
     Stage { name: "gzip-fast-12", ready: |lines| encode(lines, &projection(), CodecKind::Gzip, Level::Fast) },
@@ -87,6 +91,47 @@ fn parse(lines: &[u8]) -> Ready {
             });
         }),
     }
+}
+
+const AT_START: Stand<'static> = Stand { head: b"", start: 0 };
+
+fn parse_combined(lines: &[u8]) -> Ready {
+    let (lines, values) = combined(lines);
+    let format = Format::parse("combined").expect("a format");
+    let mut reader = Reader::new();
+    let mut rows = values.iter();
+    reader.lines(&format, AT_START, &lines, |_, parsed| {
+        let record: Value = serde_json::from_slice(parsed.expect("a line of the format").text).expect("JSON");
+        let [addr, time, request, status, bytes, referer, agent] = rows.next().expect("as many as lines");
+        let parts: Vec<&str> = request.split(' ').collect();
+        let expected = serde_json::json!({
+            "remote_addr": addr, "remote_user": null, "time_local": time, "request": request,
+            "request_method": parts[0], "request_uri": parts[1], "server_protocol": parts[2],
+            "status": status.parse::<u64>().expect("a status"),
+            "body_bytes_sent": bytes.parse::<u64>().expect("a number of bytes"),
+            "http_referer": referer, "http_user_agent": agent,
+        });
+        assert_eq!(record, expected);
+    });
+    assert!(rows.next().is_none(), "a line is no record");
+    Ready {
+        input_bytes: lines.len() as u64,
+        pass: Box::new(move || {
+            reader.lines(&format, AT_START, &lines, |_, parsed| {
+                black_box(parsed.is_ok());
+            });
+        }),
+    }
+}
+
+fn parse_as_json(lines: &[u8]) -> Ready {
+    let format = Format::parse("combined").expect("a format");
+    let mut json = Vec::new();
+    Reader::new().lines(&format, AT_START, &combined(lines).0, |_, parsed| {
+        json.extend_from_slice(parsed.expect("a line of the format").text);
+        json.push(b'\n');
+    });
+    parse(&json)
 }
 
 /// A line's projection, by the other implementation; the log's values are spelled as serde_json spells them.

@@ -109,6 +109,8 @@ pub struct Chunk {
     pub end: u64,
     /// The bytes `start..end` for [`ChunkKind::Lines`].
     pub bytes: Bytes,
+    /// The source's first bytes, at most [`crate::limits::HEAD_BYTES_MAX`]: what its lines are may stand there.
+    pub head: Bytes,
     /// What the bytes are.
     pub kind: ChunkKind,
     /// Whom it is for.

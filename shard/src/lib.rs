@@ -10,6 +10,7 @@ pub mod chunk;
 pub mod codec;
 pub mod dataset;
 pub mod deflate;
+pub mod format;
 pub mod frame;
 pub mod limits;
 pub mod nearest;

@@ -40,6 +40,8 @@ pub const SHAPE_BYTES_MAX: usize = 16 * KIB;
 pub const MARKED_BYTES_MAX: usize = 64 * KIB;
 /// Lines longer than this are typed by the strict scanner alone: simd-json's buffers are up to 16 times a line.
 pub const TYPED_BYTES_MAX: usize = 256 * KIB;
+/// Ends of values that are tried in a line of a text format before it is given up: a flood of bad lines stays cheap.
+pub const FORMAT_SEARCH_STEPS_MAX: usize = 4096;
 /// What a parser's buffers keep once a line that needed more is past.
 pub const PARSE_BYTES_KEPT: usize = MIB;
 /// Most sources of one agent: each has counters of its own in every shard.

@@ -153,6 +153,7 @@ pub struct Record<'a> {
 
 impl Span {
     /// A span of positions that fit 32 bits: a line is at most [`crate::limits::LINE_BYTES_MAX`] long.
+    #[inline]
     pub fn new(start: usize, end: usize) -> Span {
         Span { start: start as u32, end: end as u32 }
     }

@@ -60,12 +60,40 @@ impl Time {
     pub const BYTES_MAX: usize = 34;
 
     /// A time as a log has it: a number of seconds, milliseconds, microseconds or nanoseconds, whichever its size
-    /// makes it, or RFC 3339.
+    /// makes it, RFC 3339, or as access logs write it.
     pub fn parse(text: &[u8]) -> Option<Time> {
-        match text.get(4) {
-            Some(b'-') => Time::of_rfc3339(text),
+        match (text.get(4), text.get(2), text.first()) {
+            (Some(b'-'), ..) => Time::of_rfc3339(text),
+            (_, Some(b'/'), _) | (.., Some(b'[')) => Time::of_access_log(text),
             _ => Time::of_number(text),
         }
+    }
+
+    /// `10/Oct/2000:13:55:36 -0700`, also in brackets; `.123` may follow the second (HAProxy), and without a zone it is
+    /// UTC. A leap second is the second before it.
+    pub fn of_access_log(text: &[u8]) -> Option<Time> {
+        const MONTHS: [&[u8; 3]; 12] =
+            [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+        let text = match text.strip_prefix(b"[") {
+            Some(rest) => rest.strip_suffix(b"]")?,
+            None => text,
+        };
+        let (date, rest) = text.split_first_chunk::<20>()?;
+        let marks = [date[2], date[6], date[11], date[14], date[17]];
+        let month = MONTHS.iter().position(|month| date[3..6] == month[..])? as i64 + 1;
+        let (day, year) = (number(&date[..2])?, number(&date[7..11])?);
+        let (hour, minute, second) = (number(&date[12..14])?, number(&date[15..17])?, number(&date[18..])?);
+        let valid = marks == *b"//:::" && (1..=month_days(year, month)).contains(&day);
+        if !valid || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let (fraction, zone) = fraction(rest)?;
+        let zone = match zone.strip_prefix(b" ") {
+            Some(zone) => offset(zone)?,
+            None => zone.is_empty().then_some(0)?,
+        };
+        let clock = hour * 3600 + minute * 60 + second.min(59) - zone;
+        Some(Time { seconds: days(year, month, day) * DAY_SECONDS + clock, nanos: nanos_of(fraction) })
     }
 
     /// A number since the epoch, as JSON spells numbers. Below 10^11 it is seconds, below 10^14 milliseconds, below
@@ -107,17 +135,13 @@ impl Time {
         }
         let (year, month, day) = (number(&date[..4])?, number(&date[5..7])?, number(&date[8..])?);
         let (hour, minute, second) = (number(&clock[1..3])?, number(&clock[4..6])?, number(&clock[7..])?);
-        let (fraction, zone) = match rest.strip_prefix(b".") {
-            Some(rest) => Some(digits(rest)).filter(|(fraction, _)| !fraction.is_empty())?,
-            None => (&rest[..0], rest),
-        };
+        let (fraction, zone) = fraction(rest)?;
         let valid = (1..=12).contains(&month) && (1..=month_days(year, month)).contains(&day);
         if !valid || hour > 23 || minute > 59 || second > 60 {
             return None;
         }
         let clock = hour * 3600 + minute * 60 + second.min(59) - offset(zone)?;
-        let nanos = (0..9).fold(0, |sum, at| sum * 10 + u32::from(fraction.get(at).map_or(0, |d| d - b'0')));
-        Some(Time { seconds: days(year, month, day) * DAY_SECONDS + clock, nanos })
+        Some(Time { seconds: days(year, month, day) * DAY_SECONDS + clock, nanos: nanos_of(fraction) })
     }
 
     fn of_nanos(nanos: i128) -> Option<Time> {
@@ -166,6 +190,19 @@ impl Time {
         out.extend(b"Z\"");
         true
     }
+}
+
+/// The digits of a second's fraction, none if there is no point, and the rest.
+fn fraction(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    match text.strip_prefix(b".") {
+        Some(rest) => Some(digits(rest)).filter(|(fraction, _)| !fraction.is_empty()),
+        None => Some((&text[..0], text)),
+    }
+}
+
+/// The nanoseconds of a fraction's digits; further ones are cut off.
+fn nanos_of(fraction: &[u8]) -> u32 {
+    (0..9).fold(0, |sum, at| sum * 10 + u32::from(fraction.get(at).map_or(0, |d| d - b'0')))
 }
 
 /// The digits that a text begins with, and the rest.

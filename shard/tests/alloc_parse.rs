@@ -1,6 +1,7 @@
 //! Zero allocations per record after warm-up: every way of parsing, and the formatter.
 #![allow(unsafe_code)]
 use edgepush_shard::dataset::RAW;
+use edgepush_shard::format::{Format, Reader, Stand};
 use edgepush_shard::parse::{Fault, Parser, Reason};
 use edgepush_shard::plan::{Envelope, Formatter, HashKey, Output, OutputOptions};
 use edgepush_shard::record::Way;
@@ -177,4 +178,28 @@ fn rejects_are_written_without_allocating() {
     write(b"{\"a\":\"\xff some line");
     assert_eq!(allocations(|| write(b"{\"a\":\"\xff some")), 0);
     assert_eq!(allocations(|| write(b"{\"a\":\x01\"")), 0);
+}
+
+#[test]
+fn lines_of_text_formats_allocate_nothing() {
+    let combined = r#"192.0.2.1 - a [b [10/Oct/2000:13:55:36 -0700] "GET /\x22 HTTP/1.1" 200 1 "-" "\xFF""#;
+    let plain = r#"192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 200 1 "https://a/" "curl/8""#;
+    let table = "a,b\n1,\"x \"\"y\"\"\"\n,z\n1,2,3\n";
+    for (format, lines, records) in [
+        ("combined", format!("{combined}\n{plain}\nno\n"), 2),
+        ("auto", format!("{combined}\n{plain}\nno\n"), 2),
+        ("csv", table.to_owned(), 2),
+        ("logfmt", "a=1 b=\"x \\\" y\" c\nno\n".to_owned(), 1),
+    ] {
+        let (format, mut reader) = (Format::parse(format).expect("a format"), Reader::new());
+        let mut run = || {
+            let mut got = 0;
+            let stand = Stand { head: b"", start: 0 };
+            reader.lines(&format, stand, lines.as_bytes(), |_, parsed| got += usize::from(parsed.is_ok()));
+            got
+        };
+        assert_eq!((run(), run()), (records, records), "{format}");
+        // `auto` looks at the first lines of each chunk anew, and knows its formats by then.
+        assert_eq!(allocations(|| _ = run()), 0, "{format}");
+    }
 }

@@ -149,7 +149,7 @@ pub const KEYS: &[Key] = &[
             for text in value::list(t) {
                 let kind = source::kind(&text).map_err(|why| format!("has {text}, which {why}"))?;
                 let name = text.split_once(':').map_or(text.as_str(), |(_, rest)| rest).to_string();
-                c.sources.push(SourceSpec { name, kind, format: Format::Auto });
+                c.sources.push(SourceSpec { name, kind, format: Format::auto() });
             }
             Ok(())
         }),
@@ -162,28 +162,30 @@ pub const KEYS: &[Key] = &[
         Unset("none"),
         Named(|c, name, t| {
             let kind = source::kind(t)?;
-            c.sources.push(SourceSpec { name: name.into(), kind, format: Format::Auto });
+            c.sources.push(SourceSpec { name: name.into(), kind, format: Format::auto() });
             Ok(())
         }),
         "One more source under a name of your own (`A-Z`, `0-9`, `_`), which is its label in metrics and logs.",
     ),
     key(
         "EDGEPUSH_FORMAT",
-        "`auto`, `json`",
+        "`auto`, `json`, `combined`, `nginx:TEXT`, …",
         Text("auto"),
         One(|c, t| {
-            let format = source::format(t)?;
-            c.sources.iter_mut().for_each(|s| s.format = format);
+            let format = Format::parse(t)?;
+            c.sources.iter_mut().for_each(|s| s.format = format.clone());
             Ok(())
         }),
-        "How lines are parsed: one JSON object a line. Other formats are not built yet.",
+        "How lines are read: `json`, `combined`, `common`, `main`, `vhost_combined`, `nginx:` with a log_format, `apache:` \
+         with a LogFormat, `haproxy`, `varnish:` with a format, `csv`, `tsv`, `w3c`, `squid`, `logfmt` \
+         (`docs/formats.md`). `auto` goes by the first lines of each file and says what it found.",
     ),
     key(
         "EDGEPUSH_FORMAT_<NAME>",
         "as EDGEPUSH_FORMAT",
         Unset("auto"),
         Named(|c, name, t| {
-            let format = source::format(t)?;
+            let format = Format::parse(t)?;
             let missing = || format!("belongs to no source: set EDGEPUSH_SOURCE_{name} as well");
             c.sources.iter_mut().find(|s| s.name == name).ok_or_else(missing)?.format = format;
             Ok(())

@@ -2,6 +2,7 @@
 //!
 //! Promises: an accepted one has a kind that this version can read.
 //! Must not know: files; a glob may match nothing yet.
+pub use edgepush_shard::format::Format;
 use std::fmt;
 
 /// Where lines come from.
@@ -25,16 +26,6 @@ pub struct SourceSpec {
     pub format: Format,
 }
 
-/// How lines are parsed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Decided by the lines; in this version the same as `json`.
-    #[default]
-    Auto,
-    /// One JSON object a line.
-    Json,
-}
-
 impl fmt::Display for SourceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -45,8 +36,6 @@ impl fmt::Display for SourceKind {
 
 /// Kinds of INTERFACE 1 that are known and whose part does not exist yet.
 const PLANNED_KINDS: [&str; 5] = ["unixgram", "unix", "udp", "tcp", "stdin"];
-/// Formats whose part does not exist yet; `nginx:TEXT` carries its own text.
-const PLANNED_FORMATS: [&str; 3] = ["combined", "common", "nginx"];
 
 /// Reads `file:GLOB`.
 pub fn kind(text: &str) -> Result<SourceKind, String> {
@@ -61,17 +50,6 @@ pub fn kind(text: &str) -> Result<SourceKind, String> {
         }
         _ if text.starts_with(['/', '.', '~']) || text.contains('*') => Err(format!("write file:{text}")),
         _ => Err("must begin with file: (file:/var/log/nginx/*.log)".into()),
-    }
-}
-
-/// Reads a format.
-pub fn format(text: &str) -> Result<Format, String> {
-    let word = text.split(':').next().unwrap_or_default();
-    match text {
-        "auto" => Ok(Format::Auto),
-        "json" => Ok(Format::Json),
-        _ if PLANNED_FORMATS.contains(&word) => Err(super::not_built(&format!("the format {word} is"))),
-        _ => Err("must be auto or json".into()),
     }
 }
 
@@ -92,15 +70,5 @@ mod tests {
         for planned in ["unixgram:/run/x", "unix:/run/x", "udp:0.0.0.0:514", "tcp:[::]:514", "stdin:"] {
             assert!(kind(planned).unwrap_err().contains("not built yet"), "{planned}");
         }
-    }
-
-    #[test]
-    fn formats_are_known() {
-        assert_eq!(format("auto"), Ok(Format::Auto));
-        assert_eq!(format("json"), Ok(Format::Json));
-        for planned in ["combined", "common", "nginx:$remote_addr [$time]"] {
-            assert!(format(planned).unwrap_err().contains("not built yet"), "{planned}");
-        }
-        assert_eq!(format("csv"), Err("must be auto or json".into()));
     }
 }

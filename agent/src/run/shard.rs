@@ -8,7 +8,7 @@ use super::shared::{SealWord, Shared};
 use crate::metrics::ShardCounters;
 use crate::queue::{LocalBell, Seat};
 use crate::rt::Rt;
-use crate::shard_loop::{ShardEvent, ShardLoop};
+use crate::shard_loop::{FormatNotice, ShardEvent, ShardLoop};
 use edgepush_shard::chunk::Chunk;
 use edgepush_shard::segment::FromShard;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ pub async fn drive(
             }
             Next::Chunk(chunk) => {
                 machine.step(shared.clock.now(), ShardEvent::Chunk(chunk), &mut push);
+                machine.notices().for_each(|notice| tell(&notice));
                 published.publish(machine.counts(), machine.ring_bytes());
                 send(&up, &bell, &mut push).await;
                 shared.words.processed.fetch_add(1, Ordering::AcqRel);
@@ -64,6 +65,14 @@ pub async fn drive(
                 rt.pause().await;
             }
         }
+    }
+}
+
+fn tell(notice: &FormatNotice) {
+    if notice.is_warning() {
+        tracing::warn!("{notice}");
+    } else {
+        tracing::info!("{notice}");
     }
 }
 

@@ -24,7 +24,7 @@ use crate::parking::Parking;
 use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, SenderSettings, Uploads};
-use crate::shard_loop::{ShardLoop, ShardPlan};
+use crate::shard_loop::{Formats, ShardLoop, ShardPlan};
 use edgepush_shard::scan::Simd;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -241,10 +241,13 @@ fn start_shards(
     tail: tail::Plan,
 ) -> Result<Vec<ShardThread>, StartError> {
     let mut tail = Some(tail);
+    let formats = config.sources.iter().map(|source| (source.name.clone(), source.format.clone()));
+    let formats = Arc::new(Formats::new(formats));
     let mut threads = Vec::new();
     for (index, bell) in bells.into_iter().enumerate() {
         let spec = ShardSpec { index, cpu: Some(config.cpus[index]), backend };
-        let machine = ShardLoop::new(index, ring_bytes(config, jobs.jobs.len()), jobs.clone());
+        let machine =
+            ShardLoop::new(index, ring_bytes(config, jobs.jobs.len()), jobs.clone()).reading(formats.clone());
         let published = Published::new(metrics.shard(index), config.sources.len());
         let (shared, counters, tail) = (shared.clone(), metrics.shard(index), tail.take());
         let thread = rt::spawn_shard(spec, move |rt| async move {

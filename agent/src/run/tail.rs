@@ -20,6 +20,7 @@ use crate::source::{
     SourceEvent,
 };
 use crate::status::SourceStatus;
+use edgepush_shard::chunk::Chunk;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
@@ -303,7 +304,8 @@ impl Tail {
             CatchUpAction::Lost { group, source, ranges } => {
                 self.to_ledger.put(ToLedger::Event(LedgerEvent::Lost { group, source, ranges }));
             }
-            CatchUpAction::Emit(chunk) => {
+            CatchUpAction::Emit(mut chunk) => {
+                chunk.origin = self.origin_of(&chunk);
                 self.shared.words.emitted.fetch_add(1, Ordering::AcqRel);
                 assert!(self.shared.chunks.try_push(chunk).is_ok(), "a chunk was emitted without room");
             }
@@ -312,6 +314,16 @@ impl Tail {
             CatchUpAction::Stand(_) => {}
             other => self.catch_up.perform(other, &self.buffers, self.shared.clock.now().mono),
         }
+    }
+
+    /// Which configured source a parked group's chunk is of: lines are read as that one's are.
+    fn origin_of(&self, chunk: &Chunk) -> u16 {
+        let by_path = || {
+            let matches =
+                |glob: &String| glob::Pattern::new(glob).is_ok_and(|glob| glob.matches(&chunk.path));
+            self.globs.iter().position(matches).unwrap_or(0) as u16
+        };
+        self.machine.origin_of(chunk.source).unwrap_or_else(by_path)
     }
 
     /// Publishes the lag, and that the sources are open.

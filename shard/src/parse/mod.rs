@@ -42,11 +42,13 @@ pub enum Reason {
     TooLong,
     /// The file ended for good inside the line.
     NoNewline,
+    /// The line is not as the source's format has it.
+    Format,
 }
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::NotAnObject,
         Reason::Cut,
         Reason::Depth,
@@ -57,6 +59,7 @@ impl Reason {
         Reason::Control,
         Reason::TooLong,
         Reason::NoNewline,
+        Reason::Format,
     ];
 
     /// The metric label.
@@ -72,6 +75,7 @@ impl Reason {
             Reason::Control => "control",
             Reason::TooLong => "too_long",
             Reason::NoNewline => "no_newline",
+            Reason::Format => "format",
         }
     }
 }

@@ -71,7 +71,7 @@ fn digits_end(text: &[u8], mut at: usize) -> usize {
 
 /// Position after the number that starts at `from`.
 #[inline]
-pub(super) fn number_end(text: &[u8], from: usize) -> Result<usize, Fault> {
+pub(crate) fn number_end(text: &[u8], from: usize) -> Result<usize, Fault> {
     let whole = from + usize::from(text.get(from) == Some(&b'-'));
     let mut at = match text.get(whole) {
         Some(b'0') => whole + 1,

@@ -28,6 +28,17 @@ pub fn string_stop(text: &[u8], from: usize) -> usize {
     scalar::string_stop(text, from)
 }
 
+/// Position of the first byte at or after `from` that is `end`, `"`, `\\` or a control character; `text.len()` when there
+/// is none.
+#[inline]
+pub fn field_stop(text: &[u8], from: usize, end: u8) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if level() != Simd::Scalar {
+        return sse2::field_stop(text, from, end);
+    }
+    scalar::field_stop(text, from, end)
+}
+
 /// The positions at which two blocks differ, one bit each, the first byte's lowest.
 #[inline]
 pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
@@ -63,6 +74,28 @@ mod tests {
                     let expected = naive(&text, 0);
                     assert_eq!(scalar::string_stop(&text, 0), expected, "{byte:#x} at {place} of {len}");
                     assert_eq!(string_stop(&text, 0), expected, "{byte:#x} at {place} of {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_also_stops_at_its_own_end() {
+        for end in [b' ', b'"', b'|', 0, 0xff] {
+            for len in 0..70 {
+                for place in 0..len {
+                    for byte in 0..=255u8 {
+                        let mut text = vec![b'a'; len];
+                        text[place] = byte;
+                        let stops = byte == end || naive(&[byte], 0) == 0;
+                        let expected = if stops { place } else { len };
+                        assert_eq!(
+                            scalar::field_stop(&text, 0, end),
+                            expected,
+                            "{byte:#x} at {place} of {len}"
+                        );
+                        assert_eq!(field_stop(&text, 0, end), expected, "{byte:#x} at {place} of {len}");
+                    }
                 }
             }
         }

@@ -33,6 +33,26 @@ pub fn string_stop(text: &[u8], from: usize) -> usize {
     text.len()
 }
 
+/// See [`super::field_stop`].
+#[inline]
+pub fn field_stop(text: &[u8], from: usize, end: u8) -> usize {
+    let mut at = from;
+    while let Some(&eight) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(eight);
+        let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+        let marks = zeros(word ^ (ONES * u64::from(end)))
+            | zeros(word ^ (ONES * b'"' as u64))
+            | zeros(word ^ (ONES * b'\\' as u64))
+            | (word.wrapping_sub(ONES * 0x20) & !word);
+        if marks & HIGHS != 0 {
+            return at + ((marks & HIGHS).trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let stops = |byte: &u8| *byte == end || *byte == b'"' || *byte == b'\\' || *byte < 0x20;
+    text.get(at..).and_then(|rest| rest.iter().position(stops)).map_or(text.len(), |stop| at + stop)
+}
+
 /// See [`super::differences`].
 #[inline]
 pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {

@@ -24,6 +24,25 @@ pub fn string_stop(text: &[u8], from: usize) -> usize {
     super::scalar::string_stop(text, at)
 }
 
+/// See [`super::field_stop`].
+#[inline]
+pub fn field_stop(text: &[u8], from: usize, end: u8) -> usize {
+    let mut at = from;
+    while let Some(two) = text.get(at..).and_then(<[u8]>::first_chunk::<32>) {
+        let (low, high) = halves(two);
+        // SAFETY: as above.
+        let found = unsafe {
+            let low = stops(low) | equals(low, end);
+            low | (stops(high) | equals(high, end)) << 16
+        };
+        if found != 0 {
+            return at + found.trailing_zeros() as usize;
+        }
+        at += 32;
+    }
+    super::scalar::field_stop(text, at, end)
+}
+
 /// See [`super::differences`].
 #[inline]
 pub fn differences(a: &[u8; 32], b: &[u8; 32]) -> u32 {
@@ -42,6 +61,12 @@ fn halves(two: &[u8; 32]) -> (&[u8; 16], &[u8; 16]) {
 #[target_feature(enable = "sse2")]
 fn same(a: &[u8; 16], b: &[u8; 16]) -> u32 {
     _mm_movemask_epi8(_mm_cmpeq_epi8(load(a), load(b))) as u32
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn equals(block: &[u8; 16], byte: u8) -> u32 {
+    _mm_movemask_epi8(_mm_cmpeq_epi8(load(block), _mm_set1_epi8(byte as i8))) as u32
 }
 
 #[inline]

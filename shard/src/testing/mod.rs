@@ -4,6 +4,7 @@
 //! Must not know: test frameworks. A property panics when it does not hold.
 pub mod corpus;
 pub mod filter;
+pub mod format;
 pub mod oracle;
 pub mod output;
 pub mod property;

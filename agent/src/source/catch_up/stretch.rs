@@ -42,6 +42,8 @@ pub(super) struct Stretch {
     pub(super) gap: Gap,
     group: GroupId,
     label: Arc<str>,
+    /// The file's first bytes, as the last read saw them.
+    head: Bytes,
     /// The range in work.
     at: usize,
     pos: u64,
@@ -53,7 +55,8 @@ impl Stretch {
     /// The whole gap. `gap` has a range.
     pub(super) fn new(group: GroupId, gap: Gap) -> Stretch {
         let (label, pos) = (gap.path.to_string_lossy().into(), gap.ranges[0].start);
-        Stretch { gap, group, label, at: 0, pos, tail: Tail::default(), line: Line::Usual { ask: 0 } }
+        let (head, tail, line) = (Bytes::new(), Tail::default(), Line::Usual { ask: 0 });
+        Stretch { gap, group, label, head, at: 0, pos, tail, line }
     }
 
     /// Whether everything was emitted.
@@ -101,6 +104,7 @@ impl Stretch {
         if back.bytes.len() != len || !self.may_be(&back.head, back.size_after) {
             return Taken::Stranger;
         }
+        self.head = back.head.clone();
         let last = offset + len as u64 == self.end();
         match &self.line {
             Line::Usual { .. } => self.take_lines(back, line_max, last),
@@ -198,12 +202,13 @@ impl Stretch {
         let chunk = Chunk {
             source: self.gap.source,
             path: self.label.clone(),
-            // Only what is read first is counted for its source.
+            // Only the machine of the followed files knows.
             origin: 0,
             seed: self.gap.seed,
             start,
             end,
             bytes,
+            head: self.head.clone(),
             kind,
             audience: Audience::Parked(self.group),
             evidence: Evidence {

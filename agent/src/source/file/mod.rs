@@ -197,6 +197,12 @@ impl FileSource {
         })
     }
 
+    /// Which of the configured sources found a row's file; none when no look of this process has found it.
+    pub fn origin_of(&self, source: SourceId) -> Option<u16> {
+        let found = self.streams.values().find(|stream| stream.id == Some(source) && !stream.unseen);
+        found.map(|stream| stream.place.glob as u16)
+    }
+
     fn stream(&mut self, token: Token) -> &mut Stream {
         self.streams.get_mut(&token).expect("INVARIANT: a token in the machine's tables has its stream")
     }

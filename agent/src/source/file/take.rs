@@ -370,6 +370,7 @@ impl FileSource {
             start,
             end,
             bytes,
+            head: stream.head_bytes.clone(),
             kind,
             audience: Audience::Live { hot_done },
             evidence: stream.evidence(),

@@ -1,10 +1,11 @@
 //! Instants: a time in a filter or a record, whatever its spelling.
 //!
-//! A text is RFC 3339; a number counts seconds, ms, µs or ns since 1970 by its size (below 10^11, 10^14, 10^17, beyond).
+//! A text is RFC 3339 or as access logs write it (`10/Oct/2000:13:55:36 -0700`); a number counts seconds, ms, µs or ns
+//! since 1970 by its size (below 10^11, 10^14, 10^17, beyond).
 //! Promises: exact to the nanosecond; what is finer is cut off.
 //! Must not know: fields, operators, clocks.
 use super::number::Decimal;
-use crate::time::{days, month_days};
+use crate::time::{Time, days, month_days};
 
 /// Seconds since 1970, and nanoseconds of that second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +21,7 @@ impl Instant {
     pub(crate) fn read(text: &[u8]) -> Option<Instant> {
         match Decimal::read(text) {
             Some(number) => Instant::of_number(&number),
-            None => rfc3339(text),
+            None => rfc3339(text).or_else(|| Instant::of_access_log(text)),
         }
     }
 
@@ -35,6 +36,10 @@ impl Instant {
         let digits = number.digits().chain(std::iter::repeat(b'0')).take(places);
         let size = digits.fold(0, |sum: i128, digit| sum * 10 + i128::from(digit - b'0'));
         Instant::of_nanos(if number.negative { -size } else { size })
+    }
+
+    fn of_access_log(text: &[u8]) -> Option<Instant> {
+        Time::of_access_log(text).map(|Time { seconds, nanos }| Instant { seconds, nanos })
     }
 
     fn of_nanos(nanos: i128) -> Option<Instant> {
@@ -99,6 +104,8 @@ mod tests {
         for text in [
             "1795227614",
             "1795227614.0",
+            "21/Nov/2026:02:20:14",
+            "21/Nov/2026:03:20:14 +0100",
             "1795227614000",
             "1795227614000000",
             "1795227614000000000",

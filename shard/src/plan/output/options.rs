@@ -13,8 +13,18 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The fields of open data sets that `timestamp_format` is for: where their records have their time.
-pub(super) const TIME_FIELDS: [&str; 7] =
-    ["EdgeStartTimestamp", "EdgeEndTimestamp", "timestamp", "time", "ts", "msec", "@timestamp"];
+pub(super) const TIME_FIELDS: [&str; 10] = [
+    "EdgeStartTimestamp",
+    "EdgeEndTimestamp",
+    "timestamp",
+    "time",
+    "ts",
+    "msec",
+    "@timestamp",
+    "time_local",
+    "time_iso8601",
+    "request_date",
+];
 
 /// What records are (`output_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,359 @@
+//! Write: values of a line become one JSON object with the spans of its members.
+//!
+//! Promises: what is written is valid JSON and UTF-8 whatever the values are; numbers keep their spelling; nothing is
+//! allocated once the buffers have grown.
+//! Must not know: how values were found.
+use super::field::{Absent, Escape, Field, Kind};
+use super::unescape::unescape;
+use crate::limits::PARSE_BYTES_KEPT;
+use crate::parse::strict::number_end;
+use crate::record::{Member, Record, RepairKind, Repairs, ShapeId, Span, ValueKind, Way};
+
+/// Bytes that are copied at once: a copy of a fixed length is two instructions, one of another length a call.
+const BLOCK: usize = 32;
+
+/// What a member's key is, with what stands before it: `{"a":` or `,"b":`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    bytes: Box<[u8]>,
+    /// The first of them, filled up.
+    block: [u8; BLOCK],
+    /// Where the name stands in it.
+    name: Span,
+}
+
+impl Key {
+    /// The key of a record's first member, or of another one.
+    pub(super) fn new(name: &str, first: bool) -> Key {
+        let mut bytes = vec![if first { b'{' } else { b',' }, b'"'];
+        push_text(name.as_bytes(), &mut bytes);
+        let name = Span::new(2, bytes.len());
+        bytes.extend_from_slice(b"\":");
+        let (mut block, len) = ([0; BLOCK], bytes.len().min(BLOCK));
+        block[..len].copy_from_slice(&bytes[..len]);
+        Key { bytes: bytes.into(), block, name }
+    }
+}
+
+/// The fields that a request's parts become.
+pub(super) const REQUEST_PARTS: [&str; 3] = ["request_method", "request_uri", "server_protocol"];
+
+/// A value in the text that it stands in, which may go on behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'t> {
+    pub(super) text: &'t [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Nothing in it is escaped or has to be, and it is UTF-8.
+    pub(super) plain: bool,
+}
+
+impl<'t> Raw<'t> {
+    /// A value of its own.
+    pub(super) fn of(value: &'t [u8], plain: bool) -> Raw<'t> {
+        Raw { text: value, start: 0, end: value.len(), plain }
+    }
+
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> &'t [u8] {
+        &self.text[self.start..self.end]
+    }
+}
+
+/// A record in the making.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    /// What is written, and room behind it.
+    text: Vec<u8>,
+    /// How much is written.
+    at: usize,
+    members: Vec<Member>,
+    /// Bytes of a value without escapes.
+    bare: Vec<u8>,
+    repairs: Repairs,
+}
+
+impl Writer {
+    /// Begins a record.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        if self.text.capacity() > PARSE_BYTES_KEPT {
+            self.text = Vec::new();
+        }
+        if self.bare.capacity() > PARSE_BYTES_KEPT {
+            self.bare = Vec::new();
+        }
+        self.at = 0;
+        self.members.clear();
+        self.repairs = Repairs::NONE;
+    }
+
+    /// Ends the record, which has a member.
+    #[inline]
+    pub(super) fn end(&mut self, shape: ShapeId) -> Record<'_> {
+        self.room(1);
+        self.text[self.at] = b'}';
+        let way = if shape == ShapeId::UNKNOWN { Way::General } else { Way::Learned };
+        let text = &self.text[..=self.at];
+        Record { text, members: &self.members, shape, way, repairs: self.repairs }
+    }
+
+    /// Makes room for so many bytes and blocks behind them.
+    #[inline(always)]
+    fn room(&mut self, bytes: usize) {
+        if self.text.len() < self.at + bytes + 2 * BLOCK {
+            self.grow(bytes);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        const LEAST: usize = 4096;
+        let len = self.at + bytes + 2 * BLOCK;
+        self.text.resize(len.max(self.text.len() * 2).max(LEAST), 0);
+    }
+
+    /// A field's value as it stands in the line.
+    #[inline]
+    pub(super) fn value(&mut self, key: &Key, field: &Field, raw: Raw<'_>) {
+        let number = field.kind.is_number();
+        let value = raw.bytes();
+        if value.len() <= 1 && field.absent.is(value, number) {
+            return self.token(key, b"null", ValueKind::Null);
+        }
+        if number && is_number(value) {
+            return self.token(key, value, ValueKind::Number);
+        }
+        self.string(key, raw, field.escape);
+    }
+
+    /// A string.
+    #[inline]
+    pub(super) fn string(&mut self, key: &Key, raw: Raw<'_>, escape: Escape) {
+        if !raw.plain {
+            return self.odd_string(key, raw.bytes(), escape);
+        }
+        let len = raw.end - raw.start;
+        self.room(key.bytes.len() + len + 2);
+        let at = self.key(key);
+        self.text[self.at] = b'"';
+        let from = self.at + 1;
+        match raw.text.get(raw.start..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+            Some(block) if len <= BLOCK => self.text[from..from + BLOCK].copy_from_slice(block),
+            _ => self.text[from..from + len].copy_from_slice(raw.bytes()),
+        }
+        self.text[from + len] = b'"';
+        self.at = from + len + 1;
+        self.member(key, at, ValueKind::String);
+    }
+
+    /// The parts of a request line, as members of these keys; nulls when it is none.
+    #[inline]
+    pub(super) fn request_parts(&mut self, keys: &[Key; 3], raw: Raw<'_>, escape: Escape) {
+        let mut from = raw.start;
+        for (key, part) in keys.iter().zip(request_parts(raw.bytes())) {
+            match part {
+                Some(len) => {
+                    self.string(key, Raw { start: from, end: from + len, ..raw }, escape);
+                    from += len + 1;
+                }
+                None => self.token(key, b"null", ValueKind::Null),
+            }
+        }
+    }
+
+    /// A value as JSON has it.
+    #[inline]
+    pub(super) fn token(&mut self, key: &Key, token: &[u8], kind: ValueKind) {
+        self.room(key.bytes.len() + token.len());
+        let at = self.key(key);
+        self.text[self.at..self.at + token.len()].copy_from_slice(token);
+        self.at += token.len();
+        self.member(key, at, kind);
+    }
+
+    /// Writes a key, for which there is room.
+    #[inline(always)]
+    fn key(&mut self, key: &Key) -> usize {
+        let (at, len) = (self.at, key.bytes.len());
+        if len <= BLOCK {
+            self.text[at..at + BLOCK].copy_from_slice(&key.block);
+        } else {
+            self.text[at..at + len].copy_from_slice(&key.bytes);
+        }
+        self.at += len;
+        at
+    }
+
+    #[inline(always)]
+    fn member(&mut self, key: &Key, at: usize, kind: ValueKind) {
+        let name = Span { start: at as u32 + key.name.start, end: at as u32 + key.name.end };
+        let value = Span { start: (at + key.bytes.len()) as u32, end: self.at as u32 };
+        self.members.push(Member { key: name, value, kind });
+    }
+
+    /// Lets `write` append to what is written.
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.text.truncate(self.at);
+        write(&mut self.text);
+        self.at = self.text.len();
+    }
+
+    /// A string with bytes that have to be unescaped or escaped, or that may be no UTF-8.
+    #[cold]
+    fn odd_string(&mut self, key: &Key, value: &[u8], escape: Escape) {
+        self.bare.clear();
+        unescape(value, escape, &mut self.bare);
+        self.bare_string(key);
+    }
+
+    fn bare_string(&mut self, key: &Key) {
+        self.room(key.bytes.len());
+        let at = self.key(key);
+        self.push_bare();
+        self.member(key, at, ValueKind::String);
+    }
+
+    /// A quoted value of csv, in which every quote stands twice.
+    #[cold]
+    pub(super) fn doubled(&mut self, key: &Key, value: &[u8]) {
+        self.bare.clear();
+        let mut quote = false;
+        for &byte in value {
+            quote = byte == b'"' && !quote;
+            if !quote {
+                self.bare.push(byte);
+            }
+        }
+        self.bare_string(key);
+    }
+
+    /// The bare bytes as a string.
+    fn push_bare(&mut self) {
+        self.append(|text| text.push(b'"'));
+        self.push_text_of_bare();
+        self.append(|text| text.push(b'"'));
+    }
+
+    fn push_text_of_bare(&mut self) {
+        self.text.truncate(self.at);
+        for chunk in self.bare.utf8_chunks() {
+            push_text(chunk.valid().as_bytes(), &mut self.text);
+            if !chunk.invalid().is_empty() {
+                self.text.extend_from_slice("\u{fffd}".as_bytes());
+                self.repairs.insert(RepairKind::InvalidUtf8);
+            }
+        }
+        self.at = self.text.len();
+    }
+
+    /// A member whose name stands in the line, `first` of its record or not; `token` is JSON.
+    pub(super) fn named(&mut self, name: (&[u8], bool), token: &[u8], kind: ValueKind, utf8: bool) {
+        let key = self.name(name, utf8);
+        let from = self.at;
+        self.append(|text| text.extend_from_slice(token));
+        self.members.push(Member { key, value: Span::new(from, self.at), kind });
+    }
+
+    /// The same with a string.
+    pub(super) fn named_string(&mut self, name: (&[u8], bool), value: &[u8], escape: Escape, plain: bool) {
+        let key = self.name(name, plain);
+        let from = self.at;
+        self.bare.clear();
+        match plain {
+            true => self.bare.extend_from_slice(value),
+            false => unescape(value, escape, &mut self.bare),
+        }
+        self.push_bare();
+        self.members.push(Member { key, value: Span::new(from, self.at), kind: ValueKind::String });
+    }
+
+    fn name(&mut self, (name, first): (&[u8], bool), utf8: bool) -> Span {
+        self.append(|text| text.extend_from_slice(if first { b"{\"" } else { b",\"" }));
+        let start = self.at;
+        if utf8 {
+            self.append(|text| push_text(name, text));
+        } else {
+            self.bare.clear();
+            self.bare.extend_from_slice(name);
+            self.push_text_of_bare();
+        }
+        let name = Span::new(start, self.at);
+        self.append(|text| text.extend_from_slice(b"\":"));
+        name
+    }
+}
+
+/// Whether a value is one JSON number.
+#[inline]
+pub(super) fn is_number(value: &[u8]) -> bool {
+    number_end(value, 0) == Ok(value.len())
+}
+
+/// The lengths of method, target and protocol of `GET /path HTTP/1.1`, with a space between them; a request of HTTP/0.9
+/// has no protocol.
+#[inline]
+fn request_parts(value: &[u8]) -> [Option<usize>; 3] {
+    let is_method = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_');
+    let method = value.iter().take_while(|byte| is_method(byte)).count();
+    if method == 0 || value.get(method) != Some(&b' ') || value.len() == method + 1 {
+        return [None; 3];
+    }
+    let rest = &value[method + 1..];
+    // `HTTP/1.1` is eight bytes, whatever the digits are.
+    let usual = rest
+        .len()
+        .checked_sub(9)
+        .filter(|&at| rest[at..].starts_with(b" HTTP/") && !rest[at + 1..].contains(&b' '));
+    match usual.or_else(|| memchr::memrchr(b' ', rest)) {
+        Some(last) if rest[last + 1..].starts_with(b"HTTP/") => {
+            [Some(method), Some(last), Some(rest.len() - last - 1)]
+        }
+        _ => [Some(method), Some(rest.len()), None],
+    }
+}
+
+/// Appends text as the body of a JSON string.
+pub(super) fn push_text(text: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut at = 0;
+    loop {
+        let stop = crate::scan::string_stop(text, at);
+        out.extend_from_slice(&text[at..stop]);
+        match text.get(stop) {
+            None => return,
+            Some(&byte @ (b'"' | b'\\')) => out.extend_from_slice(&[b'\\', byte]),
+            Some(&byte) => {
+                let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            }
+        }
+        at = stop + 1;
+    }
+}
+
+/// A field of a table or a list of pairs, whose values are text unless their name says otherwise.
+pub(super) fn plain_field(name: &str, kind: Kind) -> Field {
+    let (name, spelled) = (name.to_owned(), name.to_owned());
+    Field { name, spelled, kind, escape: Escape::None, absent: Absent::Either, padded: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_parts_or_none() {
+        let parts = |text: &str| request_parts(text.as_bytes());
+        assert_eq!(parts("GET /a?b=c HTTP/1.1"), [Some(3), Some(6), Some(8)]);
+        assert_eq!(parts("GET /a b c HTTP/1.1"), [Some(3), Some(6), Some(8)]);
+        assert_eq!(parts("GET /a HTTP/3"), [Some(3), Some(2), Some(6)]);
+        assert_eq!(parts("GET /a HTTP/1 1"), [Some(3), Some(11), None]);
+        assert_eq!(parts("GET  HTTP/1.1"), [Some(3), Some(0), Some(8)]);
+        assert_eq!(parts("GET /"), [Some(3), Some(1), None]);
+        assert_eq!(parts("M-SEARCH * HTTP/1.1"), [Some(8), Some(1), Some(8)]);
+        for none in ["", "-", "<BADREQ>", "\\x16\\x03 x", " /", "GET ", "GET"] {
+            assert_eq!(parts(none), [None; 3], "{none}");
+        }
+    }
+}
