@@ -129,6 +129,18 @@ fn batches_go_oldest_first_and_so_many_at_once() {
 }
 
 #[test]
+fn a_wish_of_no_wait_is_none() {
+    let mut b = Bench::new(1);
+    b.spooled([1]);
+    for _ in 0..20 {
+        b.answer(1, Verdict::Retry { after: Some(Duration::ZERO), why: "again".into() });
+        assert!(b.wire().is_empty(), "it is not sent again in the same moment");
+        b.wait_on();
+    }
+    assert!(b.now > Duration::from_secs(60), "{:?}: it backs off", b.now);
+}
+
+#[test]
 fn verdicts_do_not_wait_when_jobs_are_about_to_go() {
     let mut b = Bench::new(2);
     b.spooled(1..=2).answer(1, Verdict::Delivered);

@@ -115,6 +115,15 @@ impl Exchange {
         &self.shown
     }
 
+    /// The beginning of a reply's body on one line, without this receiver's secrets: hidden before it is cut, since a half of a
+    /// secret is one, too.
+    pub fn words_of(&self, reply: &Reply) -> String {
+        words(
+            self.hide(&String::from_utf8_lossy(&reply.body[..reply.body.len().min(2 * WORDS_BYTES)]))
+                .as_bytes(),
+        )
+    }
+
     /// A text without this receiver's secrets.
     pub fn hide(&self, text: &str) -> String {
         self.proof.hide(self.secrets.hide(text))
@@ -166,7 +175,7 @@ impl Exchange {
 
     /// What a reply means by its status alone.
     pub fn answer(&self, reply: &Reply) -> Answer {
-        self.meaning(reply.status, &reply.headers, &reply.words())
+        self.meaning(reply.status, &reply.headers, &self.words_of(reply))
     }
 
     /// What a status means (INTERFACE 5, RULINGS 12); `words`: what to repeat of the receiver's own.

@@ -434,6 +434,7 @@ impl Lane {
         } else {
             self.parts += 1;
         }
+        let wish = wish.filter(|wish| !wish.is_zero());
         let wait = wish.map_or_else(|| backoff.after(self.parts), |wish| wish.min(WISH_MAX));
         self.begin_cut(place, batch.clone(), now.mono + wait);
         let mut next = vec![Next::Pick(batch, picks, why)];
@@ -471,7 +472,8 @@ impl Lane {
         why: String,
         backoff: &mut Backoff,
     ) {
-        let wish = wish.map(|wish| wish.min(WISH_MAX));
+        // No wait at all is no wish: nothing is tried again in a busy loop.
+        let wish = wish.filter(|wish| !wish.is_zero()).map(|wish| wish.min(WISH_MAX));
         if probe || self.mood == Mood::Well {
             self.failures += 1;
             self.not_before = now.mono + wish.unwrap_or_else(|| backoff.after(self.failures));

@@ -39,6 +39,9 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 /// A connection of HTTP/2 is asked whether it lives, and has so long to answer: together less than an exchange may idle.
 const PING: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
 
+/// So many clients are kept, whoever has them: one that was left comes back with its connections.
+const CLIENTS_KEPT: usize = 64;
+
 /// The version of HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HttpVersion {
@@ -145,6 +148,10 @@ impl Clients {
             return Ok(client.clone());
         }
         let client = HttpClient(Arc::new(Shared::new(link, self)?));
+        if made.len() >= CLIENTS_KEPT {
+            // Those that nobody has any more, such as of a URL that was only tried.
+            made.retain(|_, client| Arc::strong_count(&client.0) > 1);
+        }
         made.insert(link.clone(), client.clone());
         Ok(client)
     }

@@ -142,7 +142,7 @@ fn by_status(status: StatusCode, mode: Mode) -> Sort {
     match status.as_u16() {
         // A 2xx comes here only with an error inside.
         200..=299 | 408 | 425 | 429 => Sort::Retry,
-        304 | 412 if mode == Mode::CreateOnly => Sort::Delivered,
+        412 if mode == Mode::CreateOnly => Sort::Delivered,
         413 => Sort::TooLarge,
         400 | 415 | 422 => Sort::Refused,
         501 => Sort::Hold,

@@ -25,8 +25,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Most bytes of an answer. Lists of objects, which are the largest, stay below 2 MB.
-const ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// Most bytes of an answer: descriptions of objects, tokens, errors. Lists are never asked for.
+const ANSWER_BYTES: usize = 256 * 1024;
 
 /// What a server answered.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@
 //! `ErrorCodes`.
 use super::super::kind::{HTTP, Kind, OwnParameter};
 use super::said::{Means, STRANGER, Said, is_success};
-use super::{Dialect, Probe, ask, meaning};
+use super::{ANSWER_BYTES, Dialect, Probe, ask, meaning};
 use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::text::encode_all;
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing};
@@ -39,6 +39,7 @@ const DIALECT: Dialect = Dialect {
     content_type: None,
     body_bytes_max: u64::MAX,
     zstd: true,
+    taken: &[200],
     read,
     // Nothing is inserted, and user, table and right are looked at.
     probe: Probe::Post(b"", probed),
@@ -90,6 +91,11 @@ struct ClickHouse {
 fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
     let mut target = url.web().expect("INVARIANT: this kind speaks HTTP");
     let table = table(url)?;
+    if url.sent_value("wait_for_async_insert").is_some_and(|value| value == "0" || value == "false") {
+        return Err(
+            "has wait_for_async_insert=0: a batch would be called delivered before it is stored".into()
+        );
+    }
     let (front, query) = target.url.split_once('?').unwrap_or((&target.url, ""));
     let host = front.strip_suffix(url.path()).unwrap_or(front);
     let insert = encode_all(&format!("INSERT INTO {table} FORMAT JSONEachRow"));
@@ -158,7 +164,7 @@ fn of_code(code: Option<u64>, status: u16, body: &[u8]) -> Said {
         None if status == 500 && code == Some(89) => Said::new(Means::Hold, COMPRESSION),
         None if !is_success(status) => Means::Status.into(),
         None if code.is_some() => Said::new(Means::Retry, "an exception in an answer that says success"),
-        None if body.trim_ascii().is_empty() => Means::Delivered.into(),
+        None if status == 200 && body.trim_ascii().is_empty() => Means::Delivered.into(),
         None => STRANGER,
     }
 }
@@ -183,7 +189,7 @@ impl ClickHouse {
     }
 
     async fn post(&self, batch: Outgoing) -> Answer {
-        let limits = Limits::upload(batch.len());
+        let limits = Limits::upload(batch.len()).keeping(ANSWER_BYTES);
         let key = batch.key.clone();
         let mut request = DIALECT.request(&self.exchange, batch);
         if self.deduplicates {

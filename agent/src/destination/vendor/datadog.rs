@@ -27,6 +27,7 @@ const DIALECT: Dialect = Dialect {
     content_type: Some("application/json"),
     body_bytes_max: u64::MAX,
     zstd: false,
+    taken: &[200, 202],
     read,
     // No record, and the key is looked at.
     probe: Probe::Post(b"[]", takes_nothing),
@@ -59,6 +60,8 @@ fn read(status: u16, body: &[u8]) -> Said {
             let inner = inner.as_str().and_then(|text| text.parse().ok()).or(inner.as_u64());
             inner_status(inner.unwrap_or(400)).into()
         }
+        // A gateway's word, not Datadog's.
+        Body::Json(answer) if says(&answer, "error") || says(&answer, "message") => STRANGER,
         Body::Json(_) => Means::Delivered.into(),
     }
 }

@@ -9,7 +9,7 @@
 use super::super::kind::{Caps, HTTP, Kind, OwnParameter};
 use super::datadog::array;
 use super::said::{Body, Means, STRANGER, Said, is_success, says};
-use super::{Dialect, Probe, exchange_of, meaning};
+use super::{ANSWER_BYTES, Dialect, Probe, exchange_of, meaning};
 use crate::destination::body::UploadBody;
 use crate::destination::client::Trust;
 use crate::destination::exchange::{Exchange, Limits, Reply};
@@ -70,6 +70,7 @@ const DIALECT: Dialect = Dialect {
     content_type: Some("application/json"),
     body_bytes_max: u64::MAX,
     zstd: false,
+    taken: &[200],
     read,
     probe: Probe::Head,
     text: false,
@@ -81,6 +82,8 @@ const IAM: &str = "https://iam.cloud.ibm.com/identity/token";
 const SPARE: Duration = Duration::from_secs(300);
 /// How long a token holds whose end is not told: IBM's hold an hour.
 const HOLDS: Duration = Duration::from_secs(600);
+/// No longer, whatever is said.
+const HOLDS_MAX: Duration = Duration::from_secs(86_400);
 /// Tokens have some thousand characters.
 const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
@@ -189,7 +192,7 @@ fn token_of(reply: &Reply) -> Option<Token> {
     }
     let answer: Value = serde_json::from_slice(&reply.body).ok()?;
     let text = answer["access_token"].as_str().filter(|text| !text.is_empty())?.to_owned();
-    let holds = answer["expires_in"].as_u64().map_or(HOLDS, Duration::from_secs);
+    let holds = answer["expires_in"].as_u64().map_or(HOLDS, Duration::from_secs).min(HOLDS_MAX);
     // Of a short one, half is used.
     Some(Token { text, until: Instant::now() + holds.saturating_sub(SPARE).max(holds / 2) })
 }
@@ -206,7 +209,7 @@ impl CloudLogs {
                 Ok(token) => token,
                 Err(answer) => return answer,
             };
-            let limits = Limits::upload(batch.len());
+            let limits = Limits::upload(batch.len()).keeping(ANSWER_BYTES);
             let mut request = DIALECT.request(&self.exchange, batch.clone());
             match bearer(&token) {
                 Some(value) => request.headers_mut().insert(AUTHORIZATION, value),
@@ -220,10 +223,8 @@ impl CloudLogs {
                 refused = Some(token);
                 continue;
             }
-            if let Ok(text) = std::str::from_utf8(&reply.body) {
-                reply.body = text.replace(&token, "…").into();
-            }
-            return meaning(&self.exchange, &reply, DIALECT.read);
+            reply.body = String::from_utf8_lossy(&reply.body).replace(&token, "…").into();
+            return meaning(&self.exchange, &reply, |status, body| DIALECT.said(status, body));
         }
     }
 

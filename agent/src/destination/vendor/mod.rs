@@ -42,6 +42,8 @@ struct Dialect {
     body_bytes_max: u64,
     /// Whether it reads zstd.
     zstd: bool,
+    /// The statuses by which it says that it has a batch. Another 2xx is somebody else's.
+    taken: &'static [u16],
     /// What an answer means: status, body.
     read: fn(u16, &[u8]) -> Said,
     /// How it is asked whether it would take a batch.
@@ -61,6 +63,9 @@ enum Probe {
 
 /// Whether a status and a body mean that a batch would be taken; if not, why.
 type Fits = fn(u16, &[u8]) -> Result<(), String>;
+
+/// Most bytes of an answer: a vendor's are some hundred, a portal's page may be longer.
+const ANSWER_BYTES: usize = 64 * 1024;
 
 /// A vendor's receiver behind one URL.
 struct Posts {
@@ -84,6 +89,14 @@ fn posts(
 }
 
 impl Dialect {
+    /// What an answer means.
+    fn said(&self, status: u16, body: &[u8]) -> Said {
+        if said::is_success(status) && !self.taken.contains(&status) {
+            return said::STRANGER;
+        }
+        (self.read)(status, body)
+    }
+
     /// Why a batch must not be sent as it is, if so.
     fn refusal(&self, exchange: &Exchange, batch: &Outgoing) -> Option<Answer> {
         let name = self.name;
@@ -115,7 +128,8 @@ impl Dialect {
 /// What a reply means, with the receiver's words and ours.
 fn answer(exchange: &Exchange, reply: &Reply, said: Said) -> Answer {
     let status = reply.status;
-    let mut words = reply.words();
+    // What a stranger says is not repeated: whoever names a URL would read what the agent's host may read.
+    let mut words = if said == said::STRANGER { String::new() } else { exchange.words_of(reply) };
     if !said.note.is_empty() {
         words = format!("{words} ({})", said.note).trim_start().to_owned();
     }
@@ -123,7 +137,7 @@ fn answer(exchange: &Exchange, reply: &Reply, said: Said) -> Answer {
         return exchange.meaning(status, &reply.headers, &words);
     }
     let space = if words.is_empty() { "" } else { ": " };
-    let why = format!("{}: HTTP {status}{space}{}", exchange.shown(), exchange.hide(&words));
+    let why = format!("{}: HTTP {status}{space}{}", exchange.shown(), words);
     let verdict = match said.means {
         Means::Delivered | Means::Status => Verdict::Delivered,
         Means::Retry => Verdict::Retry { after: retry_after(&reply.headers), why },
@@ -136,6 +150,9 @@ fn answer(exchange: &Exchange, reply: &Reply, said: Said) -> Answer {
 
 /// What a reply means to a dialect. A success whose body broke off may have held a failure: nobody knows.
 fn meaning(exchange: &Exchange, reply: &Reply, read: impl FnOnce(u16, &[u8]) -> Said) -> Answer {
+    if reply.status.is_success() && !reply.whole && reply.body.len() >= ANSWER_BYTES {
+        return answer(exchange, reply, said::STRANGER);
+    }
     if reply.status.is_success() && !reply.whole {
         return answer(exchange, reply, Said::new(Means::Retry, "the answer broke off"));
     }
@@ -174,9 +191,9 @@ impl Posts {
         if let Some(refusal) = self.dialect.refusal(&self.exchange, &batch) {
             return refusal;
         }
-        let limits = Limits::upload(batch.len());
+        let limits = Limits::upload(batch.len()).keeping(ANSWER_BYTES);
         match self.exchange.send(self.dialect.request(&self.exchange, batch), limits).await {
-            Ok(reply) => meaning(&self.exchange, &reply, self.dialect.read),
+            Ok(reply) => meaning(&self.exchange, &reply, |status, body| self.dialect.said(status, body)),
             Err(answer) => answer,
         }
     }
@@ -191,7 +208,7 @@ impl Posts {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
         let request = self.exchange.request(Method::POST, headers, UploadBody::from(vec![body]));
         let answer = match self.exchange.send(request, Limits::small()).await {
-            Ok(reply) => meaning(&self.exchange, &reply, self.dialect.read),
+            Ok(reply) => meaning(&self.exchange, &reply, |status, body| self.dialect.said(status, body)),
             Err(answer) => answer,
         };
         answer.verdict.why().map_or(Ok(name), Err)

@@ -28,6 +28,7 @@ const DIALECT: Dialect = Dialect {
     content_type: Some("application/json"),
     body_bytes_max: 1_000_000,
     zstd: false,
+    taken: &[202],
     read,
     probe: Probe::Post(b"[]", super::said::takes_nothing),
     text: false,

@@ -18,6 +18,7 @@ const DIALECT: Dialect = Dialect {
     content_type: None,
     body_bytes_max: u64::MAX,
     zstd: false,
+    taken: &[200],
     read: hec::read_loosely,
     probe: Probe::Head,
     text: false,

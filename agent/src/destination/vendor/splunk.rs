@@ -8,7 +8,7 @@
 //! acknowledgement once it has told it: when that answer is lost, the batch is sent again.
 use super::super::kind::{HTTP, Kind, OwnParameter};
 use super::said::{Means, Said};
-use super::{Dialect, Probe, answer, ask, exchange_of, hec, meaning};
+use super::{ANSWER_BYTES, Dialect, Probe, answer, ask, exchange_of, hec, meaning};
 use crate::destination::body::UploadBody;
 use crate::destination::exchange::{Exchange, Limits, Reply};
 use crate::destination::{Answer, Boxed, Destination, DestinationUrl, Opening, Outgoing, Verdict};
@@ -16,8 +16,8 @@ use edgepush_shard::plan::Envelope;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -44,6 +44,7 @@ const DIALECT: Dialect = Dialect {
     content_type: None,
     body_bytes_max: u64::MAX,
     zstd: false,
+    taken: &[200],
     read: hec::read,
     // Without data the collector looks at the token and says "No data".
     probe: Probe::Post(b"", hec::probed),
@@ -94,14 +95,18 @@ fn envelope(url: &DestinationUrl) -> Option<Envelope> {
 /// A collector.
 struct Splunk {
     exchange: Exchange,
-    /// The channel, where the URL has none.
-    channel: Option<HeaderValue>,
+    /// What stands before the collector's path.
+    front: String,
+    /// The channel of the URL.
+    given: Option<String>,
+    /// Channels of our own that no upload has now. Acknowledgements are numbered by channel, anew when an indexer starts: on one
+    /// that two uploads share, the number of one could speak for the other.
+    free: Mutex<Vec<String>>,
     ack: Option<Acknowledging>,
 }
 
 /// How a batch is known to be indexed.
 struct Acknowledging {
-    uri: Uri,
     wait: Duration,
     /// Whether the token is known to acknowledge.
     known: AtomicBool,
@@ -116,18 +121,14 @@ fn build(url: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination
     }
     let exchange = exchange_of(url, with)?;
     let given = url.sent_value("channel");
-    let made = if given.is_none() { Some(guid()?) } else { None };
-    let ack = match url.own("ack") {
-        Some("true") => {
-            let channel = given.as_deref().or(made.as_deref()).unwrap_or_default();
-            let seconds = url.own("ack-timeout").and_then(|text| text.parse().ok());
-            let wait = seconds.map_or(ACK_WAIT, Duration::from_secs);
-            Some(Acknowledging { uri: ack_uri(exchange.uri(), front, channel)?, wait, known: false.into() })
-        }
-        _ => None,
-    };
-    let channel = made.map(|guid| HeaderValue::try_from(guid).expect("INVARIANT: a GUID is ASCII"));
-    Ok(Arc::new(Splunk { exchange, channel, ack }))
+    let ack = (url.own("ack") == Some("true")).then(|| {
+        let seconds = url.own("ack-timeout").and_then(|text| text.parse().ok());
+        Acknowledging { wait: seconds.map_or(ACK_WAIT, Duration::from_secs), known: false.into() }
+    });
+    let first = given.clone().map_or_else(guid, Ok)?;
+    ack_uri(exchange.uri(), front, &first)?;
+    let front = front.to_owned();
+    Ok(Arc::new(Splunk { exchange, front, given, free: Mutex::new(vec![first]), ack }))
 }
 
 /// Where acknowledgements are asked for.
@@ -155,20 +156,44 @@ impl Splunk {
         if let Some(refusal) = DIALECT.refusal(&self.exchange, &batch) {
             return refusal;
         }
+        let channel = match self.channel() {
+            Ok(channel) => channel,
+            Err(why) => return self.exchange.weather("error", &why),
+        };
+        let answer = self.post_on(&channel, batch).await;
+        if answer == Verdict::Delivered {
+            // What is not acknowledged may still be, under its number: its channel is left.
+            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        }
+        answer
+    }
+
+    /// A channel that no other upload has; the URL's, if it names one.
+    fn channel(&self) -> Result<String, String> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        free.map_or_else(guid, Ok)
+    }
+
+    async fn post_on(&self, channel: &str, batch: Outgoing) -> Answer {
         if let Some(ack) = &self.ack
-            && let Err(answer) = self.acknowledges(ack).await
+            && let Err(answer) = self.acknowledges(ack, channel).await
         {
             return answer;
         }
-        let limits = Limits::upload(batch.len());
-        let request = self.on_channel(DIALECT.request(&self.exchange, batch));
+        let limits = Limits::upload(batch.len()).keeping(ANSWER_BYTES);
+        let request = self.on_channel(DIALECT.request(&self.exchange, batch), channel);
         let reply = match self.exchange.send(request, limits).await {
             Ok(reply) => reply,
             Err(answer) => return answer,
         };
-        let taken = meaning(&self.exchange, &reply, DIALECT.read);
+        let taken = meaning(&self.exchange, &reply, |status, body| DIALECT.said(status, body));
         match (&self.ack, hec::ack_id(&reply.body)) {
-            (Some(ack), Some(id)) if taken == Verdict::Delivered => self.indexed(ack, id, taken).await,
+            (Some(ack), Some(id)) if taken == Verdict::Delivered => {
+                self.indexed((ack, channel), id, taken).await
+            }
             (Some(_), None) if taken == Verdict::Delivered => {
                 let note = "no ackId: enable the acknowledgement of this token, or leave ack=true out";
                 answer(&self.exchange, &reply, Said::new(Means::Hold, note))
@@ -177,30 +202,32 @@ impl Splunk {
         }
     }
 
-    fn on_channel(&self, mut request: Request<UploadBody>) -> Request<UploadBody> {
-        if let Some(channel) = &self.channel {
-            request.headers_mut().insert(CHANNEL, channel.clone());
+    fn on_channel(&self, mut request: Request<UploadBody>, channel: &str) -> Request<UploadBody> {
+        if self.given.is_none() {
+            let channel = HeaderValue::try_from(channel).expect("INVARIANT: a GUID is ASCII");
+            request.headers_mut().insert(CHANNEL, channel);
         }
         request
     }
 
     /// Asks for acknowledgements.
-    async fn asked(&self, ack: &Acknowledging, ids: &[u64]) -> Result<Reply, Answer> {
+    async fn asked(&self, channel: &str, ids: &[u64]) -> Result<Reply, Answer> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = serde_json::json!({ "acks": ids }).to_string();
         let request = self.exchange.request(Method::POST, headers, UploadBody::from(vec![body.into()]));
-        let mut request = self.on_channel(request);
-        *request.uri_mut() = ack.uri.clone();
+        let mut request = self.on_channel(request, channel);
+        let uri = ack_uri(self.exchange.uri(), &self.front, channel);
+        *request.uri_mut() = uri.map_err(|why| self.exchange.weather("error", &why))?;
         self.exchange.send(request, Limits::small()).await
     }
 
     /// Before the first batch: a token that does not acknowledge would store it, and again at each try.
-    async fn acknowledges(&self, ack: &Acknowledging) -> Result<(), Answer> {
+    async fn acknowledges(&self, ack: &Acknowledging, channel: &str) -> Result<(), Answer> {
         if ack.known.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let reply = self.asked(ack, &[NO_BATCH]).await?;
+        let reply = self.asked(channel, &[NO_BATCH]).await?;
         if !reply.status.is_success() || !hec::knows_acks(&reply.body) {
             let said = hec::read(reply.status.as_u16(), &reply.body);
             return Err(answer(&self.exchange, &reply, said));
@@ -210,13 +237,13 @@ impl Splunk {
     }
 
     /// Waits until a taken batch is indexed.
-    async fn indexed(&self, ack: &Acknowledging, id: u64, taken: Answer) -> Answer {
+    async fn indexed(&self, (ack, channel): (&Acknowledging, &str), id: u64, taken: Answer) -> Answer {
         let (end, mut pause) = (Instant::now() + ack.wait, ACK_PAUSE);
         while Instant::now() < end {
             sleep(pause.min(end - Instant::now())).await;
             pause = (2 * pause).min(ACK_PAUSE_MAX);
             // No answer, or another one, is asked for again: the batch itself has been taken.
-            let Ok(reply) = self.asked(ack, &[id]).await else { continue };
+            let Ok(reply) = self.asked(channel, &[id]).await else { continue };
             match hec::acknowledged(&reply.body, id) {
                 Some(true) => return taken,
                 Some(false) => {}
@@ -233,10 +260,12 @@ impl Splunk {
     }
 
     async fn ask(&self) -> Result<(), String> {
+        let channel = self.channel()?;
         if let Some(ack) = &self.ack {
-            self.acknowledges(ack).await.map_err(|answer| answer.verdict.why().unwrap_or_default())?;
+            let known = self.acknowledges(ack, &channel).await;
+            known.map_err(|answer| answer.verdict.why().unwrap_or_default())?;
         }
-        ask(&self.exchange, DIALECT.probe, |request| self.on_channel(request)).await
+        ask(&self.exchange, DIALECT.probe, |request| self.on_channel(request, &channel)).await
     }
 }
 

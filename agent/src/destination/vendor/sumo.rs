@@ -23,6 +23,7 @@ const DIALECT: Dialect = Dialect {
     content_type: None,
     body_bytes_max: u64::MAX,
     zstd: false,
+    taken: &[200],
     read,
     probe: Probe::Head,
     text: true,

@@ -141,7 +141,7 @@ impl Bucket {
             let trouble = match self.piece(session, body, piece).await {
                 Ok(Stands::Done) => return Ok(()),
                 Ok(Stands::Gone) => return Err(weather("the store has forgotten the upload".into())),
-                Ok(Stands::At(there)) if there > at || !sure => {
+                Ok(Stands::At(there)) if there < total && (there > at || !sure) => {
                     failed = if there > at { 0 } else { failed };
                     (at, sure) = (there, true);
                     continue;
@@ -394,7 +394,7 @@ fn copy(request: &HttpRequest) -> HttpRequest {
 fn kept(response: &Response<Bytes>) -> u64 {
     let said = response.headers().get(RANGE).and_then(|range| range.to_str().ok());
     let last = said.and_then(|range| range.rsplit_once('-')?.1.trim().parse::<u64>().ok());
-    last.map_or(0, |last| last + 1)
+    last.map_or(0, |last| last.saturating_add(1))
 }
 
 /// A part of a body, none of it copied.

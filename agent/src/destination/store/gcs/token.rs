@@ -30,6 +30,8 @@ const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// What a signed statement is good for; Google allows no more.
 const STATEMENT_SECONDS: i64 = 3600;
+/// A token is not used for longer, whatever is said of it, seconds.
+const LASTS_SECONDS_MAX: u64 = 86_400;
 /// A token is fetched anew so long before it ends: longer than any upload waits for its first byte to be judged.
 const EARLY: Duration = Duration::from_secs(120);
 /// Longest time for a token.
@@ -115,7 +117,7 @@ impl Tokens {
         };
         let token: Arc<str> = granted.access_token.into();
         // A token of two minutes is used for one, and not for none.
-        let lasts = Duration::from_secs(granted.expires_in);
+        let lasts = Duration::from_secs(granted.expires_in.min(LASTS_SECONDS_MAX));
         let until = Instant::now() + lasts.saturating_sub(EARLY).max(lasts / 2);
         *held = Some(Held { token: token.clone(), until });
         Ok(Some(token))
