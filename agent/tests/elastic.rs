@@ -5,7 +5,7 @@ mod common;
 #[path = "common/contract.rs"]
 mod contract;
 
-use common::servers::{Nginx, Osmem};
+use common::servers::{Nginx, Osmem, worth};
 use common::*;
 use contract::{open, run};
 use edgepush::destination::{Answer, Outgoing, Status, Verdict};
@@ -385,12 +385,6 @@ fn without_words() -> Option<Osmem> {
     Some(osmem)
 }
 
-/// Numbers as what they are worth: the server writes 0.250 as 0.25.
-fn worth(object: Value) -> Value {
-    let members = object.as_object().unwrap().iter();
-    members.map(|(name, value)| (name.clone(), value.as_f64().map_or(value.clone(), Value::from))).collect()
-}
-
 /// Asserts that the documents are the lines of a run, each once, values as they were written.
 fn assert_documents(osmem: &Osmem, run: &str, written: u64, renamed: bool) {
     let found = osmem.read_back("*");
@@ -404,7 +398,7 @@ fn assert_documents(osmem: &Osmem, run: &str, written: u64, renamed: bool) {
             let id = document.as_object_mut().unwrap().remove("edge_id").unwrap();
             document["id"] = id;
         }
-        assert_eq!(worth(document), worth(expected));
+        assert_eq!(worth(&document), worth(&expected));
     }
 }
 
