@@ -44,7 +44,8 @@ fn http_2_with_a_certificate_of_the_client() {
             assert!(kept.iter().all(|r| r.protocol == protocol && r.client == "CN=client"), "{kept:?}");
             let lines: Vec<_> = kept.iter().flat_map(nginx::Kept::lines).collect();
             assert_exactly_once("r", LINES, &lines);
-            assert_eq!(proxy.met().len() + proxy.left(), 1, "{fault:?}");
+            // A connection that got the fault may have ended before it had sent so much.
+            assert!(proxy.met().len() + proxy.left() <= 1, "{fault:?}");
             say(&format!("{protocol}, {fault:?}: {} connections", proxy.connections()));
         }
     }

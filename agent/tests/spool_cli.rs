@@ -207,7 +207,9 @@ fn what_is_aside_is_tried_again_or_dropped_by_the_agent() {
     wait_until("it is tried again", Duration::from_secs(30), || posts(&recorder) > before);
     // Taken this time, it is gone and counted once.
     recorder.script(|_| Answer::Status(200));
-    wait_until("it is delivered", Duration::from_secs(60), || by_state(&setup).is_empty());
+    wait_until("all is delivered", Duration::from_secs(60), || {
+        by_state(&setup).is_empty() && recorder.lines().len() >= 60
+    });
     assert_exactly_once("r", 60, &recorder.lines());
     assert!(setup.finish(&["spool", "retry", &id]).exits(1).stderr.contains("is not in the spool"));
     agent.terminate().exits(0);
