@@ -56,6 +56,32 @@ fn a_batch_is_delivered_when_it_is_indexed_and_not_before() {
 }
 
 #[test]
+fn no_acknowledgement_speaks_for_another_upload() {
+    // The first is never indexed; every collector begins its numbers anew when it starts.
+    let vendor = acknowledging("ack-timeout=1&", |question| says(question > 4));
+    let to = vendor.open();
+    run(async {
+        let first = tokio::spawn({
+            let to = to.clone();
+            async move { to.deliver(batch(1, &[b"{}\n"])).await }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let second = to.deliver(batch(2, &[b"{}\n"])).await;
+        let first = first.await.unwrap();
+        assert!(
+            [&first, &second].iter().any(|answer| **answer != Verdict::Delivered),
+            "{first:?}, {second:?}"
+        );
+        assert_eq!(to.deliver(batch(3, &[b"{}\n"])).await, Verdict::Delivered);
+        assert_eq!(to.deliver(batch(4, &[b"{}\n"])).await, Verdict::Delivered);
+    });
+    let batches = vendor.batches();
+    let channels: Vec<_> = batches.iter().map(|r| r.header("x-splunk-request-channel")).collect();
+    assert_ne!(channels[0], channels[1], "two at once");
+    assert_eq!(channels[2], channels[3], "one after the other");
+}
+
+#[test]
 fn what_is_never_indexed_is_sent_again() {
     let vendor = acknowledging("ack-timeout=1&", |_| says(false));
     let start = Instant::now();
