@@ -69,7 +69,7 @@ impl Fetch {
     /// Why it was not given, in plain words and with the URL.
     pub async fn get(&self, etag: Option<&str>, bytes_max: usize) -> Result<Fetched, String> {
         let exchange = async {
-            let response = self.client.request(self.request(etag)).await.map_err(|e| chain(&e))?;
+            let response = self.client.request(self.request(etag).await).await.map_err(|e| chain(&e))?;
             answer(response, etag.is_some(), bytes_max).await
         };
         let late = || Err(format!("no whole answer within {} s", TOTAL.as_secs()));
@@ -79,7 +79,7 @@ impl Fetch {
         })
     }
 
-    fn request(&self, etag: Option<&str>) -> Request<UploadBody> {
+    async fn request(&self, etag: Option<&str>) -> Request<UploadBody> {
         let mut request = Request::new(UploadBody::empty());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = self.uri.clone();
@@ -87,7 +87,7 @@ impl Fetch {
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             request.headers_mut().insert(IF_NONE_MATCH, etag);
         }
-        self.proof.put(&mut request);
+        self.proof.put(&mut request).await;
         request
     }
 }

@@ -148,7 +148,7 @@ impl Exchange {
     /// There was none: the answer is then weather, with the reason. A body that breaks off behind a status is no error
     /// but a reply that is not [`Reply::whole`].
     pub async fn send(&self, mut request: Request<UploadBody>, limits: Limits) -> Result<Reply, Answer> {
-        self.proof.put(&mut request);
+        self.proof.put(&mut request).await;
         let moved = request.body().moved().clone();
         let exchange = async {
             let response = self.client.request(request).await.map_err(|e| self.trouble(&e))?;
