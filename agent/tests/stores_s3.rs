@@ -373,7 +373,10 @@ fn a_wrong_clock_costs_one_request_and_no_batch() {
             let to = open_with(&at(proxy.port, bucket, ""), clock, &[]).unwrap();
             assert_eq!(deliver(&to, &batch(1, &[b"x"])), Verdict::Delivered);
             assert_eq!(proxy.seen().len(), 2, "one more try");
-            assert_eq!(deliver(&to, &batch(2, &[b"y"])), Verdict::Delivered);
+            // A kept connection may have ended meanwhile, without a request: that is weather.
+            let answers = std::iter::repeat_with(|| deliver(&to, &batch(2, &[b"y"])));
+            let answer = answers.take(3).find(|answer| answer.status != Status::Word("closed"));
+            assert_eq!(answer.unwrap(), Verdict::Delivered);
             assert_eq!(proxy.seen().len(), 3, "the offset stays");
             assert_eq!(server.keys(bucket).len(), 2);
         }
