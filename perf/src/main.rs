@@ -153,6 +153,11 @@ fn agent_binary(given: Option<&Path>) -> io::Result<PathBuf> {
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut command = Command::new(cargo);
         command.args(["build", "-p", "edgepush", "--bin", "edgepush"]);
+        // What cargo says of this package makes build scripts run again, and builds half of the agent anew.
+        let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+            command.env_remove(name);
+        }
         if here.components().any(|c| c.as_os_str() == "release") {
             command.arg("--release");
         }
