@@ -5,15 +5,14 @@ mod common;
 #[path = "common/contract.rs"]
 mod contract;
 
-use bytes::Bytes;
-use cloud_kit::{Do, Front};
+use cloud_kit::{Do, Front, large, why};
 use common::servers::azurite::{ACCOUNT, ACCOUNT_KEY};
 use common::servers::*;
 use contract::{batch, contract, run};
 use edgepush::config::Reserve;
 use edgepush::destination::client::Clients;
 use edgepush::destination::store::azure;
-use edgepush::destination::{Destination, DestinationUrl, Opening, Outgoing, Status, Verdict};
+use edgepush::destination::{Destination, DestinationUrl, Opening, Status, Verdict};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,25 +36,6 @@ fn open_with(url: &str, environment: &[(&str, &str)]) -> Result<Arc<dyn Destinat
 
 fn open(url: &str) -> Arc<dyn Destination> {
     open_with(url, &[]).unwrap()
-}
-
-fn why(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Hold { why } => why,
-        other => panic!("{other:?} is no hold"),
-    }
-}
-
-/// A batch of so many bytes, every piece of it another.
-fn large(number: u64, len: usize, seed: u8) -> Outgoing {
-    let piece = |at: usize| {
-        let mut piece = vec![seed; 700_001.min(len - at)];
-        let mark = at.to_be_bytes();
-        let marked = mark.len().min(piece.len());
-        piece[..marked].copy_from_slice(&mark[..marked]);
-        Bytes::from(piece)
-    };
-    Outgoing { body: (0..len).step_by(700_001).map(piece).collect(), ..batch(number, &[]) }
 }
 
 #[test]

@@ -6,14 +6,13 @@ mod common;
 #[path = "common/contract.rs"]
 mod contract;
 
-use bytes::Bytes;
-use cloud_kit::{Do, Front, Seen};
+use cloud_kit::{Do, Front, Seen, large, why};
 use common::servers::*;
 use contract::{batch, contract, run};
 use edgepush::config::Reserve;
 use edgepush::destination::client::Clients;
 use edgepush::destination::store::gcs;
-use edgepush::destination::{Destination, DestinationUrl, Opening, Outgoing, Status, Verdict};
+use edgepush::destination::{Destination, DestinationUrl, Opening, Status, Verdict};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,25 +34,6 @@ fn open_at(
 
 fn open(url: &str) -> Arc<dyn Destination> {
     open_at(url, &[], jiff::Timestamp::now).unwrap()
-}
-
-fn why(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Hold { why } => why,
-        other => panic!("{other:?} is no hold"),
-    }
-}
-
-/// A batch of so many bytes, every piece of it another.
-fn large(number: u64, len: usize, seed: u8) -> Outgoing {
-    let piece = |at: usize| {
-        let mut piece = vec![seed; 700_001.min(len - at)];
-        let mark = at.to_be_bytes();
-        let marked = mark.len().min(piece.len());
-        piece[..marked].copy_from_slice(&mark[..marked]);
-        Bytes::from(piece)
-    };
-    Outgoing { body: (0..len).step_by(700_001).map(piece).collect(), ..batch(number, &[]) }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! it is.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 use bytes::Bytes;
+use edgepush::destination::{Outgoing, Verdict};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{DATE, HeaderValue};
@@ -11,6 +12,26 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+
+/// Why a job holds.
+pub fn why(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Hold { why } => why,
+        other => panic!("{other:?} is no hold"),
+    }
+}
+
+/// A batch of so many bytes, every piece of it another.
+pub fn large(number: u64, len: usize, seed: u8) -> Outgoing {
+    let piece = |at: usize| {
+        let mut piece = vec![seed; 700_001.min(len - at)];
+        let mark = at.to_be_bytes();
+        let marked = mark.len().min(piece.len());
+        piece[..marked].copy_from_slice(&mark[..marked]);
+        Bytes::from(piece)
+    };
+    Outgoing { body: (0..len).step_by(700_001).map(piece).collect(), ..super::contract::batch(number, &[]) }
+}
 
 /// A request that came.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use super::super::client;
 use super::super::kind::Opening;
 use super::super::text;
 use super::super::{Answer, Boxed, Destination, DestinationUrl, Outgoing, Verdict};
-use super::connector::{Link, heard_here};
+use super::connector::{Connect, Link, heard_here};
 use super::gcs::is_endpoint;
 use super::s3::{Clock, Environment};
 use super::{Manner, Mode, Parts, StoreDestination, once};
@@ -112,7 +112,7 @@ pub fn open(
         .with_allow_http(true)
         .with_skip_signature(true)
         .with_retry(once())
-        .with_http_connector(gate.clone())
+        .with_http_connector(Connect(gate.clone()))
         .build();
     let blobs = blobs.map_err(|e| format!("{url}: {e}"))?;
     let strip = format!("{}/", target.container);
@@ -168,7 +168,7 @@ fn identity(
     Login::tokens(Box::new(move || {
         let builder = MicrosoftAzureBuilder::new().with_account(&account).with_container_name("none");
         let builder = set.iter().fold(builder, |builder, (key, value)| builder.with_config(*key, value));
-        let made = builder.with_retry(once()).with_http_connector(link.clone()).build();
+        let made = builder.with_retry(once()).with_http_connector(Connect(link.clone())).build();
         made.map(|made| made.credentials().clone()).map_err(|e| e.to_string())
     }))
 }
@@ -244,7 +244,7 @@ async fn remove(gate: &Gate, root: &str, name: &Path) -> StoreResult<()> {
     *request.uri_mut() =
         format!("{root}/{}", parts.join("/")).parse().map_err(|_| failed("no URL".into()))?;
     request.headers_mut().insert("x-ms-version", HeaderValue::from_static("2023-11-03"));
-    let answer = gate.call(request).await.map_err(|e| failed(e.to_string()))?;
+    let answer = Connect(gate.clone()).call(request).await.map_err(|e| failed(e.to_string()))?;
     if answer.status().is_success() { Ok(()) } else { Err(failed(format!("HTTP {}", answer.status()))) }
 }
 

@@ -87,6 +87,25 @@ pub enum Said {
     },
 }
 
+/// Something that passes.
+pub fn weather(why: impl Into<String>) -> Said {
+    Said::Trouble { word: "error", why: why.into() }
+}
+
+/// Something that an operator has to mend.
+pub fn unable(why: impl Into<String>) -> Said {
+    Said::Unable { why: why.into() }
+}
+
+/// The same request once more; its body is shared.
+pub fn copy(request: &HttpRequest) -> HttpRequest {
+    let mut again = HttpRequest::new(request.body().clone());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    again
+}
+
 /// What was heard during one upload: the last answer, and the last that was no success.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
@@ -129,7 +148,7 @@ pub fn note(said: Said) {
     });
 }
 
-/// The way to a store: what `object_store` calls a connector and a service.
+/// The way to a store without a signature of ours.
 #[derive(Clone)]
 pub struct Link {
     client: HttpClient,
@@ -178,32 +197,32 @@ impl Link {
         head.headers.insert(USER_AGENT, agent);
         hyper::Request::from_parts(head, UploadBody::new(pieces, moved.clone()))
     }
+}
 
-    /// Notes what came of a request and says it to `object_store` in its terms. A 2xx that holds an error goes up as 500.
-    ///
-    /// # Errors
-    /// No answer.
-    pub fn tell(method: &Method, answer: Result<Response<Bytes>, Said>) -> Result<HttpResponse, HttpError> {
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(said) => {
-                note(said.clone());
-                let why = match said {
-                    Said::Trouble { why, .. } | Said::Unable { why } => why,
-                    Said::Answer(reply) => reply.words(),
-                };
-                return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(why)));
-            }
-        };
-        let reply = Reply::of(&answer);
-        let (mut head, body) = answer.into_parts();
-        if head.status.is_success() && !method.is_safe() && holds_error(&reply.text) {
-            head.status = StatusCode::INTERNAL_SERVER_ERROR;
+/// Notes what came of a request and says it to `object_store` in its terms. A 2xx that holds an error goes up as 500.
+///
+/// # Errors
+/// No answer.
+fn tell(method: &Method, answer: Result<Response<Bytes>, Said>) -> Result<HttpResponse, HttpError> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(said) => {
+            note(said.clone());
+            let why = match said {
+                Said::Trouble { why, .. } | Said::Unable { why } => why,
+                Said::Answer(reply) => reply.words(),
+            };
+            return Err(HttpError::new(HttpErrorKind::Unknown, io::Error::other(why)));
         }
-        note(Said::Answer(reply));
-        let body = http_body_util::Full::new(body).map_err(|never| match never {});
-        Ok(Response::from_parts(head, object_store::client::HttpResponseBody::new(body)))
+    };
+    let reply = Reply::of(&answer);
+    let (mut head, body) = answer.into_parts();
+    if head.status.is_success() && !method.is_safe() && holds_error(&reply.text) {
+        head.status = StatusCode::INTERNAL_SERVER_ERROR;
     }
+    note(Said::Answer(reply));
+    let body = http_body_util::Full::new(body).map_err(|never| match never {});
+    Ok(Response::from_parts(head, object_store::client::HttpResponseBody::new(body)))
 }
 
 /// Reads an answer to its end.
@@ -225,10 +244,29 @@ async fn whole(response: Response<Incoming>, moved: &Moved) -> Result<Response<B
     Ok(Response::from_parts(head, read.freeze()))
 }
 
-/// What `async_trait` makes of the answer of a service.
-pub type Serving<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
+/// A way to a store: it sends a request, as it is or signed, and gives the whole answer.
+pub trait Way: Clone + fmt::Debug + Send + Sync + 'static {
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// No answer.
+    fn exchange(&self, request: HttpRequest) -> impl Future<Output = Result<Response<Bytes>, Said>> + Send;
+}
 
-impl HttpService for Link {
+impl Way for Link {
+    fn exchange(&self, request: HttpRequest) -> impl Future<Output = Result<Response<Bytes>, Said>> + Send {
+        self.send(request)
+    }
+}
+
+/// A way as `object_store` takes it: what comes of each request is noted for the upload at hand.
+#[derive(Clone, Debug)]
+pub struct Connect<W>(pub W);
+
+/// What `async_trait` makes of the answer of a service.
+type Serving<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
+
+impl<W: Way> HttpService for Connect<W> {
     fn call<'a, 'f>(&'a self, request: HttpRequest) -> Serving<'f>
     where
         'a: 'f,
@@ -236,12 +274,12 @@ impl HttpService for Link {
     {
         Box::pin(async move {
             let method = request.method().clone();
-            Link::tell(&method, self.send(request).await)
+            tell(&method, self.0.exchange(request).await)
         })
     }
 }
 
-impl HttpConnector for Link {
+impl<W: Way> HttpConnector for Connect<W> {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<StoreClient> {
         Ok(StoreClient::new(self.clone()))
     }

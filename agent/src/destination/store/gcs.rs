@@ -9,7 +9,7 @@ mod token;
 use super::super::client;
 use super::super::kind::{Opening, OwnParameter};
 use super::super::{Destination, DestinationUrl};
-use super::connector::{Link, Said};
+use super::connector::{Link, Said, unable};
 use super::s3::{self, Clock, Environment};
 use super::{Manner, Mode, Parts, StoreDestination};
 use hyper::{Method, Uri};
@@ -120,16 +120,6 @@ fn identity(url: &DestinationUrl, environment: Environment<'_>) -> Identity {
         Some(file) => Identity::File(file),
         None => Identity::Machine(environment("GCE_METADATA_HOST").unwrap_or_else(|| MACHINE.to_owned())),
     }
-}
-
-/// Something that passes.
-fn weather(why: String) -> Said {
-    Said::Trouble { word: "error", why }
-}
-
-/// Something that an operator has to mend.
-fn unable(why: String) -> Said {
-    Said::Unable { why }
 }
 
 fn request(method: Method, url: &str) -> Result<HttpRequest, Said> {

@@ -4,16 +4,15 @@
 //! corrected by the server's, once and with a warning; a token that is refused is replaced once; no secret is ever said.
 //! Must not know: batches, verdicts, URLs of operators.
 use super::super::super::text;
-use super::super::connector::{Link, Reply, Said, Serving, listening};
+use super::super::connector::{Link, Reply, Said, Way, copy, listening, unable, weather};
 use super::super::s3::Clock;
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, IF_NONE_MATCH};
 use hyper::{Method, Response, StatusCode, Uri};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use object_store::ClientOptions;
 use object_store::azure::{AzureCredential, AzureCredentialProvider};
-use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpService};
+use object_store::client::HttpRequest;
 use ring::hmac;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -110,7 +109,7 @@ impl Gate {
         Gate { link, clock, login: Arc::new(login), version }
     }
 
-    async fn exchange(&self, mut request: HttpRequest) -> Result<Response<Bytes>, Said> {
+    async fn sent(&self, mut request: HttpRequest) -> Result<Response<Bytes>, Said> {
         // What makes a blob of its blocks overwrites unless it is told not to.
         if *request.method() == Method::PUT && has(request.uri(), "comp", "blocklist") {
             request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
@@ -185,40 +184,23 @@ async fn bearer(from: &AzureCredentialProvider) -> Result<HeaderValue, Said> {
         Ok(_) => Err(unable("the identity gives no token")),
         Err(error) => Err(match heard.bad {
             Some(Said::Answer(reply)) if reply.status.is_client_error() && reply.status != 429 => {
-                unable(&format!("no token for the identity: HTTP {}: {}", reply.status, reply.words()))
+                unable(format!("no token for the identity: HTTP {}: {}", reply.status, reply.words()))
             }
             Some(Said::Answer(reply)) => {
-                weather(&format!("no token for the identity: HTTP {}: {}", reply.status, reply.words()))
+                weather(format!("no token for the identity: HTTP {}: {}", reply.status, reply.words()))
             }
-            Some(Said::Trouble { why, .. } | Said::Unable { why }) => weather(&format!(
+            Some(Said::Trouble { why, .. } | Said::Unable { why }) => weather(format!(
                 "no SAS and no account key is given, and nobody says who this machine is: {why}"
             )),
-            None => unable(&format!("no token for the identity: {error}")),
+            None => unable(format!("no token for the identity: {error}")),
         }),
     }
-}
-
-fn unable(why: &str) -> Said {
-    Said::Unable { why: why.to_owned() }
-}
-
-fn weather(why: &str) -> Said {
-    Said::Trouble { word: "error", why: why.to_owned() }
 }
 
 /// Whether a query has this pair.
 fn has(uri: &Uri, name: &str, value: &str) -> bool {
     let mut pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     pairs.any(|pair| pair == (name, value))
-}
-
-/// The same request once more; its body is shared.
-pub fn copy(request: &HttpRequest) -> HttpRequest {
-    let mut again = HttpRequest::new(request.body().clone());
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    again
 }
 
 /// Signs with the key of the account (Shared Key of the Blob service).
@@ -263,22 +245,9 @@ fn to_sign(request: &HttpRequest, account: &str) -> String {
     out
 }
 
-impl HttpService for Gate {
-    fn call<'a, 'f>(&'a self, request: HttpRequest) -> Serving<'f>
-    where
-        'a: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let method = request.method().clone();
-            Link::tell(&method, self.exchange(request).await)
-        })
-    }
-}
-
-impl HttpConnector for Gate {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.clone()))
+impl Way for Gate {
+    fn exchange(&self, request: HttpRequest) -> impl Future<Output = Result<Response<Bytes>, Said>> + Send {
+        self.sent(request)
     }
 }
 

@@ -6,10 +6,10 @@
 //! has it.
 //! Must not know: verdicts, names of batches, where identities come from.
 use super::super::super::text;
-use super::super::connector::{Link, Reply, Said, note};
+use super::super::connector::{Link, Reply, Said, copy, note, unable, weather};
 use super::super::s3::sign::hex;
+use super::request;
 use super::token::Tokens;
-use super::{request, unable, weather};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -70,7 +70,7 @@ impl Bucket {
             let token = self.tokens.token().await?;
             if let Some(token) = &token {
                 let value = HeaderValue::try_from(format!("Bearer {token}"));
-                let mut value = value.map_err(|_| unable("the token is none".into()))?;
+                let mut value = value.map_err(|_| unable("the token is none"))?;
                 value.set_sensitive(true);
                 request.headers_mut().insert(AUTHORIZATION, value);
             }
@@ -128,7 +128,7 @@ impl Bucket {
             return Err(answered(&response));
         }
         let session = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-        session.map(str::to_owned).ok_or_else(|| weather("the upload got no session".into()))
+        session.map(str::to_owned).ok_or_else(|| weather("the upload got no session"))
     }
 
     /// Sends piece after piece. Its address alone opens a session: it is said nowhere and needs no token.
@@ -140,13 +140,13 @@ impl Bucket {
             let piece = sure.then(|| (at, (at + PIECE_BYTES).min(total)));
             let trouble = match self.piece(session, body, piece).await {
                 Ok(Stands::Done) => return Ok(()),
-                Ok(Stands::Gone) => return Err(weather("the store has forgotten the upload".into())),
+                Ok(Stands::Gone) => return Err(weather("the store has forgotten the upload")),
                 Ok(Stands::At(there)) if there < total && (there > at || !sure) => {
                     failed = if there > at { 0 } else { failed };
                     (at, sure) = (there, true);
                     continue;
                 }
-                Ok(Stands::At(_)) => weather("the store keeps nothing of a piece".into()),
+                Ok(Stands::At(_)) => weather("the store keeps nothing of a piece"),
                 Err(trouble) => trouble,
             };
             (failed, sure) = (failed + 1, false);
@@ -379,15 +379,6 @@ fn told<T>(done: Result<T, Said>) -> Result<T> {
         };
         Error::Generic { store: "gs", source: why.into() }
     })
-}
-
-/// The same request once more; its body is shared.
-fn copy(request: &HttpRequest) -> HttpRequest {
-    let mut again = HttpRequest::new(request.body().clone());
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    again
 }
 
 /// So many bytes the store has: `Range: bytes=0-41` are 42, none are none.

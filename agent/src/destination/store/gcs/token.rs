@@ -5,9 +5,9 @@
 //! Must not know: buckets, batches, verdicts.
 use super::super::super::redact::Secrets;
 use super::super::super::text;
-use super::super::connector::{Link, Reply, Said};
+use super::super::connector::{Link, Reply, Said, unable, weather};
 use super::super::s3::Clock;
-use super::{request, unable, weather};
+use super::request;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use object_store::client::{HttpRequest, HttpRequestBody};
@@ -152,7 +152,7 @@ impl Tokens {
                 }
             },
             Identity::Machine(host) => self.ask_machine(host).await,
-            Identity::Nobody => Err(unable("no credentials".into())),
+            Identity::Nobody => Err(unable("no credentials")),
         }
     }
 

@@ -4,7 +4,7 @@
 //! before they end; what is missing is told with every place that was looked at.
 //! Must not know: what is signed, how URLs are read.
 use super::super::super::client::{self, Clients, HttpClient};
-use super::super::connector::{Link, Said, listening};
+use super::super::connector::{Connect, Link, Said, listening};
 use super::super::{Mode, answer, once};
 use super::profile::Profile;
 use super::sign::Keys;
@@ -149,7 +149,7 @@ fn remote(seeking: &Seeking<'_>, var: &dyn Fn(&str) -> Option<String>) -> Result
     use AmazonS3ConfigKey as Key;
     let builder = |client: HttpClient| {
         let builder = AmazonS3Builder::new().with_bucket_name("none").with_region(seeking.region);
-        builder.with_retry(once()).with_http_connector(Link::new(client))
+        builder.with_retry(once()).with_http_connector(Connect(Link::new(client)))
     };
     let made = |builder: AmazonS3Builder, from, last_resort| {
         let store = builder.build().map_err(|e| format!("credentials: {e}"))?;

@@ -13,7 +13,11 @@ mod signer;
 pub use credentials::Environment;
 pub use signer::Clock;
 
-use super::{Manner, Mode, Parts, StoreDestination, connector::Link, once};
+use super::{
+    Manner, Mode, Parts, StoreDestination,
+    connector::{Connect, Link},
+    once,
+};
 use crate::config::value::bytes;
 use crate::destination::kind::OwnParameter;
 use crate::destination::{Destination, DestinationUrl, Opening};
@@ -22,7 +26,7 @@ use credentials::{Credentials, Seeking};
 use hyper::header::{HeaderName, HeaderValue};
 use object_store::aws::AmazonS3Builder;
 use sign::Keys;
-use signer::{Checksum, SignedLink, Signer};
+use signer::{Checksum, Signer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -174,7 +178,7 @@ pub fn open(
         .with_disable_bulk_delete(true)
         .with_allow_http(true)
         .with_retry(once())
-        .with_http_connector(SignedLink(Arc::new(signer)))
+        .with_http_connector(Connect(Arc::new(signer)))
         .build()
         .map_err(|e| format!("{url}: {e}"))?;
     let manner = Manner { mode, parts: parts(url), encoded: url.content_encoding(), strip: String::new() };

@@ -4,7 +4,7 @@
 //! once, and its time is used from then on; nothing else is tried again.
 //! Must not know: which object it is, what an answer means to a batch.
 use super::super::answer::complaint;
-use super::super::connector::{Link, Reply, Said, Serving};
+use super::super::connector::{Link, Reply, Said, Way};
 use super::credentials::Credentials;
 use super::sign::{Keys, Signed, authorization, hex, stamp};
 use crate::destination::redact::Secrets;
@@ -13,10 +13,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, IF_NONE_MATCH};
 use hyper::{Method, Response};
-use object_store::ClientOptions;
-use object_store::client::{
-    HttpClient as StoreClient, HttpConnector, HttpRequest, HttpRequestBody, HttpService,
-};
+use object_store::client::{HttpRequest, HttpRequestBody};
 use ring::digest;
 use std::fmt;
 use std::sync::Arc;
@@ -184,7 +181,7 @@ impl Signer {
         Ok(())
     }
 
-    async fn exchange(&self, mut request: HttpRequest) -> Result<Response<Bytes>, Said> {
+    async fn sent(&self, mut request: HttpRequest) -> Result<Response<Bytes>, Said> {
         let payload = self.dress(&mut request).await?;
         let keys = self.credentials.keys().await?;
         let mut again = request.clone();
@@ -218,26 +215,9 @@ impl Signer {
     }
 }
 
-/// A signer as `object_store` wants it.
-#[derive(Clone, Debug)]
-pub struct SignedLink(pub Arc<Signer>);
-
-impl HttpService for SignedLink {
-    fn call<'a, 'f>(&'a self, request: HttpRequest) -> Serving<'f>
-    where
-        'a: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let method = request.method().clone();
-            Link::tell(&method, self.0.exchange(request).await)
-        })
-    }
-}
-
-impl HttpConnector for SignedLink {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<StoreClient> {
-        Ok(StoreClient::new(self.clone()))
+impl Way for Arc<Signer> {
+    fn exchange(&self, request: HttpRequest) -> impl Future<Output = Result<Response<Bytes>, Said>> + Send {
+        self.sent(request)
     }
 }
 
