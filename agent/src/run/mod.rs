@@ -29,6 +29,7 @@ mod shown;
 mod signals;
 mod start;
 mod tail;
+mod unpack;
 
 pub use delivery::{Ended, Ending};
 pub use error::StartError;
