@@ -72,7 +72,7 @@ impl Life {
                 self.watches.remove(&file);
                 around.logs.close(at);
             }
-            SourceAction::Read { file, offset, len, cold: _ } => self.io.push(Io::Read { file, offset, len }),
+            SourceAction::Read { file, offset, len, .. } => self.io.push(Io::Read { file, offset, len }),
             SourceAction::SeekData { file, offset } => {
                 self.inbox.push_back(SourceEvent::DataAt { file, offset: Some(offset) });
             }
