@@ -49,6 +49,7 @@ pub fn run(config: Config, flags: RunArgs) -> Exit {
         grace: config.once_timeout,
         stop_grace: config.stop_timeout.saturating_sub(STOP_MARGIN),
     };
+    raise_open_files();
     let running = match start(&config, flags.once, ending) {
         Ok(running) => running,
         Err(error) => {
@@ -64,6 +65,14 @@ pub fn run(config: Config, flags: RunArgs) -> Exit {
     }
     let exit = if ended.undelivered == 0 && ended.complete { Exit::Done } else { Exit::Failed };
     crate::cli::print(&once_line(&metrics.totals(), &ended), exit)
+}
+
+/// As many descriptors as the host allows: each followed file has one, and the usual soft limit is 1,024. A refusal is no
+/// error: the files that cannot be opened are named.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// What `check` asks of parts that it must not know: the runtime, the destination.
