@@ -7,6 +7,7 @@
 //! Who may import whom: `config` is a leaf; `source`, `ledger`, `destination` do not know one another; only `run`
 //! knows all of them.
 pub mod api;
+pub mod archive;
 pub mod ask;
 pub mod batcher;
 pub mod check;
