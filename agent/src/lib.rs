@@ -16,6 +16,7 @@ pub mod config;
 pub mod demo;
 pub mod denied;
 pub mod destination;
+pub mod failpoint;
 pub mod jobs;
 pub mod jobs_cli;
 pub mod ledger;

@@ -23,6 +23,8 @@ mod labels;
 mod ledger;
 mod make;
 mod port;
+mod publish;
+mod retention;
 mod shard;
 mod shared;
 mod shown;
