@@ -217,7 +217,7 @@ impl ShardLoop {
         rest.routes.begin(chunk.audience);
         rest.outlet.read(chunk);
         let live = chunk.audience.contains(GroupId::MAIN);
-        let stand = Stand { head: &chunk.head, start: chunk.start };
+        let stand = Stand { wall: now.wall, ..Stand::of(&chunk.head, chunk.start) };
         let format = formats.of(chunk.origin);
         let told = reader.lines(format, stand, &chunk.bytes, |frame, parsed| match parsed {
             Ok(record) => {
