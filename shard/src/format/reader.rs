@@ -3,12 +3,12 @@
 //! Promises: lines of JSON are read as [`crate::parse::Parser`] reads them; what a format skips (blank lines, head lines)
 //! is counted. Nothing is allocated per line after warm-up.
 //! Must not know: which source a chunk is of, what becomes of records.
-use super::layout::{Hands, Layout};
+use super::layout::Hands;
 use super::table::{Columns, Table, Tables};
-use super::{Format, How, auto, logfmt};
+use super::{Format, How, auto, logfmt, marked};
 use crate::frame::{Frame, frames};
-use crate::limits::LINE_BYTES_MAX;
 use crate::parse::{Fault, Lines, Parsed, Parser, Reason};
+use crate::scan::{self, Simd};
 
 /// What was found out about a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub struct Stand<'a> {
 }
 
 /// Reads the lines of one shard; owns every buffer that takes.
-#[derive(Default)]
 pub struct Reader {
+    level: Simd,
     json: Parser,
     hands: Hands,
     /// For lines that are only looked at.
@@ -44,10 +44,28 @@ pub struct Reader {
     named: Vec<(Columns, Vec<String>, Table)>,
 }
 
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader::new()
+    }
+}
+
 impl Reader {
     /// A reader that has seen nothing.
     pub fn new() -> Reader {
-        Reader::default()
+        Reader::with_level(scan::level())
+    }
+
+    /// The same with these vector instructions, which the machine has.
+    pub fn with_level(level: Simd) -> Reader {
+        Reader {
+            level,
+            json: Parser::with_level(level),
+            hands: Hands::default(),
+            probe: Hands::default(),
+            tables: Tables::default(),
+            named: Vec::new(),
+        }
     }
 
     /// Reads the lines of `bytes` and gives each one that is not skipped to `take`.
@@ -82,7 +100,7 @@ impl Reader {
         bytes: &[u8],
         mut take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) -> Told {
-        let Reader { json, hands, probe, tables, named } = self;
+        let Reader { level, json, hands, probe, tables, named } = self;
         let mut told = Told::default();
         match how {
             How::Auto | How::Json => {
@@ -93,7 +111,14 @@ impl Reader {
                     take(frame, parsed);
                 });
             }
-            How::Lines(_, layout) => patterns(layout, (hands, probe), stand, bytes, &mut told, &mut take),
+            How::Lines(_, layout) => {
+                told.lines = marked::lines(layout, *level, (bytes, stand.start), hands, |frame, parsed| {
+                    if parsed.is_err() {
+                        told.note_contrary(false, frame.line, probe);
+                    }
+                    take(frame, parsed);
+                });
+            }
             How::Logfmt => {
                 let take = |line: &[u8], utf8, frame: Frame<'_>, told: &mut Told| {
                     let read = logfmt::read(line, utf8, &mut hands.writer);
@@ -121,9 +146,6 @@ impl Reader {
     }
 }
 
-/// A mark that is no part of a source's first line.
-const BOM: &[u8] = b"\xef\xbb\xbf";
-
 /// Gives each line that is not skipped to `take`, with whether it is UTF-8.
 fn each<'b>(
     stand: Stand<'_>,
@@ -142,39 +164,6 @@ fn each<'b>(
         let utf8 = ascii || std::str::from_utf8(frame.line).is_ok();
         take(frame.line, utf8, frame, told);
     }
-}
-
-fn patterns(
-    layout: &Layout,
-    (hands, probe): (&mut Hands, &mut Hands),
-    stand: Stand<'_>,
-    bytes: &[u8],
-    told: &mut Told,
-    take: &mut impl FnMut(Frame<'_>, Parsed<'_>),
-) {
-    each(
-        stand,
-        bytes,
-        told,
-        |_| false,
-        |line, utf8, frame, told| {
-            if line.len() > LINE_BYTES_MAX {
-                return take(
-                    frame,
-                    Err(Fault { reason: Reason::TooLong, column: LINE_BYTES_MAX as u32 + 1 }),
-                );
-            }
-            // In the whole chunk: what stands behind a line may be read with it, which is quicker.
-            let mark =
-                if frame.offset == 0 && stand.start == 0 && bytes.starts_with(BOM) { BOM.len() } else { 0 };
-            let start = frame.offset + mark;
-            let read = layout.read(bytes, (start, start + line.len()), utf8, hands);
-            if read.is_err() {
-                told.note_contrary(false, line, probe);
-            }
-            take(frame, read);
-        },
-    );
 }
 
 /// The rows of a table; `head` is the line that names its columns.
