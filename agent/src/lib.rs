@@ -15,6 +15,7 @@ pub mod config;
 pub mod demo;
 pub mod denied;
 pub mod destination;
+pub mod fields;
 pub mod jobs;
 pub mod jobs_cli;
 pub mod ledger;

@@ -196,7 +196,7 @@ impl ShardLoop {
 
     fn lines(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
         let ShardLoop { reader, formats, notices, rest } = self;
-        rest.routes.begin(chunk.audience);
+        rest.routes.begin(chunk.audience, chunk.origin);
         let live = chunk.audience.contains(GroupId::MAIN);
         let stand = Stand { head: &chunk.head, start: chunk.start };
         let format = formats.of(chunk.origin);

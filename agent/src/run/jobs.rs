@@ -12,6 +12,7 @@ use crate::shard_loop::{PlanJob, PlanOutput, ShardPlan};
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::Dataset;
+use edgepush_shard::dataset::mapping::Choices;
 use edgepush_shard::plan::{Filter, HashKey, OutputOptions, Sample};
 use edgepush_shard::room::Room;
 use std::collections::{BTreeMap, HashMap};
@@ -115,13 +116,19 @@ pub(super) struct Jobs {
     jobs: BTreeMap<JobId, Arc<Job>>,
     hash_key: HashKey,
     host_fields: Arc<[String]>,
+    mappings: Arc<Choices>,
 }
 
 impl Jobs {
     /// These jobs; `host_fields`: where records have their host.
     pub(super) fn new(jobs: Vec<Job>, hash_key: HashKey, host_fields: Vec<String>) -> Jobs {
         let jobs = jobs.into_iter().map(|job| (job.id, Arc::new(job))).collect();
-        Jobs { jobs, hash_key, host_fields: host_fields.into() }
+        Jobs { jobs, hash_key, host_fields: host_fields.into(), mappings: Arc::default() }
+    }
+
+    /// The same, with what was said of each source's fields.
+    pub(super) fn mapped(self, mappings: Arc<Choices>) -> Jobs {
+        Jobs { mappings, ..self }
     }
 
     /// A job; `None`: it was deleted.
@@ -201,7 +208,8 @@ impl Jobs {
         }
         let rejects = rejects.expect("INVARIANT: the rejects are always a job");
         let (hash_key, host_fields) = (self.hash_key.clone(), self.host_fields.clone());
-        Arc::new(ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields))
+        let plan = ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields);
+        Arc::new(plan.mapped(self.mappings.clone()))
     }
 
     /// What the batcher must know.

@@ -5,7 +5,8 @@
 //! Must not know: destinations, the ledger, who asked for a job.
 use crate::protocol::{GroupId, JobId};
 use edgepush_shard::codec::{CodecKind, Level};
-use edgepush_shard::dataset::Dataset;
+use edgepush_shard::dataset::mapping::Choices;
+use edgepush_shard::dataset::{Dataset, RAW};
 use edgepush_shard::plan::{Filter, HashKey, OutputOptions, RouteJob, Sample};
 use edgepush_shard::room::Room;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub struct ShardPlan {
     pub host_fields: Arc<[String]>,
     /// Numbers of the jobs of the hot group.
     pub hot: Vec<u32>,
+    /// From which fields those of typed data sets come, by source.
+    pub mappings: Arc<Choices>,
 }
 
 impl ShardPlan {
@@ -95,6 +98,17 @@ impl ShardPlan {
         jobs.insert(0, rejects);
         let hot = jobs.iter().enumerate().filter(|(_, job)| job.group == GroupId::HOT);
         let hot = hot.map(|(at, _)| at as u32).collect();
-        ShardPlan { jobs, outputs, hash_key, host_fields, hot }
+        ShardPlan { jobs, outputs, hash_key, host_fields, hot, mappings: Arc::default() }
+    }
+
+    /// The same, with what was said of each source's fields.
+    #[must_use]
+    pub fn mapped(self, mappings: Arc<Choices>) -> ShardPlan {
+        ShardPlan { mappings, ..self }
+    }
+
+    /// The data set of a job's records.
+    pub(super) fn dataset(&self, job: &PlanJob) -> &'static Dataset {
+        self.outputs.get(job.output).map_or(&RAW, |output| output.dataset)
     }
 }

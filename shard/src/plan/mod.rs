@@ -9,9 +9,11 @@ pub mod filter;
 mod format;
 mod host;
 mod output;
-mod path;
+pub(crate) mod path;
 mod route;
 mod sample;
+
+pub(crate) use output::text;
 
 pub use fields::{FieldSlot, FieldTable, Resolved};
 pub use filter::{Compiled, Filter, FilterError};
