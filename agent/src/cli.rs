@@ -205,13 +205,8 @@ pub enum JobsAsk {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct FieldsArgs {
     /// The log, plain or compressed with gzip or zstd; `-`: standard input
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "markdown",
-        default_value_if("markdown", "true", "-")
-    )]
-    pub sample: String,
+    #[arg(long, value_name = "FILE", required_unless_present = "markdown")]
+    pub sample: Option<String>,
     /// How its lines are read, as EDGEPUSH_FORMAT
     #[arg(long, default_value = "auto")]
     pub format: String,

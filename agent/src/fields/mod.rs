@@ -65,8 +65,10 @@ fn understand(args: &FieldsArgs) -> Result<Wanted, Vec<Problem>> {
     let mapping = mapping::choice(&args.mapping, &read);
     let mapping =
         mapping.map_err(|all| all.into_iter().for_each(|why| told("--mapping", &args.mapping, why)));
-    let lines = sample::read(&args.sample, args.lines);
-    let lines = lines.map_err(|error| told("--sample", &args.sample, format!("cannot be read: {error}")));
+    // Without it clap has ended the command.
+    let path = args.sample.as_deref().unwrap_or_default();
+    let lines = sample::read(path, args.lines);
+    let lines = lines.map_err(|error| told("--sample", path, format!("cannot be read: {error}")));
     match (format, found, mapping, lines) {
         (Ok(format), Ok(dataset), Ok(mapping), Ok(lines)) => Ok(Wanted { format, dataset, mapping, lines }),
         _ => Err(problems),
