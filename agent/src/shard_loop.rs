@@ -214,7 +214,7 @@ impl ShardLoop {
 
     fn lines(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
         let ShardLoop { reader, formats, notices, rest } = self;
-        rest.routes.begin(chunk.audience);
+        rest.routes.begin(chunk.audience, chunk.origin);
         rest.outlet.read(chunk);
         let live = chunk.audience.contains(GroupId::MAIN);
         let stand = Stand { wall: now.wall, ..Stand::of(&chunk.head, chunk.start) };

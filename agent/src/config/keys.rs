@@ -214,6 +214,28 @@ pub const KEYS: &[Key] = &[
         "What the records of the job `env` are. `raw` passes them through as they came; the others have fields of \
          fixed names and types.",
     ),
+    key(
+        "EDGEPUSH_MAPPING",
+        "`auto`, `none`, a server's name, or the path of a mapping file",
+        Text("auto"),
+        One(|c, t| {
+            t.clone_into(&mut c.mapping_text);
+            Ok(())
+        }),
+        "From which fields of a log those of `http_requests` and `medianova` come (`docs/datasets.md`). `auto` recognises \
+         the server by the fields that a record has; `none` takes records as they are. `edgepush fields --sample FILE` \
+         shows what comes of a log.",
+    ),
+    key(
+        "EDGEPUSH_MAPPING_<NAME>",
+        "as EDGEPUSH_MAPPING",
+        Unset("as EDGEPUSH_MAPPING"),
+        Named(|c, name, t| {
+            c.mapping_named.push((name.to_owned(), t.to_owned()));
+            Ok(())
+        }),
+        "The same of the source of that name.",
+    ),
     Key {
         name: "EDGEPUSH_DESTINATION",
         kind: "URL",

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod choice;
 pub mod host;
 pub mod keys;
+pub mod mapping;
 mod output;
 mod said;
 pub mod show;
@@ -28,6 +29,7 @@ pub use zones::ZoneHosts;
 
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
+use edgepush_shard::dataset::mapping::Choices;
 use edgepush_shard::dataset::{Dataset, RAW};
 use edgepush_shard::limits::SOURCES_MAX;
 use edgepush_shard::plan::{Filter, OutputOptions};
@@ -38,6 +40,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version that is told to operators.
@@ -68,6 +71,12 @@ pub struct Config {
     pub destination_said: bool,
     /// The environment job's data set.
     pub dataset: &'static Dataset,
+    /// From which fields those of typed data sets come, as it was said: of all sources, and of named ones.
+    pub mapping_text: String,
+    /// The same of named sources.
+    pub mapping_named: Vec<(String, String)>,
+    /// The same as it is meant, by source.
+    pub mappings: Arc<Choices>,
     /// The environment job's output fields, in order; `None` = not said.
     pub fields: Option<Vec<String>>,
     /// Its filter as it was said.
@@ -211,6 +220,9 @@ impl Config {
             destination: Target::new(""),
             destination_said: false,
             dataset: &RAW,
+            mapping_text: String::new(),
+            mapping_named: Vec::new(),
+            mappings: Arc::default(),
             fields: None,
             filter_text: String::new(),
             filter: None,
@@ -466,6 +478,7 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
             ),
         });
     }
+    problems.extend(mapping::compose(config, around.read));
     problems.extend(output::compose(config));
     let shards = config.cpus.len();
     let least = Config::memory_least(shards);

@@ -12,6 +12,7 @@ use crate::shard_loop::{PlanJob, PlanOutput, ShardPlan};
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::Dataset;
+use edgepush_shard::dataset::mapping::Choices;
 use edgepush_shard::plan::{Filter, HashKey, OutputOptions, Sample, Shelving};
 use edgepush_shard::room::Room;
 use std::collections::{BTreeMap, HashMap};
@@ -118,13 +119,19 @@ pub(super) struct Jobs {
     jobs: BTreeMap<JobId, Arc<Job>>,
     hash_key: HashKey,
     shelving: Arc<Shelving>,
+    mappings: Arc<Choices>,
 }
 
 impl Jobs {
     /// These jobs; `shelving` also says where records have their host.
     pub(super) fn new(jobs: Vec<Job>, hash_key: HashKey, shelving: Arc<Shelving>) -> Jobs {
         let jobs = jobs.into_iter().map(|job| (job.id, Arc::new(job))).collect();
-        Jobs { jobs, hash_key, shelving }
+        Jobs { jobs, hash_key, shelving, mappings: Arc::default() }
+    }
+
+    /// The same, with what was said of each source's fields.
+    pub(super) fn mapped(self, mappings: Arc<Choices>) -> Jobs {
+        Jobs { mappings, ..self }
     }
 
     /// Whether there is a job of the archive.
@@ -210,7 +217,7 @@ impl Jobs {
         let rejects = rejects.expect("INVARIANT: the rejects are always a job");
         let (hash_key, host_fields) = (self.hash_key.clone(), self.shelving.domain_fields.clone());
         let shelved = jobs.iter().any(|job| job.shelved);
-        let plan = ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields);
+        let plan = ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields).mapped(self.mappings.clone());
         Arc::new(if shelved { plan.shelved(self.shelving.clone()) } else { plan })
     }
 

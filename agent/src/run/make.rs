@@ -118,7 +118,8 @@ impl Maker {
         let limits = BookLimits { jobs_max: self.config.jobs_max as usize };
         let book = Book::new(kept, recovered.last_job + 1, limits);
         let shelving = Arc::new(self.shelving());
-        Ok((Jobs::new(all, self.hash_key(recovered), shelving), book))
+        let jobs = Jobs::new(all, self.hash_key(recovered), shelving);
+        Ok((jobs.mapped(self.config.mappings.clone()), book))
     }
 
     /// How records of archives are divided.
@@ -316,7 +317,7 @@ impl Maker {
         let limits = capped(ENVIRONMENT, limits, url.caps());
         let output = enveloped(config.output.clone(), url.envelope())?;
         let naming = self.naming(ENVIRONMENT, &url, codec, config.dataset, &output);
-        let version = version(&output, config.filter.as_ref(), &naming);
+        let version = version((&output, config.filter.as_ref(), &naming), &mapping_said(config));
         let row = recovered.jobs.iter().find(|row| row.id == JobId::ENV);
         Ok(Job {
             id: JobId::ENV,
@@ -537,10 +538,19 @@ fn unreadable(row: &JobRow) -> jobs::Job {
     jobs::Job { id: row.id, version: row.version, owner, origin, config, life: Life::default() }
 }
 
+/// What is said of the fields of a typed data set; nothing where nothing is, so that versions stay what they were.
+fn mapping_said(config: &Config) -> String {
+    let plain = config.mapping_text == "auto" && config.mapping_named.is_empty();
+    match plain || config.dataset.fields.is_empty() {
+        true => String::new(),
+        false => format!(" {} {:?}", config.mapping_text, config.mapping_named),
+    }
+}
+
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open
 /// batch never mixes two (INTERFACE 6).
-fn version(output: &OutputOptions, filter: Option<&Filter>, naming: &Naming) -> u32 {
-    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.key()).as_bytes()).max(1)
+fn version((output, filter, naming): (&OutputOptions, Option<&Filter>, &Naming), mapping: &str) -> u32 {
+    crc32fast::hash(format!("{} {filter:?} {naming:?}{mapping}", output.key()).as_bytes()).max(1)
 }
 
 /// The room in the batch that the last run left open, if it has the job's present form; else a fresh one.

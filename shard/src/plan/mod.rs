@@ -9,10 +9,12 @@ pub mod filter;
 mod format;
 mod host;
 mod output;
-mod path;
+pub(crate) mod path;
 mod route;
 mod sample;
 mod shelf;
+
+pub(crate) use output::text;
 
 pub use fields::{FieldSlot, FieldTable, Resolved};
 pub use filter::{Compiled, Filter, FilterError};
