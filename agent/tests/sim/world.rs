@@ -367,6 +367,10 @@ impl World {
                 self.logs.truncate();
                 "truncate"
             }
+            97 | 98 => {
+                self.logs.compress();
+                "compress"
+            }
             99 => {
                 self.logs.delete();
                 "delete"
