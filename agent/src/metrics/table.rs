@@ -249,6 +249,9 @@ pub static TABLE: &[Row] = &[
     row("edgepush_socket_dropped_total", Counter, &["source"], "Datagrams that the kernel dropped", |m| {
         by_source(m, ShardCounters::read_dropped)
     }),
+    row("edgepush_socket_connections", Gauge, &["source"], "Open connections of stream sockets", |m| {
+        by_source(m, ShardCounters::read_connections)
+    }),
     row("edgepush_memory_bytes", Gauge, &[], "Resident memory of the process", |_| {
         one(super::resident_bytes())
     }),
