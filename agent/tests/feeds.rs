@@ -328,3 +328,237 @@ fn a_socket_has_the_mode_that_was_asked_for() {
     agent.terminate().exits(0);
     let _ = Instant::now();
 }
+
+/// Sends a line each millisecond until told to end; answers when each was sent.
+fn at_a_steady_rate(
+    to: &To,
+    run: String,
+    end: std::sync::Arc<std::sync::atomic::AtomicBool>,
+) -> std::thread::JoinHandle<Vec<Instant>> {
+    let mut sender = to.open();
+    std::thread::spawn(move || {
+        let (begin, mut sent) = (Instant::now(), Vec::new());
+        while !end.load(std::sync::atomic::Ordering::Acquire) {
+            if sender.line(&writer::line(&run, sent.len() as u64)).is_err() {
+                break;
+            }
+            sent.push(Instant::now());
+            let next = begin + Duration::from_millis(sent.len() as u64);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        sent
+    })
+}
+
+/// The lines that were delivered, by the number of their sender; each once.
+fn numbers(lines: &[Vec<u8>], runs: usize) -> Vec<std::collections::BTreeSet<u64>> {
+    let mut found = vec![std::collections::BTreeSet::new(); runs];
+    for line in lines {
+        let text = String::from_utf8_lossy(line);
+        let run = (0..runs).find(|at| text.contains(&format!("\"run\":\"r{at}\""))).expect("a line of ours");
+        let seq = sequence(&format!("r{run}"), line);
+        assert!(found[run].insert(seq), "line {seq} of r{run} came twice");
+    }
+    found
+}
+
+#[test]
+fn a_crash_loses_what_came_in_its_last_second_and_doubles_nothing() {
+    const SYNC: Duration = Duration::from_secs(1);
+    for backend in backends("kill") {
+        let place = Place::new();
+        let recorder = Recorder::start();
+        let kinds = [To::Gram(place.path("g.sock")), To::Udp(free_address()), To::Tcp(free_address())];
+        let sources: Vec<String> = kinds.iter().map(To::source).collect();
+        let setup = setup(&place, &sources.join(","), backend)
+            .env("EDGEPUSH_DESTINATION", &recorder.url())
+            .env("EDGEPUSH_SOCKET_SYNC", "1s")
+            .env("EDGEPUSH_CORES", "2")
+            // Nothing but the seals of feeds makes anything durable while the test runs.
+            .env("EDGEPUSH_BATCH_INTERVAL", "10s")
+            .env("EDGEPUSH_COMMIT_INTERVAL", "60s");
+        let mut sent: Vec<Vec<Instant>> = vec![Vec::new(); kinds.len()];
+        let mut killed = Vec::new();
+        let mut runs = 0;
+        for round in 0..3u64 {
+            let agent = setup.start_ready();
+            let end = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let senders: Vec<_> = kinds
+                .iter()
+                .map(|kind| {
+                    runs += 1;
+                    at_a_steady_rate(kind, format!("r{}", runs - 1), end.clone())
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(2_500 + 270 * round));
+            let at = Instant::now();
+            agent.kill();
+            end.store(true, std::sync::atomic::Ordering::Release);
+            sent.extend(senders.into_iter().map(|sender| sender.join().unwrap()));
+            killed.extend([at; 3]);
+        }
+        let sent = sent.split_off(kinds.len());
+        // The next start closes and delivers what the ledger has.
+        let agent = setup.clone().env("EDGEPUSH_BATCH_INTERVAL", "200ms").start_ready();
+        let mut before = 0;
+        wait_until("nothing more comes", PATIENCE, || {
+            std::thread::sleep(Duration::from_millis(1500));
+            std::mem::replace(&mut before, recorder.records()) == recorder.records() && before > 0
+        });
+        agent.terminate().exits(0);
+        let found = numbers(&recorder.lines(), runs);
+        for (run, found) in found.iter().enumerate() {
+            let lost: Vec<u64> = (0..sent[run].len() as u64).filter(|seq| !found.contains(seq)).collect();
+            // Only what was sent before the kill counts: the senders may have gone on for a moment.
+            let lost: Vec<u64> =
+                lost.into_iter().filter(|seq| sent[run][*seq as usize] < killed[run]).collect();
+            let early = lost.iter().filter(|seq| sent[run][**seq as usize] + SYNC < killed[run]).count();
+            let first = lost.first().map(|seq| killed[run] - sent[run][*seq as usize]);
+            say(&format!(
+                "{backend} r{run}: {} sent, {} lost, from {first:?} before the kill",
+                sent[run].len(),
+                lost.len()
+            ));
+            assert!(sent[run].len() > 1500, "a steady rate, not {} lines", sent[run].len());
+            assert_eq!(early, 0, "lost and older than a second: {}", ranges(&lost));
+        }
+    }
+}
+
+#[test]
+fn datagrams_that_the_kernel_drops_are_counted() {
+    for (backend, cores) in backends("drops").into_iter().zip(["1", "2"]) {
+        let place = Place::new();
+        let to = To::Udp(free_address());
+        let setup = setup(&place, &to.source(), backend)
+            .env("EDGEPUSH_SOCKET_BUFFER", "64kB")
+            .env("EDGEPUSH_CORES", cores);
+        let agent = setup.start_ready();
+        let mut senders: Vec<Sender> = (0..4).map(|_| to.open()).collect();
+        let sent = 4_000;
+        agent.signal(rustix::process::Signal::STOP);
+        for seq in 0..sent {
+            senders[seq as usize % 4].line(&writer::line("r", seq)).unwrap();
+        }
+        agent.signal(rustix::process::Signal::CONT);
+        let read = || agent.metrics().map_or(0.0, |m| m.sum("edgepush_lines_read_total"));
+        let dropped = || agent.metrics().map_or(0.0, |m| m.sum("edgepush_socket_dropped_total"));
+        wait_until("the kernel's drops are counted", PATIENCE, || read() + dropped() >= sent as f64);
+        assert_eq!(read() + dropped(), sent as f64, "read {}, dropped {}", read(), dropped());
+        assert!(dropped() > 0.0, "a buffer of 64 kB does not hold {sent} lines");
+        arrived(&place, read() as u64);
+        agent.terminate().exits(0);
+    }
+}
+
+#[test]
+fn a_stream_waits_while_the_spool_is_full_and_loses_nothing() {
+    for backend in backends("back-pressure") {
+        let place = Place::new();
+        let mut recorder = Recorder::start();
+        recorder.close();
+        let to = To::Tcp(free_address());
+        let setup = setup(&place, &to.source(), backend)
+            .env("EDGEPUSH_DESTINATION", &recorder.url())
+            .env("EDGEPUSH_CODEC", "none")
+            .env("EDGEPUSH_SPOOL_MAX", "64MB");
+        let agent = setup.start_ready();
+        let To::Tcp(addr) = to else { unreachable!() };
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        let text = "x".repeat(4_000);
+        let (mut seq, mut waited) = (0u64, 0);
+        let begin = Instant::now();
+        while waited < 2 {
+            assert!(begin.elapsed() < Duration::from_secs(120), "the sender never had to wait");
+            let line = format!("{{\"run\":\"r0\",\"seq\":{seq},\"x\":\"{text}\"}}\n");
+            let mut rest = line.as_bytes();
+            while !rest.is_empty() {
+                match stream.write(rest) {
+                    Ok(n) => rest = &rest[n..],
+                    Err(_) => {
+                        waited += 1;
+                        // The second time it has stood still for long; then there is room.
+                        if waited == 2 {
+                            assert_eq!(agent.metrics().unwrap().sum("edgepush_backpressure"), 1.0);
+                            recorder.open();
+                        }
+                    }
+                }
+            }
+            seq += 1;
+        }
+        drop(stream);
+        assert!(seq > 5_000, "some 64 MB fit, not {seq} lines");
+        wait_until("all is delivered", Duration::from_secs(60), || recorder.records() >= seq);
+        agent.terminate().exits(0);
+        let found = numbers(&recorder.lines(), 1);
+        assert_eq!(found[0].len() as u64, seq);
+    }
+}
+
+#[test]
+fn heads_of_syslog_are_kept_as_fields_and_bare_lines_as_they_are() {
+    for backend in backends("heads") {
+        let place = Place::new();
+        let (gram, tcp) = (To::Gram(place.path("g.sock")), To::Tcp(free_address()));
+        let sources = format!("{},{}", gram.source(), tcp.source());
+        let agent = setup(&place, &sources, backend).start_ready();
+        let mut sender = gram.open();
+        // nginx: a head of RFC 3164; a bare datagram of two lines.
+        sender.raw(b"<190>Nov 20 23:58:00 edge-3 nginx: {\"a\":1}");
+        sender.raw(b"{\"b\":1}\n{\"b\":2}\n");
+        // rsyslog: a counted frame with a head of RFC 5424, in two writes; then another one.
+        let mut stream = tcp.open();
+        let frame = |text: &str| format!("{} {text}", text.len());
+        let first = frame("<165>1 2026-11-20T23:58:00.123456Z edge-4 app 7 - - {\"c\":1}");
+        let second = frame("<165>1 - - app - - - {\"c\":2}");
+        stream.raw(&first.as_bytes()[..10]);
+        stream.raw([&first.as_bytes()[10..], second.as_bytes()].concat().as_slice());
+        drop(stream);
+        arrived(&place, 5);
+        agent.terminate().exits(0);
+        let mut lines: Vec<String> =
+            lines_in_dir(&place.out()).into_iter().map(|line| String::from_utf8(line).unwrap()).collect();
+        lines.sort();
+        assert!(lines[0].starts_with("{\"a\":1,\"syslog_time\":\"20"), "{lines:#?}");
+        assert!(
+            lines[0].ends_with("-11-20T23:58:00Z\",\"syslog_host\":\"edge-3\",\"syslog_tag\":\"nginx\"}"),
+            "{lines:#?}"
+        );
+        assert_eq!(lines[1..3], ["{\"b\":1}", "{\"b\":2}"]);
+        let expected = "{\"c\":1,\"syslog_time\":\"2026-11-20T23:58:00.123456Z\",\"syslog_host\":\"edge-4\",\"syslog_tag\":\"app\"}";
+        assert_eq!(lines[3], expected);
+        assert_eq!(lines[4], "{\"c\":2,\"syslog_tag\":\"app\"}");
+    }
+}
+
+#[test]
+fn connections_are_counted_and_check_leaves_a_running_agent_alone() {
+    let place = Place::new();
+    let (gram, tcp) = (To::Gram(place.path("g.sock")), To::Tcp(free_address()));
+    let setup =
+        setup(&place, &format!("{},{}", gram.source(), tcp.source()), "threads").env("EDGEPUSH_CORES", "2");
+    let check = setup.finish(&["check"]);
+    assert!(check.stdout.contains(&format!("{}: can be read", gram.source())), "{}", check.stdout);
+    assert!(check.stdout.contains("net.unix.max_dgram_qlen is "), "{}", check.stdout);
+    assert!(!place.path("g.sock").exists());
+    let agent = setup.start_ready();
+    let mut open: Vec<Sender> = (0..40).map(|_| tcp.open()).collect();
+    for (seq, sender) in open.iter_mut().enumerate() {
+        sender.line(&writer::line("r", seq as u64)).unwrap();
+    }
+    arrived(&place, 40);
+    let connections = || agent.metrics().unwrap().sum("edgepush_socket_connections");
+    assert_eq!(connections(), 40.0);
+    let check = setup.finish(&["check"]);
+    let held = format!("{}: the running agent (pid {}) has it", tcp.source(), agent.pid());
+    assert!(check.stdout.contains(&held), "{}", check.stdout);
+    gram.open().line(&writer::line("r", 40)).unwrap();
+    arrived(&place, 41);
+    open.truncate(10);
+    wait_until("thirty have left", PATIENCE, || connections() == 10.0);
+    agent.terminate().exits(0);
+    drop(open);
+    assert_exactly_once("r", 41, &lines_in_dir(&place.out()));
+}

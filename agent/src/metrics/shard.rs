@@ -38,7 +38,7 @@ enum Fixed {
 const FIXED: usize = Fixed::TickMs as usize + 1;
 
 /// Numbers of one source.
-const PER_SOURCE: usize = 4;
+const PER_SOURCE: usize = 5;
 
 /// The counters of one shard. **One writer**: the shard itself; others only read. Whoever lets a second thread write
 /// loses counts, not safety.
@@ -94,6 +94,10 @@ impl ShardCounters {
     /// How many bytes of a source this shard knows of and has not read; shards' parts are added up.
     pub fn source_lag(&self, source: usize, bytes: u64) {
         self.cell(self.of_source(source, 3)).store(bytes, Relaxed);
+    }
+    /// So many connections of a source are open on this shard.
+    pub fn socket_connections(&self, source: usize, open: u64) {
+        self.cell(self.of_source(source, 4)).store(open, Relaxed);
     }
     /// A file became shorter than what was read of it.
     pub fn source_shrunk(&self) {
@@ -164,6 +168,9 @@ impl ShardCounters {
     }
     pub(super) fn read_dropped(&self, source: usize) -> u64 {
         self.read(self.of_source(source, 2))
+    }
+    pub(super) fn read_connections(&self, source: usize) -> u64 {
+        self.read(self.of_source(source, 4))
     }
     pub(super) fn read_lag(&self, source: usize) -> u64 {
         self.read(self.of_source(source, 3))

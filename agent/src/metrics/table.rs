@@ -278,6 +278,9 @@ pub static TABLE: &[Row] = &[
     row("edgepush_archive_removed_total", Counter, &["reason"], "Files that retention has removed", |m| {
         by_word(&["days", "bound", "reserve"], |i| m.delivery.archive_removed[i].load(Relaxed))
     }),
+    row("edgepush_socket_connections", Gauge, &["source"], "Open connections of stream sockets", |m| {
+        by_source(m, ShardCounters::read_connections)
+    }),
     row("edgepush_memory_bytes", Gauge, &[], "Resident memory of the process", |_| {
         one(super::resident_bytes())
     }),

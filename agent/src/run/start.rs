@@ -288,7 +288,11 @@ fn start_shards(
     (tail, mut feeds): (tail::Plan, Vec<Option<ShardFeeds>>),
 ) -> Result<Vec<ShardThread>, StartError> {
     let mut tail = Some(tail);
-    let formats = config.sources.iter().map(|source| (source.name.clone(), source.format.clone()));
+    // Whoever writes to a socket may put a head of syslog before each line.
+    let formats = config.sources.iter().map(|source| match source.kind.is_socket() {
+        true => (source.name.clone(), source.format.clone().syslog()),
+        false => (source.name.clone(), source.format.clone()),
+    });
     let formats = Arc::new(Formats::new(formats));
     let mut threads = Vec::new();
     for (index, bell) in bells.into_iter().enumerate() {

@@ -14,7 +14,7 @@ use crate::run::error::StartError;
 use crate::run::shared::Shared;
 use crate::source::feed::bind::{self, BindSettings, Bound, Inlet, SocketFile};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -43,10 +43,7 @@ pub(in crate::run) struct Opened {
 /// A named pipe may be followed as a file by mistake, or by an older habit.
 fn kind_of(kind: &SourceKind) -> SourceKind {
     match kind {
-        SourceKind::File { glob } => match std::fs::metadata(glob) {
-            Ok(meta) if meta.file_type().is_fifo() => SourceKind::Pipe { path: glob.into() },
-            _ => kind.clone(),
-        },
+        SourceKind::File { glob } if bind::is_fifo(Path::new(glob)) => SourceKind::Pipe { path: glob.into() },
         other => other.clone(),
     }
 }

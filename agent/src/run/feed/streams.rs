@@ -23,6 +23,7 @@ pub(super) const LAST_READS: usize = 128;
 pub(super) async fn read(site: Site, basin: Rc<RefCell<Basin>>, fd: OwnedFd, place: Place) {
     let mut splitter = Splitter::new(site.line_max);
     let mut reader = site.rt.fd_reader(fd);
+    basin.borrow_mut().count_connection(true);
     let put = |splitter: &mut Splitter, bytes: &[u8]| {
         let mut basin = basin.borrow_mut();
         let (cut, first) = basin.collector.append(site.now(), |out| splitter.push(bytes, out));
@@ -54,6 +55,7 @@ pub(super) async fn read(site: Site, basin: Rc<RefCell<Basin>>, fd: OwnedFd, pla
     let mut ended = basin.borrow_mut();
     let (cut, _) = ended.collector.append(site.now(), |out| splitter.end(out));
     too_long(&site, &mut ended, &mut splitter, cut);
+    ended.count_connection(false);
     drop((ended, place));
     site.poke();
 }
