@@ -7,3 +7,4 @@ mod download;
 mod kit;
 mod list;
 mod python;
+mod tls;
