@@ -354,6 +354,25 @@ impl Index {
         self.entries(OLDEST, params![i64::try_from(n).unwrap_or(i64::MAX)])
     }
 
+    /// Where the newest slot begins, s since the epoch.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn newest(&self) -> Result<Option<i64>, IndexError> {
+        self.on(|conn| conn.query_row("SELECT max(start) FROM file", [], |row| row.get(0)))
+    }
+
+    /// Where the oldest slot of a domain begins, s since the epoch.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn oldest_of(&self, domain: &str) -> Result<Option<i64>, IndexError> {
+        self.on(|conn| {
+            let sql = "SELECT min(start) FROM file WHERE domain = (SELECT id FROM domain WHERE name = ?1)";
+            conn.prepare_cached(sql)?.query_row([domain], |row| row.get(0))
+        })
+    }
+
     /// Lists whole slots no more; their serials are not given again.
     ///
     /// # Errors

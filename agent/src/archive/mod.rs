@@ -5,10 +5,12 @@
 //!
 //! Promises: a file that is listed never changes, and goes only by retention, never while it is being downloaded.
 //! Must not know: HTTP, keys of customers.
+pub mod compose;
 pub mod index;
 pub mod lease;
 pub mod members;
 pub mod name;
+pub mod retention;
 
 pub use index::{Entry, Index, IndexError, Slot};
 pub use lease::{Lease, Leases};

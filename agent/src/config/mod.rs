@@ -6,6 +6,7 @@
 //! Promises: a [`Config`] is whole and inside every bound; all problems are reported at once, each with its remedy;
 //! no secret is ever in a problem, in `Debug` or in what `show` prints.
 //! Must not know: the process environment (it comes in as pairs), sources, destinations, jobs.
+pub mod archive;
 pub mod choice;
 pub mod host;
 pub mod keys;
@@ -17,6 +18,7 @@ pub mod token;
 pub mod value;
 pub mod zones;
 
+pub use archive::{ArchiveConfig, Rule};
 pub use choice::{CoreSpec, LogFormat, LogLevel, RuntimeChoice, SimdChoice, Start};
 pub use host::Host;
 pub use source::{Format, SourceKind, SourceSpec};
@@ -86,6 +88,8 @@ pub struct Config {
     pub privacy_key: Option<Secret>,
     /// In which field a record's host stands; `None` = in one of the usual ones.
     pub domain_field: Option<String>,
+    /// The archive.
+    pub archive: ArchiveConfig,
     /// Most records of a batch.
     pub batch_records: u32,
     /// Most uncompressed bytes of a batch; `None` = by destination (5MB HTTP kinds, 50MB others).
@@ -211,6 +215,7 @@ impl Config {
             job_disable_after: None,
             privacy_key: None,
             domain_field: None,
+            archive: ArchiveConfig::blank(),
             batch_records: 0,
             batch_bytes: None,
             batch_interval: Duration::ZERO,

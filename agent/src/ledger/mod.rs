@@ -10,7 +10,6 @@ mod aside;
 mod commit;
 pub mod disk;
 mod error;
-pub mod failpoint;
 mod gaps;
 mod jobs;
 mod judge;
@@ -22,6 +21,7 @@ mod progress;
 pub mod read;
 mod restart;
 mod schema;
+mod shelf;
 mod sources;
 mod space;
 pub mod state_dir;
@@ -32,12 +32,13 @@ pub use disk::{Disk, OsDisk, POINTS};
 pub use error::LedgerError;
 pub use read::{ReadError, SpoolReader};
 pub use schema::SCHEMA_VERSION;
+pub use shelf::{Left, Serials};
 pub use space::Space;
 pub use state_dir::{StateDir, StateDirError};
 
 use crate::protocol::{
     AsideWord, BatchCommit, BatchId, Commit, Committed, Gap, GroupId, JobId, JobRow, Judged, Naming,
-    NewSource, Now, OpenBatch, Piece, Progress, SourceChange, SourceId, SourceRow, Spooled,
+    NewSource, Now, OpenBatch, Piece, Progress, Shelf, SourceChange, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use error::Fault;
@@ -47,6 +48,7 @@ use space::Gauge;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Pieces up to this go into the ledger, larger ones into a pack, bytes.
 pub const SMALL_BYTES: u64 = 64 << 10;
@@ -68,6 +70,8 @@ pub struct LedgerSettings {
     pub new_id: Option<u128>,
     /// Pieces up to this go into the ledger, bytes; [`SMALL_BYTES`].
     pub small_bytes: u64,
+    /// `EDGEPUSH_ARCHIVE_PUBLISH`: from a slot's end to its first file.
+    pub publish_after: Duration,
 }
 
 impl Default for LedgerSettings {
@@ -79,6 +83,7 @@ impl Default for LedgerSettings {
             boot_id: String::new(),
             new_id: None,
             small_bytes: SMALL_BYTES,
+            publish_after: Duration::from_secs(300),
         }
     }
 }
@@ -116,6 +121,8 @@ pub struct Recovered {
     pub last_group: u32,
     /// Batches that are held aside.
     pub aside: u64,
+    /// Batches of shelves that are open.
+    pub shelves: u64,
     /// Nothing has ever been registered: `EDGEPUSH_START` says where files begin.
     pub first_start: bool,
     /// The host has booted since the last start: device numbers may have changed (PROTOCOL S1).
@@ -189,6 +196,13 @@ pub enum LedgerEvent {
         /// What is gone; only what the main group has decided and this one has not is counted.
         ranges: Vec<Range<u64>>,
     },
+    /// Batches of shelves that are due close.
+    Publish {
+        /// Also those that are not due yet.
+        all: bool,
+        /// At most so many in this step.
+        at_most: usize,
+    },
     /// Time passes: upkeep in small steps. Once a second or so.
     Tick,
 }
@@ -246,6 +260,15 @@ pub enum LedgerReply {
         /// Bytes that its jobs have lost with it.
         bytes: u64,
     },
+    /// Answer to [`LedgerEvent::Publish`].
+    Published {
+        /// The batches that closed.
+        spooled: Vec<Spooled>,
+        /// There may be more of them.
+        more: bool,
+        /// What is open.
+        left: Left,
+    },
     /// Room has changed.
     Space(Space),
     /// No room: rolled back, nothing has changed. Try the event again later; deliveries make room.
@@ -260,6 +283,7 @@ struct OpenRow {
     naming_row: i64,
     bytes: u64,
     pieces: Vec<Piece>,
+    shelf: Option<Arc<Shelf>>,
 }
 
 /// The ledger and its spool.
@@ -277,6 +301,7 @@ pub struct Ledger<D: Disk> {
     open: BTreeMap<BatchId, OpenRow>,
     namings: HashMap<Naming, i64>,
     packs: Packs,
+    shelves: shelf::Shelves,
     next_batch: u64,
     gauge: Gauge,
     space: Option<Space>,
@@ -325,7 +350,7 @@ impl<D: Disk> Ledger<D> {
         match event {
             LedgerEvent::Register(new) => Ok(vec![LedgerReply::Registered(self.register(new)?)]),
             LedgerEvent::Change(changes) => self.change(now, changes).map(|()| Vec::new()),
-            LedgerEvent::Commit(commit) => Ok(vec![LedgerReply::Committed(self.commit(commit)?)]),
+            LedgerEvent::Commit(commit) => Ok(vec![LedgerReply::Committed(self.commit(now, commit)?)]),
             LedgerEvent::Judge(verdicts) => Ok(vec![LedgerReply::Judged(self.judge(verdicts)?)]),
             LedgerEvent::Split { parent, children } => {
                 Ok(vec![LedgerReply::Split { parent: *parent, children: self.split(*parent, children)? }])
@@ -344,6 +369,7 @@ impl<D: Disk> Ledger<D> {
                 let bytes = self.lose(now, *group, *source, ranges)?;
                 Ok(vec![LedgerReply::Lost { group: *group, source: *source, bytes }])
             }
+            LedgerEvent::Publish { all, at_most } => Ok(vec![self.publish(now, *all, *at_most)?]),
             LedgerEvent::Tick => self.tick(now).map(|()| Vec::new()),
         }
     }

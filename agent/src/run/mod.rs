@@ -25,6 +25,8 @@ mod ledger;
 mod logs;
 mod make;
 mod port;
+mod publish;
+mod retention;
 mod shard;
 mod shared;
 mod shown;

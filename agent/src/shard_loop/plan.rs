@@ -6,7 +6,7 @@
 use crate::protocol::{GroupId, JobId};
 use edgepush_shard::codec::{CodecKind, Level};
 use edgepush_shard::dataset::Dataset;
-use edgepush_shard::plan::{Filter, HashKey, OutputOptions, RouteJob, Sample};
+use edgepush_shard::plan::{Filter, HashKey, OutputOptions, RouteJob, Sample, Shelving};
 use edgepush_shard::room::Room;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,6 +36,8 @@ pub struct PlanJob {
     pub level: Level,
     /// What still fits into its open batch.
     pub room: Arc<Room>,
+    /// Whether its records go to shelves, by [`ShardPlan::shelving`]: then they take no room.
+    pub shelved: bool,
     /// Records that it took, counted by all shards.
     pub matched: Arc<AtomicU64>,
 }
@@ -80,6 +82,8 @@ pub struct ShardPlan {
     pub host_fields: Arc<[String]>,
     /// Numbers of the jobs of the hot group.
     pub hot: Vec<u32>,
+    /// How records of shelved jobs are divided; `None`: there is no such job.
+    pub shelving: Option<Arc<Shelving>>,
 }
 
 impl ShardPlan {
@@ -95,6 +99,12 @@ impl ShardPlan {
         jobs.insert(0, rejects);
         let hot = jobs.iter().enumerate().filter(|(_, job)| job.group == GroupId::HOT);
         let hot = hot.map(|(at, _)| at as u32).collect();
-        ShardPlan { jobs, outputs, hash_key, host_fields, hot }
+        ShardPlan { jobs, outputs, hash_key, host_fields, hot, shelving: None }
+    }
+
+    /// The same with jobs whose records go to shelves.
+    #[must_use]
+    pub fn shelved(self, shelving: Arc<Shelving>) -> ShardPlan {
+        ShardPlan { shelving: Some(shelving), ..self }
     }
 }

@@ -9,7 +9,7 @@ use crate::protocol::{GroupId, Now};
 use edgepush_shard::chunk::Audience;
 use edgepush_shard::plan::{Formatter, RouteJob, Router};
 use edgepush_shard::record::Record;
-use edgepush_shard::ring::{Flat, RecordSink, SlabKey};
+use edgepush_shard::ring::{Flat, RecordSink};
 use edgepush_shard::segment::FromShard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +26,17 @@ pub(super) struct Routes {
     copied: Flat,
     /// Jobs that took a record of the chunk in work.
     touched: Vec<u32>,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// No job wanted it.
+    ToNobody,
+    /// Whoever wanted it has it.
+    InTime,
+    /// An archive wanted it, and it came too late for that.
+    Late,
 }
 
 /// The jobs of one audience.
@@ -92,7 +103,6 @@ impl Routes {
     }
 
     /// Writes a record, which stands at `line` (the source's seed, the offset), into the slabs of the jobs that want it.
-    /// Answers whether there was one.
     #[inline]
     pub(super) fn deliver(
         &mut self,
@@ -101,7 +111,7 @@ impl Routes {
         line: (u64, u64),
         outlet: &mut Outlet,
         push: &mut Vec<FromShard>,
-    ) -> bool {
+    ) -> Delivered {
         match self.audience {
             Audience::Live { hot_done } => {
                 self.live.wants(record, line, &mut self.wants);
@@ -114,6 +124,13 @@ impl Routes {
                 None => self.wants.clear(),
             },
         }
+        let mut delivered = if self.wants.is_empty() { Delivered::ToNobody } else { Delivered::InTime };
+        if self.wants.iter().any(|number| outlet.lanes[*number as usize].shelved)
+            && !outlet.shelve(now, record)
+        {
+            self.wants.retain(|number| !outlet.lanes[*number as usize].shelved);
+            delivered = Delivered::Late;
+        }
         let mut at = 0;
         while let Some(&number) = self.wants.get(at) {
             let output = outlet.lanes[number as usize].output;
@@ -122,7 +139,7 @@ impl Routes {
             self.write(now, (record, line), at..at + alike, output as usize, outlet, push);
             at += alike;
         }
-        !self.wants.is_empty()
+        delivered
     }
 
     /// Writes a record for jobs that get it in the same form.
@@ -148,10 +165,11 @@ impl Routes {
                 self.touched.push(number);
             }
             lane.matched += 1;
+            let slab = outlet.slab_of(now, number, push);
             if alone {
-                outlet.append(now, SlabKey(number), &mut Formatted { formatter, record, line }, push);
+                outlet.append(slab, &mut Formatted { formatter, record, line }, push);
             } else {
-                outlet.append(now, SlabKey(number), &mut self.copied, push);
+                outlet.append(slab, &mut self.copied, push);
             }
         }
     }

@@ -12,6 +12,7 @@ mod output;
 mod path;
 mod route;
 mod sample;
+mod shelf;
 
 pub use fields::{FieldSlot, FieldTable, Resolved};
 pub use filter::{Compiled, Filter, FilterError};
@@ -19,3 +20,4 @@ pub use format::{Formatter, Output};
 pub use output::{Envelope, HashKey, OptionError, OutputOptions, OutputType, Privacy};
 pub use route::{RouteJob, Router};
 pub use sample::Sample;
+pub use shelf::{Reading, Rule, ShelfCounts, Shelver, Shelving, Spot};
