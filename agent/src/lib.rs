@@ -8,6 +8,7 @@
 //! knows all of them.
 pub mod api;
 pub mod archive;
+pub mod archive_cli;
 pub mod ask;
 pub mod batcher;
 pub mod check;
@@ -19,8 +20,10 @@ pub mod destination;
 pub mod failpoint;
 pub mod jobs;
 pub mod jobs_cli;
+pub mod keys_cli;
 pub mod ledger;
 pub mod log;
+pub mod logs_api;
 pub mod metrics;
 pub mod notify;
 pub mod parking;

@@ -5,6 +5,7 @@
 //! | `shard-N`, pinned | the runtime of [`crate::rt`]: shard loop; on shard 0 also the file source | never |
 //! | `delivery` | tokio: batcher, sender, uploads, admin API | never |
 //! | `ledger` | SQLite and spool writes | yes |
+//! | `logs` | tokio: the Logs API | never; a few of its own for index and keys |
 //! | `signals` | waits for signals | yes |
 //! | main | start, watchdog, end | yes |
 //!
@@ -21,6 +22,7 @@ mod jobs;
 mod known;
 mod labels;
 mod ledger;
+mod logs;
 mod make;
 mod port;
 mod publish;

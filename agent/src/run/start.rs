@@ -15,13 +15,14 @@ use super::publish::Publishing;
 use super::retention::Retention;
 use super::shared::Shared;
 use super::{known, labels, ledger, shard, tail};
-use crate::api::{self, bind::Bound, health::Health};
-use crate::archive::{INDEX_FILE, Index, IndexError, Leases};
+use crate::api::{self, bind::Bound, health::Health, tls::Tls};
+use crate::archive::{INDEX_FILE, Index, IndexError};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
 use crate::jobs::{GuardState, follow};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Serials, StateDir};
+use crate::logs_api::LogsServer;
 use crate::metrics::Metrics;
 use crate::parking::Parking;
 use crate::queue;
@@ -49,6 +50,7 @@ pub struct Running {
     delivery: JoinHandle<()>,
     ledger: JoinHandle<()>,
     ended: Receiver<Ended>,
+    _logs: Option<LogsServer>,
     _state: StateDir,
 }
 
@@ -69,7 +71,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
+    let tls = super::logs::tls(config)?;
     let api = super::admin::bind(config, once, state.path())?;
+    let logs = super::logs::bind(config, once, &known.book, state.path())?;
 
     let (say_ended, ended) = std::sync::mpsc::channel();
     let ledger = spawn("ledger", {
@@ -90,10 +94,11 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
     let changing = changing(config, known.maker, (asked, told), metrics.clone(), recovered.last_group);
+    let admin_tls = tls.clone();
     let delivery = spawn("delivery", {
         let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
-        let retention = Retention::new(&config, state.path(), Leases::default(), metrics.clone());
+        let retention = Retention::new(&config, state.path(), shared.leases.clone(), metrics.clone());
         let followed = (!once).then(|| follow::follow(known.from, port, known.follow));
         move || {
             let ended = on_its_runtime(async move {
@@ -105,7 +110,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                     false => drop(tokio::task::spawn_local(retention.drive())),
                 }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
-                serve(api, admin);
+                serve(api, admin, admin_tls);
                 if let Some(followed) = followed {
                     tokio::task::spawn_local(followed);
                 }
@@ -115,6 +120,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             let _ = say_ended.send(ended);
         }
     })?;
+    let logs = super::logs::serve(logs, config, &shared, &metrics, tls)?;
     crate::notify::ready("following");
     Ok(Running {
         shared,
@@ -125,6 +131,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         delivery,
         ledger,
         ended,
+        _logs: logs,
         _state: state,
     })
 }
@@ -183,12 +190,12 @@ fn on_its_runtime<T>(work: impl Future<Output = T>) -> T {
 pub(super) const BLOCKING_END: Duration = Duration::from_millis(200);
 
 /// Starts the admin API; its address file goes with it.
-fn serve(bound: Option<Bound>, state: Arc<api::ApiState>) {
+fn serve(bound: Option<Bound>, state: Arc<api::ApiState>, tls: Option<Arc<Tls>>) {
     let Some(bound) = bound else { return };
     match bound.listener() {
         Ok(listener) => {
             tokio::task::spawn_local(async move {
-                api::serve(listener, state).await;
+                api::serve_tls(listener, state, tls).await;
                 drop(bound);
             });
         }
