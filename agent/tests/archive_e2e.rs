@@ -178,3 +178,76 @@ fn domains_over_the_most_share_one() {
     assert_eq!(found.len(), 5, "{found:?}");
     assert_eq!(found[&path("_other", now() - HOUR, 1)].len(), 6);
 }
+
+fn listed(place: &Place) -> Vec<String> {
+    let index = edgepush::archive::Index::look(&place.state().join("archive.db")).unwrap();
+    let domains = index.domains().unwrap();
+    domains
+        .iter()
+        .flat_map(|d| index.list(d, i64::MIN..i64::MAX).unwrap())
+        .map(|entry| entry.path())
+        .collect()
+}
+
+#[test]
+fn retention_keeps_the_days_of_each_domain() {
+    let place = Place::new();
+    let newest = hour(now());
+    let mut text = String::new();
+    for day in 0..10 {
+        for domain in ["a.example", "b.example"] {
+            text += &line(domain, newest - day * 24 * HOUR, day as u64);
+        }
+    }
+    append(&place.log(), &text);
+    let setup =
+        setup(&place).env("EDGEPUSH_ARCHIVE_DAYS", "4").env("EDGEPUSH_ARCHIVE_DOMAIN_DAYS", "b.example=7");
+    setup.once().exits(0);
+    assert_eq!(listed(&place).len(), 20, "what was published in this run is looked at by the next one");
+    // A tenth each time, and at least a file.
+    for _ in 0..12 {
+        setup.once().exits(0);
+    }
+    let kept = listed(&place);
+    let of = |domain: &str| kept.iter().filter(|name| name.starts_with(domain)).count();
+    assert_eq!((of("a.example"), of("b.example")), (5, 8), "{kept:?}");
+    let mut there: Vec<String> = bytes(&place).into_keys().collect();
+    there.sort();
+    assert_eq!(there, kept);
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_sweep_that_is_killed_is_carried_to_its_end() {
+    for point in ["retention.unlisted", "retention.unlinked"] {
+        let place = Place::new();
+        let text: String =
+            (0..30).map(|n| line("a.example", hour(now()) - n * 24 * HOUR, n as u64)).collect();
+        append(&place.log(), &text);
+        let setup = setup(&place).env("EDGEPUSH_ARCHIVE_DAYS", "10");
+        setup.once().exits(0);
+        let before = bytes(&place);
+        for _ in 0..3 {
+            let died = setup.clone().env("EDGEPUSH_FAILPOINT", &format!("{point}:2")).once();
+            assert_eq!(died.code, None, "{point}: {died:?}");
+            let there = bytes(&place);
+            assert!(
+                listed(&place).iter().all(|name| there[name] == before[name]),
+                "{point}: what is listed is whole"
+            );
+        }
+        for _ in 0..20 {
+            setup.once().exits(0);
+        }
+        let there = bytes(&place);
+        assert_eq!(there.keys().cloned().collect::<Vec<_>>(), listed(&place), "{point}");
+        assert_eq!(there.len(), 11, "{point}");
+        // Nor comes anything of what is gone again.
+        append(&place.log(), &line("a.example", hour(now()) - 25 * 24 * HOUR, 99));
+        setup.once().exits(0);
+        assert!(
+            listed(&place).contains(&path("a.example", now() - 25 * 24 * HOUR, 2)),
+            "a serial is given once"
+        );
+    }
+}

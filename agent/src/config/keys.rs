@@ -587,16 +587,18 @@ pub const KEYS: &[Key] = &[
         "Certificate of the Logs API and of the admin API, with those between it and its authority; read again when \
          it changes. On the admin API whoever comes over loopback may do without TLS.",
     ),
-    key(
-        "EDGEPUSH_TLS_KEY",
-        "PEM file",
-        Unset("none"),
-        One(|c, t| {
-            c.tls_key = Some(t.into());
+    Key {
+        name: "EDGEPUSH_TLS_KEY",
+        kind: "PEM file",
+        preset: Unset("none"),
+        // Somebody will put the key itself here.
+        privacy: Privacy::Secret,
+        parse: One(|c, t| {
+            c.tls_key = Some(Secret::new(t));
             Ok(())
         }),
-        "Its private key.",
-    ),
+        help: "Its private key.",
+    },
     key(
         "EDGEPUSH_ARCHIVE_RULE",
         "`hour`, `5m`",

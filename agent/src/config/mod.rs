@@ -167,8 +167,8 @@ pub struct Config {
     pub logs_rate: u32,
     /// Certificate of the listeners.
     pub tls_cert: Option<PathBuf>,
-    /// Its private key.
-    pub tls_key: Option<PathBuf>,
+    /// The path of its private key; a secret, since somebody will put the key itself there.
+    pub tls_key: Option<Secret>,
     /// `{HOST}` in paths.
     pub hostname: String,
     /// How much the agent says about itself.

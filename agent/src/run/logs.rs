@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// The certificate of the listeners, if there is one.
 pub(super) fn tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
     let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
-    let tls = Tls::open(cert, key).map_err(|why| StartError::new(Exit::Operator, why))?;
+    let tls = Tls::open(cert, Path::new(key.expose())).map_err(|why| StartError::new(Exit::Operator, why))?;
     Ok(Some(Arc::new(tls)))
 }
 

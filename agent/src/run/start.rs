@@ -17,7 +17,7 @@ use super::retention::Retention;
 use super::shared::Shared;
 use super::{known, labels, ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health, tls::Tls};
-use crate::archive::{INDEX_FILE, Index, IndexError, Leases};
+use crate::archive::{INDEX_FILE, Index, IndexError};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
@@ -107,7 +107,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let delivery = spawn("delivery", {
         let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
-        let retention = Retention::new(&config, state.path(), Leases::default(), metrics.clone());
+        let retention = Retention::new(&config, state.path(), shared.leases.clone(), metrics.clone());
         let followed = (!once).then(|| follow::follow(known.from, port, known.follow));
         move || {
             let ended = on_its_runtime(async move {
