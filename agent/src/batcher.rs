@@ -201,7 +201,7 @@ impl Batcher {
         }
     }
 
-    /// Stored bytes that are in memory and not committed.
+    /// Stored bytes that are in memory and not committed, with what many small segments take beside them.
     pub fn uncommitted_bytes(&self) -> u64 {
         self.uncommitted_bytes
     }
@@ -246,7 +246,7 @@ impl Batcher {
     }
 
     fn segment(&mut self, now: Now, segment: Segment) {
-        let bytes = segment.body.len() as u64;
+        let bytes = job::held(&segment);
         self.uncommitted_bytes += bytes;
         if self.lanes.take(now, segment, &mut self.next_key) != GroupId::HOT {
             self.main_bytes += bytes;

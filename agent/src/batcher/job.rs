@@ -43,6 +43,15 @@ const INTERVAL_SLACK_MAX: Duration = Duration::from_millis(100);
 /// the slabs of all the others.
 const INTERVAL_PART_OF_MANY: u32 = 2;
 
+/// What a segment of a shelf takes in memory until its commit beside its body: with thousands of shelves there are
+/// thousands of small ones.
+const SHELVED_BYTES: u64 = 512;
+
+/// What a segment takes in memory.
+pub(super) fn held(segment: &Segment) -> u64 {
+    segment.body.len() as u64 + if segment.shelf.is_some() { SHELVED_BYTES } else { 0 }
+}
+
 /// The end of an epoch, as the batcher sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EpochEnd {
@@ -238,7 +247,7 @@ impl Lane {
             let segments = std::mem::take(&mut batch.segments);
             let (of, later): (Vec<_>, Vec<_>) = segments.into_iter().partition(|s| s.epoch <= end.epoch);
             let close = self.closes(&batch, &later, end);
-            stored_bytes += of.iter().map(|s| s.body.len() as u64).sum::<u64>();
+            stored_bytes += of.iter().map(held).sum::<u64>();
             // A batch may close before its first record: all that took room in it came after the markers.
             if !of.is_empty() || close && batch.row.is_some() {
                 batches.push(self.change(&batch, &of, close));
@@ -260,7 +269,7 @@ impl Lane {
 
     /// Stored bytes in memory.
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.segments().map(|segment| segment.body.len() as u64).sum()
+        self.segments().map(held).sum()
     }
 
     /// All that is in memory.
@@ -278,7 +287,7 @@ impl Lane {
         self.shelved = later;
         // Stable: what one shard has sent stays in its order.
         of.sort_by(|a, b| a.shelf.cmp(&b.shelf));
-        let stored_bytes = of.iter().map(|segment| segment.body.len() as u64).sum();
+        let stored_bytes = of.iter().map(held).sum();
         for segments in of.chunk_by(|a, b| a.shelf == b.shelf) {
             let shelf = segments[0].shelf.clone().expect("INVARIANT: only segments of shelves are here");
             let member = |segment: &Segment| Member {
