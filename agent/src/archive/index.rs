@@ -117,9 +117,10 @@ impl Entry {
         super::name::path(&self.domain, self.start, self.serial)
     }
 
-    /// Whether no file can come any more for its slot, at `now` (s since the epoch).
-    pub fn is_final(&self, now: i64) -> bool {
-        now >= self.start + self.slot.seconds() + super::FINAL_AFTER
+    /// Whether no file can come any more for its slot at `now` (s since the epoch), when none comes `after` so many
+    /// seconds from the slot's end.
+    pub fn is_final(&self, now: i64, after: i64) -> bool {
+        now >= self.start + self.slot.seconds() + after
     }
 }
 

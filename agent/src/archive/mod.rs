@@ -19,5 +19,3 @@ pub use lease::{Lease, Leases};
 pub const DIR: &str = "archive";
 /// The index's file in the state directory.
 pub const INDEX_FILE: &str = "archive.db";
-/// So long after its end a slot takes no more records: then its list of files is final, seconds.
-pub const FINAL_AFTER: i64 = 48 * 3600;

@@ -51,6 +51,14 @@ impl ArchiveConfig {
         }
     }
 
+    /// So long after a slot's end its list of files is final, seconds: no record may come any more, and those that came
+    /// last are published.
+    pub fn final_after(&self) -> i64 {
+        // Late records are published every 15 minutes; the rest is for what a commit and an upload take.
+        let published = self.publish.max(Duration::from_secs(15 * 60)) + Duration::from_secs(5 * 60);
+        (self.late + published).as_secs() as i64
+    }
+
     /// How many days a domain's files are kept.
     pub fn days_of(&self, domain: &str) -> u32 {
         self.domain_days.get(domain).copied().unwrap_or(self.days)

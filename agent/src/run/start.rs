@@ -77,10 +77,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
-    let tls = super::logs::tls(config)?;
     let api = super::admin::bind(config, once, state.path())?;
     let feeds = feeds.share(config, once, &shared, &metrics)?;
-    let logs = super::logs::bind(config, once, &known.book, state.path())?;
+    let logs = super::logs::open(config, once, &known.book, state.path())?;
 
     let (say_ended, ended) = std::sync::mpsc::channel();
     let ledger = spawn("ledger", {
@@ -103,11 +102,11 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
     let changing = changing(config, known.maker, (asked, told), metrics.clone(), recovered.last_group);
-    let admin_tls = tls.clone();
     let delivery = spawn("delivery", {
         let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
         let retention = Retention::new(&config, state.path(), shared.leases.clone(), metrics.clone());
+        let tls = logs.tls.clone();
         let followed = (!once).then(|| follow::follow(known.from, port, known.follow));
         move || {
             let ended = on_its_runtime(async move {
@@ -119,7 +118,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                     false => drop(tokio::task::spawn_local(retention.drive())),
                 }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
-                serve(api, admin, admin_tls);
+                serve(api, admin, tls);
                 if let Some(followed) = followed {
                     tokio::task::spawn_local(followed);
                 }
@@ -129,9 +128,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             let _ = say_ended.send(ended);
         }
     })?;
-    let logs = super::logs::serve(logs, config, &shared, &metrics, tls)?;
     crate::notify::ready("following");
     Ok(Running {
+        _logs: logs.serve(config, &shared, &metrics)?,
         shared,
         stop_timeout: config.stop_timeout,
         health,
@@ -141,7 +140,6 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         ledger,
         ended,
         _sockets: feeds.files,
-        _logs: logs,
         _state: state,
     })
 }

@@ -2,7 +2,7 @@
 use edgepush::api::bind;
 use edgepush::archive::{Entry, Index, Leases, Slot, name};
 use edgepush::logs_api::keys::{Domains, Key, KeyStore};
-use edgepush::logs_api::{Allowance, LogsApi, LogsServer, sign, start};
+use edgepush::logs_api::{Allowance, LogsApi, LogsServer, LogsSettings, sign, start};
 use edgepush::metrics::LogsCounters;
 use edgepush_shard::batch::span::{self, HEADER_BYTES, Span};
 use flate2::Compression;
@@ -87,6 +87,10 @@ pub struct Logs {
     pub counters: Arc<LogsCounters>,
 }
 
+pub fn settings(allowance: Allowance) -> LogsSettings {
+    LogsSettings { allowance, url: None, final_after: 49 * 3600 }
+}
+
 pub const MAY: Allowance = Allowance { rate: 10_000, downloads: 2 };
 
 impl Logs {
@@ -98,7 +102,7 @@ impl Logs {
         let dir = tempfile::tempdir().unwrap();
         let bound = bind::bind_logs("127.0.0.1:0".parse().unwrap(), dir.path()).unwrap();
         let (leases, counters) = (Leases::default(), Arc::<LogsCounters>::default());
-        let api = LogsApi::new(dir.path(), allowance, None, (leases.clone(), counters.clone()));
+        let api = LogsApi::new(dir.path(), settings(allowance), (leases.clone(), counters.clone()));
         let server = start(bound, Arc::new(api), None).unwrap();
         Logs { dir, server, leases, counters }
     }

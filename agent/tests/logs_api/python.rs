@@ -53,7 +53,8 @@ fn a_client_that_shares_no_code() {
     std::fs::create_dir(&folder).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(600));
     let base = format!("http://{}", logs_addr(&setup));
-    let said = client(&[&base, &id, &secret, "a.example", "b.example"], &folder);
+    let day = ["2022-09-01T00:00:00Z", "2022-09-02T00:00:00Z"];
+    let said = client(&[&base, &id, &secret, "a.example", "b.example", day[0], day[1]], &folder, &[]);
     let found: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(found["lines"], written + 11, "{found}");
     assert_eq!(found["files"].as_array().unwrap().len(), 25);
@@ -65,6 +66,47 @@ fn a_client_that_shares_no_code() {
     duckdb(&folder, written as u64 + 11);
 }
 
+/// What a source log holds of a domain and a day is what a customer downloads, file by file.
+#[test]
+fn a_day_as_the_agent_archived_it() {
+    let place = Place::new();
+    let today = jiff::Timestamp::now().as_second() / 86_400 * 86_400;
+    let day = today - 3 * 86_400;
+    let (mut text, mut own) = (String::new(), 0);
+    for n in 0..30_000i64 {
+        let domain = ["a.example", "b.example"][(n * 7 % 3 % 2) as usize];
+        // Shuffled over two days, of which one is asked for.
+        let at = day + n * 7919 % (2 * 86_400);
+        own += u64::from(domain == "a.example" && at < day + 86_400);
+        text += &format!("{{\"seq\":{n},\"ts\":{at},\"host\":\"{domain}\"}}\n");
+    }
+    let setup = setup(&place).without("EDGEPUSH_DESTINATION");
+    std::fs::write(place.log(), text).unwrap();
+    setup.once().exits(0);
+    let verified = setup.finish(&["archive", "verify", "--json"]).exits(0);
+    let verified: serde_json::Value = serde_json::from_str(&verified.stdout).unwrap();
+    assert_eq!(verified["good"], 96, "two domains, 48 hours: {verified}");
+    let agent = setup.start_ready();
+    let (id, secret) = key(&setup, "a.example");
+    let folder = place.path("downloads");
+    std::fs::create_dir(&folder).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let base = format!("http://{}", logs_addr(&setup));
+    let [from, to] = [day, day + 86_400].map(edgepush::logs_api::times::write);
+    let said = client(&[&base, &id, &secret, "a.example", "b.example", &from, &to], &folder, &["small"]);
+    let found: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((found["lines"].as_u64(), found["files"].as_array().unwrap().len()), (Some(own), 24));
+    let cat =
+        setup.finish(&["archive", "cat", "--domain", "a.example", "--from", &from, "--to", &to]).exits(0);
+    assert_eq!(
+        cat.stdout.lines().count() as u64,
+        own,
+        "each file is of one hour, so members end with the day"
+    );
+    agent.terminate().exits(0);
+    duckdb(&folder, own);
+}
+
 /// Makes a line one that hardly gets smaller.
 fn noise(line: &mut String, seed: u64) {
     let mix =
@@ -73,12 +115,12 @@ fn noise(line: &mut String, seed: u64) {
     line.insert_str(line.len() - 1, &format!(",\"noise\":\"{noise}\""));
 }
 
-fn client(args: &[&str], folder: &Path) -> Output {
+fn client(args: &[&str], folder: &Path, more: &[&str]) -> Output {
     let out = Command::new("python3")
         .arg(repository("agent/tests/readback/logs_client.py"))
         .args(args)
-        .args(["2022-09-01T00:00:00Z", "2022-09-02T00:00:00Z"])
         .arg(folder)
+        .args(more)
         .output()
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -1,6 +1,6 @@
 //! TLS of both listeners, and certificates that change.
 use crate::common::Place;
-use crate::kit::{HOUR, Logs, MAY, lines, nonce, publish, signed, stamp};
+use crate::kit::{HOUR, Logs, MAY, lines, nonce, publish, settings, signed, stamp};
 use crate::python::{logs_addr, setup};
 use edgepush::api::bind;
 use edgepush::api::tls::Tls;
@@ -45,7 +45,7 @@ fn certificates_are_read_again_when_they_change() {
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     let tls = Arc::new(Tls::open(&cert, &key).unwrap());
     let bound = bind::bind_logs("127.0.0.1:0".parse().unwrap(), dir.path()).unwrap();
-    let api = LogsApi::new(dir.path(), MAY, None, (Leases::default(), Arc::default()));
+    let api = LogsApi::new(dir.path(), settings(MAY), (Leases::default(), Arc::default()));
     let server = start(bound, Arc::new(api), Some(tls)).unwrap();
     let get = |trusted| {
         ask(&server.addr().to_string(), trusted, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
