@@ -23,6 +23,7 @@ pub mod ring;
 pub mod room;
 pub mod scan;
 pub mod segment;
+pub mod syslog;
 pub mod testing;
 pub mod testing_out;
 pub mod time;

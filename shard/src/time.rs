@@ -166,7 +166,14 @@ impl Time {
         true
     }
 
-    fn write_rfc3339(self, fraction: usize, out: &mut Vec<u8>) -> bool {
+    /// The year of a number of seconds since 1970, UTC.
+    pub(crate) fn year(seconds: i64) -> i64 {
+        date(seconds.div_euclid(DAY_SECONDS)).0
+    }
+
+    /// RFC 3339 in UTC as a JSON string, with so many digits of a second's fraction, at most 9; false: it has no year
+    /// of four digits.
+    pub(crate) fn write_rfc3339(self, fraction: usize, out: &mut Vec<u8>) -> bool {
         let (year, month, day) = date(self.seconds.div_euclid(DAY_SECONDS));
         if !(0..=9999).contains(&year) {
             return false;

@@ -8,3 +8,4 @@ pub mod format;
 pub mod oracle;
 pub mod output;
 pub mod property;
+pub mod syslog;
