@@ -281,7 +281,7 @@ fn memlock(runtime: RuntimeChoice, shards: usize, limit: Option<u64>) -> Option<
 const FILES_NAMED_MAX: usize = 10;
 
 fn source(spec: &SourceSpec) -> Vec<Finding> {
-    let SourceKind::File { glob } = &spec.kind;
+    let SourceKind::File { glob } = &spec.kind else { return Vec::new() };
     let paths = match glob::glob(glob) {
         Ok(paths) => paths,
         Err(error) => return vec![Finding::fails("source", format!("{glob}: {error}"), "")],

@@ -178,7 +178,7 @@ fn bounds_are_bounds() {
         ("EDGEPUSH_API_TOKEN", vec!["a-Z_0~"], vec!["two words", "ümlaut"]),
         ("EDGEPUSH_ONCE_TIMEOUT", vec!["0", "1d"], vec!["never"]),
         ("EDGEPUSH_FIELDS", vec!["a"], vec![","]),
-        ("EDGEPUSH_SOURCES", vec!["file:a"], vec!["a", "file:a,udp:0.0.0.0:514"]),
+        ("EDGEPUSH_SOURCES", vec!["file:a"], vec!["a", "file:a,udp:localhost:514"]),
         ("EDGEPUSH_LEVEL", vec!["balanced"], vec!["9"]),
     ];
     for (name, good, bad) in table {
@@ -239,9 +239,39 @@ fn a_setting_of_a_part_that_is_not_built_is_refused_unless_it_is_the_default() {
             loaded(&[(key.name, text)]);
         }
     }
-    for source in ["unixgram:/run/log", "unix:/run/log", "udp:0.0.0.0:514", "tcp:[::]:514", "stdin:"] {
-        assert!(refused(&[("EDGEPUSH_SOURCES", source)])[0].contains("not built yet"), "{source}");
-    }
+}
+
+#[test]
+fn sockets_and_pipes_are_named_by_what_was_written() {
+    let all = "file:/a,unixgram:/run/log,unix:/run/log2,udp:0.0.0.0:514,tcp:[::]:514,stdin:,pipe:/run/fifo";
+    let c = loaded(&[("EDGEPUSH_SOURCES", all), ("EDGEPUSH_SOURCE_EDGE", "udp:[::1]:5514")]);
+    let names: Vec<&str> = c.sources.iter().map(|source| source.name.as_str()).collect();
+    let expected = [
+        "/a",
+        "unixgram:/run/log",
+        "unix:/run/log2",
+        "udp:0.0.0.0:514",
+        "tcp:[::]:514",
+        "stdin",
+        "pipe:/run/fifo",
+        "EDGE",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(
+        (c.socket_sync, c.socket_mode, c.socket_buffer),
+        (Duration::from_secs(1), 0o666, Bytes(8 << 20))
+    );
+    let problems = refused(&[
+        ("EDGEPUSH_SOCKET_MODE", "0999"),
+        ("EDGEPUSH_SOCKET_SYNC", "50ms"),
+        ("EDGEPUSH_SOURCES", "udp:localhost:514"),
+    ]);
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    assert!(
+        problems.iter().any(|p| p.contains("must be a file mode in octal, like 0666 or 0660")),
+        "{problems:#?}"
+    );
+    assert!(problems.iter().any(|p| p.contains("udp:localhost:514, which needs an IP address and a port")));
 }
 
 #[test]
@@ -472,7 +502,7 @@ proptest::proptest! {
 fn the_table_is_whole() {
     let promised = "SOURCES SOURCE_<NAME> FORMAT_<NAME> FORMAT START LINE_MAX DATASET DESTINATION FIELDS FILTER SAMPLE \
         TIMESTAMP_FORMAT OUTPUT_OPTIONS BATCH_RECORDS BATCH_BYTES BATCH_INTERVAL CODEC LEVEL GZIP JOBS ZONES CORES \
-        RUNTIME SIMD STATE_DIR COMMIT_INTERVAL SOCKET_SYNC SPOOL_MAX REJECTS_MAX DISK_RESERVE MEMORY_MAX UPLOADS \
+        RUNTIME SIMD STATE_DIR COMMIT_INTERVAL SOCKET_SYNC SOCKET_MODE SOCKET_BUFFER SPOOL_MAX REJECTS_MAX DISK_RESERVE MEMORY_MAX UPLOADS \
         EGRESS_MAX API API_TOKEN LOGS_API TLS_CERT TLS_KEY ARCHIVE_RULE ARCHIVE_PUBLISH ARCHIVE_DAYS ARCHIVE_MAX \
         ARCHIVE_DOMAINS_MAX DOMAIN_FIELD TIME_FIELD HOSTNAME TZ LOG LOG_FORMAT STOP_TIMEOUT ONCE_TIMEOUT \
         JOB_DISABLE_AFTER JOB_EGRESS_MAX";

@@ -190,6 +190,14 @@ pub fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
         .map_err(|_| "must be off, or ADDRESS:PORT like 127.0.0.1:9600 or [::1]:9600".into())
 }
 
+/// Permission bits in octal.
+pub fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("must be a file mode in octal, like 0666 or 0660".into()),
+    }
+}
+
 /// Reads a host name as it may stand in object names.
 pub fn hostname(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');

@@ -143,22 +143,21 @@ use Preset::{Computed, Text, Unset};
 pub const KEYS: &[Key] = &[
     key(
         "EDGEPUSH_SOURCES",
-        "list of `file:GLOB`",
+        "list of `file:GLOB`, `unixgram:PATH`, `unix:PATH`, `udp:ADDR:PORT`, `tcp:ADDR:PORT`, `stdin:`, `pipe:PATH`",
         Unset("none; `run` needs one"),
         One(|c, t| {
             for text in value::list(t) {
                 let kind = source::kind(&text).map_err(|why| format!("has {text}, which {why}"))?;
-                let name = text.split_once(':').map_or(text.as_str(), |(_, rest)| rest).to_string();
-                c.sources.push(SourceSpec { name, kind, format: Format::auto() });
+                c.sources.push(SourceSpec { name: kind.label(), kind, format: Format::auto() });
             }
             Ok(())
         }),
-        "Where lines come from. A glob may match nothing yet: files that appear later are read from their beginning. \
-         `unixgram:PATH`, `unix:PATH`, `udp:ADDR:PORT`, `tcp:ADDR:PORT` and `stdin:` are not built yet.",
+        "Where lines come from (`docs/sources.md`). A glob may match nothing yet: files that appear later are read from \
+         their beginning. Sockets and pipes are read as they come.",
     ),
     key(
         "EDGEPUSH_SOURCE_<NAME>",
-        "`file:GLOB`",
+        "as one of EDGEPUSH_SOURCES",
         Unset("none"),
         Named(|c, name, t| {
             let kind = source::kind(t)?;
@@ -412,12 +411,26 @@ pub const KEYS: &[Key] = &[
         One(|c, t| duration_within(t, SECOND, MINUTE).map(|v| c.commit_interval = v)),
         "Longest time that a record read from a file is only in memory; the file is its safety meanwhile.",
     ),
-    planned(
+    key(
         "EDGEPUSH_SOCKET_SYNC",
-        "duration",
+        "duration, 100ms to 60s",
         Text("1s"),
-        "socket sources are",
-        "Longest time that a record received on a socket is only in memory.",
+        One(|c, t| duration_within(t, Duration::from_millis(100), MINUTE).map(|v| c.socket_sync = v)),
+        "Longest time that a record received on a socket or from a pipe is only in memory: what a crash may lose.",
+    ),
+    key(
+        "EDGEPUSH_SOCKET_MODE",
+        "octal file mode",
+        Text("0666"),
+        One(|c, t| choice::mode(t).map(|v| c.socket_mode = v)),
+        "Who may write to the sockets of `unixgram:` and `unix:`; the default is that of `/dev/log`: everybody.",
+    ),
+    key(
+        "EDGEPUSH_SOCKET_BUFFER",
+        "size, 64kB to 1GB",
+        Text("8MiB"),
+        One(|c, t| bytes_within(t, Bytes(64_000), Bytes(1_000_000_000)).map(|v| c.socket_buffer = v)),
+        "What the kernel may keep of a `udp:` socket's datagrams until they are read; `net.core.rmem_max` bounds it.",
     ),
     key(
         "EDGEPUSH_SPOOL_MAX",

@@ -113,6 +113,12 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Longest time that a record read from a file is only in memory.
     pub commit_interval: Duration,
+    /// Longest time that a record received on a socket or from a pipe is only in memory.
+    pub socket_sync: Duration,
+    /// Permission bits of the files of unix sockets.
+    pub socket_mode: u32,
+    /// What the kernel may keep of a UDP socket's datagrams, bytes.
+    pub socket_buffer: Bytes,
     /// Bound of spool, ledger and WAL together.
     pub spool_max: Bytes,
     /// Bound of the rejects.
@@ -202,6 +208,9 @@ impl Config {
             simd: SimdChoice::Auto,
             state_dir: PathBuf::new(),
             commit_interval: Duration::ZERO,
+            socket_sync: Duration::ZERO,
+            socket_mode: 0,
+            socket_buffer: Bytes(0),
             spool_max: Bytes(0),
             rejects_max: Bytes(0),
             disk_reserve: Reserve::Percent(0),

@@ -6,10 +6,10 @@
 use super::error::Fault;
 use super::jobs::{self, Deleted};
 use super::pack::{Draft, Packs, point};
-use super::{Disk, Ledger, OpenRow, db, grp, job, naming, sources};
+use super::{Disk, Ledger, OpenRow, db, feeds, grp, job, naming, sources};
 use crate::protocol::{
-    BatchCommit, BatchId, CodecKind, Commit, Committed, Container, GroupId, Logged, Naming, OpenBatch, Piece,
-    PieceAt, Progress, SourceId, SourceRow, Spooled,
+    BatchCommit, BatchId, CodecKind, Commit, Committed, Container, GroupId, Logged, Naming, Now, OpenBatch,
+    Piece, PieceAt, Progress, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use rusqlite::{Connection, params};
@@ -96,6 +96,8 @@ struct NextSources {
     all: bool,
     /// Sources of which the hot group has decided what the main group has: it needs no row of its own.
     levelled: Vec<SourceId>,
+    /// What parked groups lose of feeds.
+    lost: Vec<(GroupId, u64)>,
 }
 
 /// Bytes of a piece.
@@ -222,7 +224,7 @@ impl OpenRow {
 }
 
 impl<D: Disk> Ledger<D> {
-    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Committed, Fault> {
+    pub(super) fn commit(&mut self, now: Now, commit: &Commit) -> Result<Committed, Fault> {
         let small = self.admit_pieces(commit.batches.iter().map(|batch| length(&batch.piece)))?;
         self.admit_jobs(commit.jobs.as_deref())?;
         let sources = self.next_sources(commit);
@@ -231,7 +233,7 @@ impl<D: Disk> Ledger<D> {
         let mut next = self.next_batches(&commit.batches, &mut draft, small)?;
         self.packs.write(&mut self.disk, &draft)?;
         self.sync_sources(&commit.logs)?;
-        let gone = self.transact_commit(commit, &mut next, &mut draft, &sources)?;
+        let gone = self.transact_commit((now, commit), &mut next, &mut draft, &sources)?;
         let answer = self.apply_commit(commit, next, &draft, sources, gone)?;
         self.point("commit.after")?;
         Ok(answer)
@@ -371,6 +373,7 @@ impl<D: Disk> Ledger<D> {
         if next.all {
             self.level_hot(commit, &mut next);
         }
+        next.lost = self.pass_feeds(&mut next.progress);
         next
     }
 
@@ -404,7 +407,7 @@ impl<D: Disk> Ledger<D> {
     /// P4 (e).
     fn transact_commit(
         &mut self,
-        commit: &Commit,
+        (now, commit): (Now, &Commit),
         next: &mut [Next],
         draft: &mut Draft,
         sources: &NextSources,
@@ -423,6 +426,7 @@ impl<D: Disk> Ledger<D> {
             tx.prepare_cached("DELETE FROM progress WHERE grp = ?1 AND source = ?2")?
                 .execute([grp(GroupId::HOT), db(id.0)])?;
         }
+        feeds::add_losses(&tx, now, &sources.lost)?;
         let mut deleted = Deleted::default();
         if let Some(change) = &commit.jobs {
             deleted = jobs::change(&tx, &self.packs, draft, change)?;

@@ -13,11 +13,13 @@ use std::ops::Range;
 
 /// Reason of what left the disk before a parked job could read it.
 const RETENTION: &str = "retention";
+/// Reason of what came on a socket or a pipe while the job was parked: it cannot be read again.
+pub(super) const SOCKET: &str = "socket";
 
 /// Progress that a transaction is about to write.
 type Next = BTreeMap<(GroupId, SourceId), Progress>;
 
-fn length(ranges: &[Range<u64>]) -> u64 {
+pub(super) fn length(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 
@@ -33,7 +35,7 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> Option<Range<u64>> {
 
 /// Losses of every job of these groups.
 pub(super) fn add_group_losses(conn: &Connection, now: Now, lost: &[(GroupId, u64)]) -> Result<(), Fault> {
-    lost.iter().try_for_each(|(group, bytes)| add_group_loss(conn, now, *group, *bytes))
+    lost.iter().try_for_each(|(group, bytes)| add_group_loss(conn, now, (*group, RETENTION), *bytes))
 }
 
 /// Parked groups without jobs lose their rows (PROTOCOL P7).
@@ -45,17 +47,27 @@ pub(super) fn drop_unused(conn: &Connection) -> Result<(), Fault> {
 }
 
 /// A loss of every job of a group, and what its jobs say of it.
-fn add_group_loss(conn: &Connection, now: Now, group: GroupId, bytes: u64) -> Result<(), Fault> {
+pub(super) fn add_group_loss(
+    conn: &Connection,
+    now: Now,
+    (group, reason): (GroupId, &str),
+    bytes: u64,
+) -> Result<(), Fault> {
     if bytes == 0 {
         return Ok(());
     }
     let mut statement = conn.prepare_cached("SELECT id FROM job WHERE grp = ?1")?;
     let jobs = statement.query_map([grp(group)], |row| row.get::<_, i64>(0))?;
     for job in jobs.collect::<Result<Vec<_>, _>>()? {
-        add_loss(conn, (job, now.wall.div_euclid(HOUR), RETENTION), (0, bytes), (now.wall, now.wall))?;
+        add_loss(conn, (job, now.wall.div_euclid(HOUR), reason), (0, bytes), (now.wall, now.wall))?;
         let mut sum = conn.prepare_cached("SELECT sum(bytes) FROM loss WHERE job = ?1 AND reason = ?2")?;
-        let all: i64 = sum.query_row(params![job, RETENTION], |row| row.get(0))?;
-        let said = format!("{all} bytes left the disk before they could be read");
+        let all: i64 = sum.query_row(params![job, reason], |row| row.get(0))?;
+        let said = match reason {
+            SOCKET => {
+                format!("{all} bytes came on sockets or pipes while the job was parked: they are lost for it")
+            }
+            _ => format!("{all} bytes left the disk before they could be read"),
+        };
         conn.prepare_cached("UPDATE job SET last_error = ?2, error_message = ?3 WHERE id = ?1")?
             .execute(params![job, now.wall, said])?;
     }
@@ -130,7 +142,7 @@ impl<D: Disk> Ledger<D> {
         self.point("change.before")?;
         let tx = self.conn.transaction()?;
         put_progress(&tx, grp(group), source, &progress)?;
-        add_group_loss(&tx, now, group, length(&lost))?;
+        add_group_loss(&tx, now, (group, RETENTION), length(&lost))?;
         tx.commit()?;
         self.progress.insert((group, source), progress);
         self.point("change.after")?;

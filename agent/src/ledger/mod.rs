@@ -11,6 +11,7 @@ mod commit;
 pub mod disk;
 mod error;
 pub mod failpoint;
+mod feeds;
 mod gaps;
 mod jobs;
 mod judge;
@@ -325,7 +326,7 @@ impl<D: Disk> Ledger<D> {
         match event {
             LedgerEvent::Register(new) => Ok(vec![LedgerReply::Registered(self.register(new)?)]),
             LedgerEvent::Change(changes) => self.change(now, changes).map(|()| Vec::new()),
-            LedgerEvent::Commit(commit) => Ok(vec![LedgerReply::Committed(self.commit(commit)?)]),
+            LedgerEvent::Commit(commit) => Ok(vec![LedgerReply::Committed(self.commit(now, commit)?)]),
             LedgerEvent::Judge(verdicts) => Ok(vec![LedgerReply::Judged(self.judge(verdicts)?)]),
             LedgerEvent::Split { parent, children } => {
                 Ok(vec![LedgerReply::Split { parent: *parent, children: self.split(*parent, children)? }])

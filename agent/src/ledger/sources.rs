@@ -62,7 +62,7 @@ pub(super) fn put_progress(
     Ok(())
 }
 
-fn put_source(conn: &Connection, row: &SourceRow) -> Result<(), Fault> {
+pub(super) fn put_source(conn: &Connection, row: &SourceRow) -> Result<(), Fault> {
     conn.prepare_cached(
         "INSERT INTO source(id, seed, dev, ino, btime, path, head_len, head_hash, size_seen, state, detached_at)
          VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -107,7 +107,7 @@ fn move_source(
 
 impl<D: Disk> Ledger<D> {
     /// A source's random seed: the ledger's 128 random bits make it of the row id, so a simulation repeats.
-    fn seed(&self, id: SourceId) -> u64 {
+    pub(super) fn seed(&self, id: SourceId) -> u64 {
         SipHasher13::new_with_key(&self.id.to_be_bytes()).hash(&id.0.to_le_bytes())
     }
 

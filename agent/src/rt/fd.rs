@@ -4,6 +4,7 @@
 //! goes on with the same read, so no event is lost. An interrupted read is retried.
 //! Must not know: what the bytes mean.
 use super::{On, Rt, uring};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -76,10 +77,9 @@ fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 async fn read_when_ready(fd: &AsyncFd<OwnedFd>, bytes_max: usize) -> io::Result<Vec<u8>> {
     loop {
         let mut ready = fd.readable().await?;
-        let mut buf = vec![0; bytes_max];
-        if let Ok(read) = ready.try_io(|fd| Ok(rustix::io::read(fd, &mut buf)?)) {
-            buf.truncate(read?);
-            return Ok(buf);
+        let mut buf = Vec::with_capacity(bytes_max);
+        if let Ok(read) = ready.try_io(|fd| Ok(rustix::io::read(fd, spare_capacity(&mut buf))?)) {
+            return read.map(|_| buf);
         }
     }
 }

@@ -350,7 +350,10 @@ impl Delivery {
 
     fn finish(&mut self) {
         if !std::mem::replace(&mut self.finishing, true) {
-            let close = self.ending.close;
+            // An end that nobody asked for by a signal: of pipes. There may be no later run that closes the batches.
+            let words = &self.inbox.shared.words;
+            let drained = words.drain.load(Ordering::Acquire) && !words.stop.load(Ordering::Acquire);
+            let close = self.ending.close || drained;
             self.todo.push_back(Todo::Batch(BatcherEvent::Finish { close }));
         }
     }
@@ -464,7 +467,7 @@ impl Delivery {
             }
             BatcherAction::Readers { stop } => {
                 words.uncommitted_full.store(stop, Ordering::Release);
-                self.inbox.shared.shard_bells[0].ring();
+                self.inbox.shared.ring_shards();
             }
             BatcherAction::Finished => self.finished = Some(self.inbox.shared.clock.now().mono),
         }

@@ -110,7 +110,7 @@ impl Driver {
 
     fn set_spool_full(&self, full: bool) {
         if self.shared.words.spool_full.swap(full, Ordering::AcqRel) && !full {
-            self.shared.shard_bells[0].ring();
+            self.shared.ring_shards();
         }
     }
 }

@@ -17,6 +17,7 @@ mod clock;
 mod counters;
 mod delivery;
 mod error;
+mod feed;
 mod jobs;
 mod known;
 mod labels;
@@ -43,11 +44,10 @@ use std::time::Duration;
 
 /// `edgepush run [--once]`.
 pub fn run(config: Config, flags: RunArgs) -> Exit {
-    let ending = Ending {
-        close: flags.once,
-        grace: config.once_timeout,
-        stop_grace: config.stop_timeout.saturating_sub(STOP_MARGIN),
-    };
+    let stop_grace = config.stop_timeout.saturating_sub(STOP_MARGIN);
+    // Without --once a run ends by itself only when its pipes have ended.
+    let grace = if flags.once { config.once_timeout } else { Some(stop_grace) };
+    let ending = Ending { close: flags.once, grace, stop_grace };
     let running = match start(&config, flags.once, ending) {
         Ok(running) => running,
         Err(error) => {

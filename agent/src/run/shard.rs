@@ -18,6 +18,8 @@ use std::time::Duration;
 enum Next {
     Seal(SealWord),
     Chunk(Chunk),
+    /// A chunk of a feed.
+    Arrival(Chunk),
     End,
 }
 
@@ -52,11 +54,14 @@ pub async fn drive(
                 sealed = epoch;
                 send(&up, &bell, &mut push).await;
             }
-            Next::Chunk(chunk) => {
+            next @ (Next::Chunk(_) | Next::Arrival(_)) => {
+                let arrived = matches!(next, Next::Arrival(_));
+                let (Next::Chunk(chunk) | Next::Arrival(chunk)) = next else { continue };
                 machine.step(shared.clock.now(), ShardEvent::Chunk(chunk), &mut push);
                 machine.notices().for_each(|notice| tell(&notice));
                 published.publish(machine.counts(), machine.ring_bytes());
                 send(&up, &bell, &mut push).await;
+                shared.words.feeds_processed.fetch_add(u64::from(arrived), Ordering::AcqRel);
                 shared.words.processed.fetch_add(1, Ordering::AcqRel);
                 // The source waits for the last chunk's end before it says that it is done.
                 if shared.words.all_processed() {
@@ -80,6 +85,9 @@ fn next(shared: &Shared, sealed: u64) -> Option<Next> {
     let seal = shared.words.asked_seal();
     if seal.epoch > sealed {
         return Some(Next::Seal(seal));
+    }
+    if let Some(chunk) = shared.arrivals.try_pop() {
+        return Some(Next::Arrival(chunk));
     }
     if let Some(chunk) = shared.chunks.try_pop() {
         return Some(Next::Chunk(chunk));

@@ -14,6 +14,7 @@ use edgepush_shard::segment::FromShard;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the ledger thread is asked for.
 pub enum ToLedger {
@@ -67,6 +68,14 @@ pub struct Words {
     pub emitted: AtomicU64,
     /// Chunks that shards have processed.
     pub processed: AtomicU64,
+    /// Of the emitted ones, those of feeds.
+    pub feeds_emitted: AtomicU64,
+    /// Of the processed ones, those of feeds.
+    pub feeds_processed: AtomicU64,
+    /// When the oldest line came that was received since feeds last asked for a seal: ms (monotonic) + 1; 0 = none.
+    unsealed: AtomicU64,
+    /// Shards whose feeds have not ended.
+    pub feeds_open: AtomicU64,
     /// Shards end.
     pub shards_end: AtomicBool,
 }
@@ -102,6 +111,33 @@ impl Words {
         self.stop.load(Ordering::Acquire) || self.drain.load(Ordering::Acquire)
     }
 
+    /// A line of a feed that came at this time (monotonic) is on its way to a shard.
+    pub fn note_unsealed(&self, at: Duration) {
+        let word = at.as_millis() as u64 + 1;
+        // Somebody's older line is asked for first.
+        let _ = self.unsealed.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// When the oldest line of feeds came that waits for a seal.
+    pub fn unsealed_since(&self) -> Option<Duration> {
+        self.unsealed.load(Ordering::Acquire).checked_sub(1).map(Duration::from_millis)
+    }
+
+    /// Whoever gets `true` asks for the seal.
+    pub fn take_unsealed(&self) -> bool {
+        self.unsealed.swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// Whether every chunk of feeds is processed.
+    pub fn feeds_processed(&self) -> bool {
+        self.feeds_processed.load(Ordering::Acquire) == self.feeds_emitted.load(Ordering::Acquire)
+    }
+
+    /// Whether no feed receives any more, and everything received is emitted.
+    pub fn feeds_ended(&self) -> bool {
+        self.feeds_open.load(Ordering::Acquire) == 0
+    }
+
     /// Whether every chunk that was emitted is processed.
     pub fn all_processed(&self) -> bool {
         self.processed.load(Ordering::Acquire) == self.emitted.load(Ordering::Acquire)
@@ -121,6 +157,8 @@ pub struct Shared {
     plan: Arc<Mutex<Option<(u64, ReadyPlans)>>>,
     /// Chunks, for whichever shard is free.
     pub chunks: Queue<Chunk>,
+    /// Chunks of feeds, for whichever shard is free: taken before those of files, which can wait.
+    pub arrivals: Queue<Chunk>,
     /// From each shard to the batcher: what one step has made, in order. Thousands of jobs make thousands of small
     /// messages a step, and to wait at the queue costs more than any of them.
     pub up: Arc<[Queue<Vec<FromShard>>]>,
@@ -161,6 +199,7 @@ impl Shared {
             shown: Arc::default(),
             plan: Arc::default(),
             chunks: Queue::new(shard_bells.len() + CHUNKS_BESIDE, &shard_bells, source),
+            arrivals: Queue::new(shard_bells.len() + CHUNKS_BESIDE, &shard_bells, &shard_bells),
             up: up.collect(),
             to_ledger: Queue::new(
                 MESSAGES,
@@ -169,7 +208,7 @@ impl Shared {
             ),
             replies: Queue::new(MESSAGES, std::slice::from_ref(delivery), std::slice::from_ref(ledger)),
             to_source: Queue::new(MESSAGES, source, &[delivery.clone(), ledger.clone()]),
-            from_source: Queue::new(MESSAGES, std::slice::from_ref(delivery), source),
+            from_source: Queue::new(MESSAGES, std::slice::from_ref(delivery), &shard_bells),
             delivery_bell: delivery.clone(),
             shard_bells: shard_bells.into(),
         }

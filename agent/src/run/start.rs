@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Changing, Delivery, Ended, Ending};
 use super::error::StartError;
+use super::feed::{self, Feeds, ShardFeeds};
 use super::jobs::Jobs;
 use super::make::Maker;
 use super::port::{ASKS, JobsShown, Port, Word};
@@ -25,6 +26,7 @@ use crate::queue;
 use crate::rt::{self, ShardSpec, ShardThread};
 use crate::sender::{Sender, SenderSettings, Uploads};
 use crate::shard_loop::{Formats, ShardLoop, ShardPlan};
+use crate::source::feed::bind::SocketFile;
 use edgepush_shard::scan::Simd;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub struct Running {
     delivery: JoinHandle<()>,
     ledger: JoinHandle<()>,
     ended: Receiver<Ended>,
+    _sockets: Vec<SocketFile>,
     _state: StateDir,
 }
 
@@ -58,13 +61,17 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
+    let mut feeds = Feeds::open(config, once)?;
+    let globs = std::mem::take(&mut feeds.globs);
     let (mut ledger, mut recovered) = open_ledger(config, &state, &clock)?;
+    let feeds = feeds.register(config, (&mut ledger, &mut recovered))?;
     let metrics = Metrics::new(labels::labels(config, chosen.backend), config.cpus.len());
     let maker = Arc::new(Maker::new(config, state.path().to_owned(), metrics.clone()));
     let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
     let api = super::admin::bind(config, once, state.path())?;
+    let feeds = feeds.share(config, once, &shared, &metrics)?;
 
     let (say_ended, ended) = std::sync::mpsc::channel();
     let ledger = spawn("ledger", {
@@ -74,9 +81,11 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     })?;
     let health = Health::new(metrics.shards());
     health.ledger_open();
-    let tail = tail::Plan::new(config, once, &recovered, (health.clone(), metrics.shard(0)));
+    let tail = (globs, feeds.words);
+    let tail = tail::Plan::new(config, once, &recovered, tail, (health.clone(), metrics.shard(0)));
+    let sources = (tail, feeds.shards);
     let shards =
-        start_shards(config, &shared, &metrics, known.jobs.plan(), parts.shards, chosen.backend, tail)?;
+        start_shards(config, &shared, &metrics, known.jobs.plan(), parts.shards, chosen.backend, sources)?;
     let told = Arc::new(JobsShown::default());
     told.book(known.book);
     let (asks, asked) = mpsc::channel(ASKS);
@@ -115,6 +124,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         delivery,
         ledger,
         ended,
+        _sockets: feeds.files,
         _state: state,
     })
 }
@@ -238,7 +248,7 @@ fn start_shards(
     jobs: Arc<ShardPlan>,
     bells: Vec<queue::BellFd>,
     backend: rt::Backend,
-    tail: tail::Plan,
+    (tail, mut feeds): (tail::Plan, Vec<Option<ShardFeeds>>),
 ) -> Result<Vec<ShardThread>, StartError> {
     let mut tail = Some(tail);
     let formats = config.sources.iter().map(|source| (source.name.clone(), source.format.clone()));
@@ -250,10 +260,14 @@ fn start_shards(
             ShardLoop::new(index, ring_bytes(config, jobs.jobs.len()), jobs.clone()).reading(formats.clone());
         let published = Published::new(metrics.shard(index), config.sources.len());
         let (shared, counters, tail) = (shared.clone(), metrics.shard(index), tail.take());
+        let feeds = feeds[index].take();
         let thread = rt::spawn_shard(spec, move |rt| async move {
             let bell = bell.attach(&rt);
             if let Some(plan) = tail {
                 rt.spawn_local(tail::drive(rt.clone(), bell.clone(), shared.clone(), plan));
+            }
+            if let Some(feeds) = feeds {
+                rt.spawn_local(feed::drive(rt.clone(), bell.clone(), shared.clone(), feeds));
             }
             rt.spawn_local(shard::tick(rt.clone(), shared.clock.clone(), counters));
             shard::drive(rt, bell, shared, machine, published).await;

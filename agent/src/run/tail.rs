@@ -4,13 +4,14 @@
 //! the runtime (io_uring where it is allowed); walks and opens run on the blocking thread; nothing is emitted that has no room (PROTOCOL P8).
 //! Must not know: which file is which (the machine does), what becomes of a chunk.
 use super::catch_up::Reader;
+use super::feed::FeedWords;
 use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
 use crate::api::health::Health;
-use crate::config::{Config, SourceKind};
+use crate::config::Config;
 use crate::ledger::{LedgerEvent, Recovered};
 use crate::log::Kind;
 use crate::metrics::ShardCounters;
-use crate::protocol::SourceRow;
+use crate::protocol::{SourceId, SourceRow};
 use crate::queue::{Bell, LocalBell, Seat};
 use crate::rt::Rt;
 use crate::source::file::buffers::Buffers;
@@ -46,6 +47,7 @@ pub(super) struct Plan {
     names: Vec<String>,
     settings: FileSettings,
     rows: Vec<SourceRow>,
+    feeds: Vec<Arc<FeedWords>>,
     health: Arc<Health>,
     counters: Arc<ShardCounters>,
 }
@@ -55,13 +57,12 @@ impl Plan {
         config: &Config,
         once: bool,
         recovered: &Recovered,
+        (globs, feeds): (Vec<String>, Vec<Arc<FeedWords>>),
         (health, counters): (Arc<Health>, Arc<ShardCounters>),
     ) -> Plan {
-        let glob = |kind: &SourceKind| match kind {
-            SourceKind::File { glob } => glob.clone(),
-        };
         Plan {
-            globs: config.sources.iter().map(|s| glob(&s.kind)).collect(),
+            globs,
+            feeds,
             names: config.sources.iter().map(|s| s.name.clone()).collect(),
             settings: FileSettings {
                 once,
@@ -120,6 +121,8 @@ struct Tail {
     lag_at: Duration,
     files_at: Duration,
     names: Vec<String>,
+    /// Sockets and pipes, which others read.
+    feeds: Vec<Arc<FeedWords>>,
     /// Files that could not be opened, and why.
     denied: BTreeMap<String, String>,
     said: HashMap<&'static str, Kind>,
@@ -148,6 +151,7 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
         lag_at: Duration::ZERO,
         files_at: Duration::ZERO,
         names: plan.names,
+        feeds: plan.feeds,
         denied: BTreeMap::new(),
         said: HashMap::new(),
         shared,
@@ -220,8 +224,8 @@ impl Tail {
     }
 
     fn finished(&self) -> bool {
-        let read = self.once && self.machine.idle() && self.inbox.events.borrow().is_empty();
-        self.shared.words.ending() || read
+        let files = self.machine.idle() && self.inbox.events.borrow().is_empty();
+        self.shared.words.ending() || self.once && files && self.shared.words.feeds_ended()
     }
 
     /// Takes messages.
@@ -231,7 +235,7 @@ impl Tail {
         while let Some(message) = self.shared.to_source.try_pop() {
             self.inbox.push(match message {
                 ToSource::Registered(rows) => SourceEvent::Registered(rows),
-                ToSource::Durable(durable) => SourceEvent::Durable(durable),
+                ToSource::Durable(durable) => SourceEvent::Durable(self.without_feeds(durable)),
                 ToSource::CatchUp(event) => {
                     self.catch_up.push(event);
                     continue;
@@ -246,6 +250,18 @@ impl Tail {
             self.inbox.push(SourceEvent::Tick);
         }
         self.catch_up.tick(self.shared.clock.now().mono);
+    }
+
+    /// What is durable of files; feeds keep their own.
+    fn without_feeds(&self, durable: Vec<(SourceId, u64)>) -> Vec<(SourceId, u64)> {
+        let of_file = |(source, offset): &(SourceId, u64)| {
+            let feed = self.feeds.iter().find(|feed| feed.source == *source);
+            if let Some(feed) = feed {
+                feed.durable.store(*offset, Ordering::Relaxed);
+            }
+            feed.is_none()
+        };
+        durable.into_iter().filter(of_file).collect()
     }
 
     /// Says how much room there is *now*: what waits in the inbox may take some of it.
@@ -372,6 +388,7 @@ impl Tail {
             ..SourceStatus::default()
         });
         states.extend(unread);
+        states.extend(self.feeds.iter().map(|feed| feed.status()));
         states
     }
 
@@ -381,7 +398,7 @@ impl Tail {
             let woken = !self.shared.to_source.is_empty()
                 || !self.inbox.events.borrow().is_empty()
                 || self.room() != self.room_said
-                || self.shared.words.ending()
+                || self.finished()
                 || self.to_ledger.can_flush()
                 || self.from_source.can_flush()
                 || self.catch_up.has_work(self.catch_up_room(), self.shared.words.all_processed());
@@ -530,7 +547,8 @@ impl Tail {
         bell.until(|| {
             self.to_ledger.flush();
             self.from_source.flush();
-            (self.to_ledger.is_empty() && self.shared.words.all_processed()).then_some(())
+            let words = &self.shared.words;
+            (self.to_ledger.is_empty() && words.feeds_ended() && words.all_processed()).then_some(())
         })
         .await;
         let complete = self.once && self.machine.idle();

@@ -5,6 +5,7 @@
 //! Must not know: the ledger, the shards, the destinations.
 pub mod catch_up;
 pub mod evidence;
+pub mod feed;
 pub mod file;
 mod notice;
 

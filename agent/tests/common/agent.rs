@@ -60,9 +60,9 @@ impl Setup {
     pub fn state(&self) -> &Path {
         &self.state
     }
-    fn command(&self, args: &[&str]) -> Command {
+    fn command(&self, args: &[&str], stdin: Stdio) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("EDGEPUSH_")) {
             command.env_remove(name);
         }
@@ -74,7 +74,11 @@ impl Setup {
     }
     /// Starts any command of the binary.
     pub fn spawn(&self, args: &[&str]) -> Agent {
-        let mut child = self.command(args).spawn().expect("the binary starts");
+        self.spawn_reading(args, Stdio::null())
+    }
+    /// The same with this standard input.
+    pub fn spawn_reading(&self, args: &[&str], stdin: impl Into<Stdio>) -> Agent {
+        let mut child = self.command(args, stdin.into()).spawn().expect("the binary starts");
         let stderr = drain(child.stderr.take().expect("piped"));
         let stdout = drain(child.stdout.take().expect("piped"));
         Agent { child, state: self.state.clone(), stdout, stderr, ended: None }

@@ -31,7 +31,8 @@ pub fn look(globs: &[String], known: &KnownFiles, open: &[(FileKey, Arc<File>)])
     let mut walked = Walked { look: Look::default(), dirs: Vec::new() };
     let mut paths = HashSet::new();
     let mut dirs = HashSet::new();
-    for (number, glob) in globs.iter().enumerate() {
+    // A number without a glob is of a source that is no file.
+    for (number, glob) in globs.iter().enumerate().filter(|(_, glob)| !glob.is_empty()) {
         watched_dirs(Path::new(glob), &mut dirs);
         let matches = match glob::glob(glob) {
             Ok(matches) => matches,
