@@ -85,9 +85,10 @@ fn varnishncsa_by_file_and_through_a_pipe() {
     let kept = piped.place.path("kept.log");
     let script = piped.place.path("pipe.sh");
     let pipe = format!(
-        "#!/bin/sh\n'{}' -n '{}' -j -F '{JSON}' | tee '{}' | '{}' \"$@\"\n",
+        "#!/bin/sh\n'{}' -n '{}' -P '{}' -j -F '{JSON}' | tee '{}' | '{}' \"$@\"\n",
         varnish.programs[1].display(),
         varnish.name(),
+        piped.place.path("pid").display(),
         kept.display(),
         agent::binary().display()
     );
@@ -114,8 +115,10 @@ fn varnishncsa_by_file_and_through_a_pipe() {
         ("http_user_agent", "user_agent"),
     ];
     text_copies.assert_same(&json_copies, &same);
-    // The end of Varnish ends its varnishncsa, that ends the pipe, and that is a clean stop.
-    drop(varnish);
+    // The end of varnishncsa is the end of the pipe, and that is a clean stop.
+    let pid = std::fs::read_to_string(piped.place.path("pid")).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
     let done = reader.wait(Duration::from_secs(20)).exits(0);
     let written = lines_of(&std::fs::read(&kept).unwrap());
     let through =
