@@ -59,10 +59,10 @@ pub enum Command {
     Jobs(JobsArgs),
     /// List, show and export the batches that wait in the spool or are held aside
     Spool(SpoolArgs),
-    /// Manage customers' keys (not built yet)
-    Keys(Later),
-    /// Look into the archive (not built yet)
-    Archive(Later),
+    /// List and manage the access keys of customers, with which they list and download archived files
+    Keys(KeysArgs),
+    /// List, copy, check and read the files of the archive
+    Archive(ArchiveArgs),
     /// Deliver again what was delivered (not built yet)
     #[command(hide = true)]
     Replay(Later),
@@ -78,8 +78,6 @@ impl Command {
     /// The name of a command whose part is not built yet.
     pub fn not_built(&self) -> Option<&'static str> {
         match self {
-            Command::Keys(_) => Some("keys"),
-            Command::Archive(_) => Some("archive"),
             Command::Replay(_) => Some("replay"),
             Command::Top(_) => Some("top"),
             Command::Doctor(_) => Some("doctor"),
@@ -268,6 +266,116 @@ pub struct SpoolExport {
     pub filter: SpoolFilter,
 }
 
+/// What `keys` is to do; nothing said: list them.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct KeysArgs {
+    /// What to do with them
+    #[command(subcommand)]
+    pub ask: Option<KeysAsk>,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands below `keys`. A running agent goes by each within a second.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KeysAsk {
+    /// All keys, without their secrets
+    #[command(alias = "list")]
+    Ls,
+    /// Make a key; prints its secret, this one time
+    Add {
+        /// Whose it is
+        #[arg(long)]
+        name: String,
+        /// The domains that it opens: several with commas or repeated; `*`: all
+        #[arg(long = "domain", required = true)]
+        domains: Vec<String>,
+    },
+    /// Give a key other domains
+    Set {
+        /// Its id, or its name
+        key: String,
+        /// The domains that it opens from now on
+        #[arg(long = "domain", required = true)]
+        domains: Vec<String>,
+    },
+    /// Refuse a key until it is enabled
+    Disable {
+        /// Its id, or its name
+        key: String,
+    },
+    /// Take a key again that was disabled
+    Enable {
+        /// Its id, or its name
+        key: String,
+    },
+    /// Remove a key: no URL that it signed is good any more
+    Rm {
+        /// Its id, or its name
+        key: String,
+    },
+}
+
+/// What `archive` is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ArchiveArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub ask: ArchiveAsk,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands below `archive`. They work beside a running agent, and where none runs.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ArchiveAsk {
+    /// The files that are listed
+    #[command(alias = "list")]
+    Ls(ArchiveFilter),
+    /// Copy files into a directory
+    Get {
+        /// Which
+        #[command(flatten)]
+        which: ArchiveFilter,
+        /// The directory; made if missing
+        #[arg(long)]
+        dir: std::path::PathBuf,
+    },
+    /// Decompress files, and compare them with what was counted when they were written; exits with 1 if one differs
+    Verify(ArchiveFilter),
+    /// Write the records of a range of time to standard output: of all parts of files that meet it
+    Cat(ArchiveRange),
+}
+
+/// Which files are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ArchiveFilter {
+    /// A domain, or one file as `ls` writes it [default: all]
+    pub what: Option<String>,
+    /// Only those with requests from this time on: 2022-09-01, 2022-09-01T08:00:00Z or Unix seconds
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Only those with requests before this time
+    #[arg(long)]
+    pub to: Option<String>,
+}
+
+/// Whose records, and of when.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ArchiveRange {
+    /// The domain
+    #[arg(long)]
+    pub domain: String,
+    /// From this time on: 2022-09-01, 2022-09-01T08:00:00Z or Unix seconds
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Before this time
+    #[arg(long)]
+    pub to: Option<String>,
+}
+
 /// Whatever is said to a command that does not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Later {
@@ -388,6 +496,25 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_archive_say_what_they_need() {
+        for line in
+            ["edgepush keys", "edgepush keys add --name x --domain a --domain b,c", "edgepush archive ls a"]
+        {
+            assert!(parsed(line).is_ok(), "{line}");
+        }
+        for line in [
+            "edgepush keys add --name x",
+            "edgepush keys add --domain a",
+            "edgepush keys rm",
+            "edgepush archive",
+            "edgepush archive get a",
+            "edgepush archive cat",
+        ] {
+            assert_eq!(parsed(line).unwrap_err(), Exit::Operator, "{line}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_the_operators() {
         let lines = [
             "edgepush",
@@ -403,7 +530,7 @@ mod tests {
 
     #[test]
     fn later_commands_take_anything() {
-        for line in ["edgepush top", "edgepush keys add --name x", "edgepush archive ls"] {
+        for line in ["edgepush top", "edgepush doctor --now x"] {
             assert!(parsed(line).unwrap().not_built().is_some(), "{line}");
         }
         assert_eq!(parsed("edgepush run").unwrap().not_built(), None);

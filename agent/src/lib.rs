@@ -7,6 +7,8 @@
 //! Who may import whom: `config` is a leaf; `source`, `ledger`, `destination` do not know one another; only `run`
 //! knows all of them.
 pub mod api;
+pub mod archive;
+pub mod archive_cli;
 pub mod ask;
 pub mod batcher;
 pub mod check;
@@ -17,8 +19,10 @@ pub mod denied;
 pub mod destination;
 pub mod jobs;
 pub mod jobs_cli;
+pub mod keys_cli;
 pub mod ledger;
 pub mod log;
+pub mod logs_api;
 pub mod metrics;
 pub mod notify;
 pub mod parking;

@@ -134,6 +134,13 @@ pub enum SourceChange {
         /// The present size, bytes.
         size: u64,
     },
+    /// What is known of the file's size, when no commit that moves its progress says it.
+    Sized {
+        /// The row.
+        id: SourceId,
+        /// What [`SourceRow::size_seen`] is to be.
+        size: u64,
+    },
     /// The file is gone and read to its end, or given up: the row goes; `unread` bytes of it were never read.
     Closed {
         /// The row.

@@ -198,7 +198,7 @@ impl ShardLoop {
         let ShardLoop { reader, formats, notices, rest } = self;
         rest.routes.begin(chunk.audience);
         let live = chunk.audience.contains(GroupId::MAIN);
-        let stand = Stand { head: &chunk.head, start: chunk.start };
+        let stand = Stand { wall: now.wall, ..Stand::of(&chunk.head, chunk.start) };
         let format = formats.of(chunk.origin);
         let told = reader.lines(format, stand, &chunk.bytes, |frame, parsed| match parsed {
             Ok(record) => {

@@ -102,6 +102,7 @@ impl Driver {
                     mtime: 0,
                     nlink: 1,
                     head: Bytes::copy_from_slice(&data[..data.len().min(1024)]),
+                    packed: None,
                 };
                 let result = self.data.as_ref().filter(|_| there).map(stat).ok_or(OpenError::Gone);
                 events.push(CatchUpEvent::Opened { file, result });
@@ -118,6 +119,7 @@ impl Driver {
                     size_after: data.len() as u64,
                     nlink: 1,
                     head: Bytes::copy_from_slice(&data[..data.len().min(1024)]),
+                    packed: None,
                 };
                 events.push(CatchUpEvent::Read { file, result: Ok(back) });
             }

@@ -328,3 +328,171 @@ fn a_socket_has_the_mode_that_was_asked_for() {
     agent.terminate().exits(0);
     let _ = Instant::now();
 }
+
+/// Sends a line each millisecond until told to end; answers when each was sent.
+fn at_a_steady_rate(
+    to: &To,
+    run: String,
+    end: std::sync::Arc<std::sync::atomic::AtomicBool>,
+) -> std::thread::JoinHandle<Vec<Instant>> {
+    let mut sender = to.open();
+    std::thread::spawn(move || {
+        let (begin, mut sent) = (Instant::now(), Vec::new());
+        while !end.load(std::sync::atomic::Ordering::Acquire) {
+            if sender.line(&writer::line(&run, sent.len() as u64)).is_err() {
+                break;
+            }
+            sent.push(Instant::now());
+            let next = begin + Duration::from_millis(sent.len() as u64);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        sent
+    })
+}
+
+/// The lines that were delivered, by the number of their sender; each once.
+fn numbers(lines: &[Vec<u8>], runs: usize) -> Vec<std::collections::BTreeSet<u64>> {
+    let mut found = vec![std::collections::BTreeSet::new(); runs];
+    for line in lines {
+        let text = String::from_utf8_lossy(line);
+        let run = (0..runs).find(|at| text.contains(&format!("\"run\":\"r{at}\""))).expect("a line of ours");
+        let seq = sequence(&format!("r{run}"), line);
+        assert!(found[run].insert(seq), "line {seq} of r{run} came twice");
+    }
+    found
+}
+
+#[test]
+fn a_crash_loses_what_came_in_its_last_second_and_doubles_nothing() {
+    const SYNC: Duration = Duration::from_secs(1);
+    for backend in backends("kill") {
+        let place = Place::new();
+        let recorder = Recorder::start();
+        let kinds = [To::Gram(place.path("g.sock")), To::Udp(free_address()), To::Tcp(free_address())];
+        let sources: Vec<String> = kinds.iter().map(To::source).collect();
+        let setup = setup(&place, &sources.join(","), backend)
+            .env("EDGEPUSH_DESTINATION", &recorder.url())
+            .env("EDGEPUSH_SOCKET_SYNC", "1s")
+            .env("EDGEPUSH_CORES", "2")
+            // Nothing but the seals of feeds makes anything durable while the test runs.
+            .env("EDGEPUSH_BATCH_INTERVAL", "10s")
+            .env("EDGEPUSH_COMMIT_INTERVAL", "60s");
+        let mut sent: Vec<Vec<Instant>> = vec![Vec::new(); kinds.len()];
+        let mut killed = Vec::new();
+        let mut runs = 0;
+        for round in 0..3u64 {
+            let agent = setup.start_ready();
+            let end = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let senders: Vec<_> = kinds
+                .iter()
+                .map(|kind| {
+                    runs += 1;
+                    at_a_steady_rate(kind, format!("r{}", runs - 1), end.clone())
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(2_500 + 270 * round));
+            let at = Instant::now();
+            agent.kill();
+            end.store(true, std::sync::atomic::Ordering::Release);
+            sent.extend(senders.into_iter().map(|sender| sender.join().unwrap()));
+            killed.extend([at; 3]);
+        }
+        let sent = sent.split_off(kinds.len());
+        // The next start closes and delivers what the ledger has.
+        let agent = setup.clone().env("EDGEPUSH_BATCH_INTERVAL", "200ms").start_ready();
+        let mut before = 0;
+        wait_until("nothing more comes", PATIENCE, || {
+            std::thread::sleep(Duration::from_millis(1500));
+            std::mem::replace(&mut before, recorder.records()) == recorder.records() && before > 0
+        });
+        agent.terminate().exits(0);
+        let found = numbers(&recorder.lines(), runs);
+        for (run, found) in found.iter().enumerate() {
+            let lost: Vec<u64> = (0..sent[run].len() as u64).filter(|seq| !found.contains(seq)).collect();
+            // Only what was sent before the kill counts: the senders may have gone on for a moment.
+            let lost: Vec<u64> =
+                lost.into_iter().filter(|seq| sent[run][*seq as usize] < killed[run]).collect();
+            let early = lost.iter().filter(|seq| sent[run][**seq as usize] + SYNC < killed[run]).count();
+            let first = lost.first().map(|seq| killed[run] - sent[run][*seq as usize]);
+            say(&format!(
+                "{backend} r{run}: {} sent, {} lost, from {first:?} before the kill",
+                sent[run].len(),
+                lost.len()
+            ));
+            assert!(sent[run].len() > 1500, "a steady rate, not {} lines", sent[run].len());
+            assert_eq!(early, 0, "lost and older than a second: {}", ranges(&lost));
+        }
+    }
+}
+
+#[test]
+fn datagrams_that_the_kernel_drops_are_counted() {
+    for (backend, cores) in backends("drops").into_iter().zip(["1", "2"]) {
+        let place = Place::new();
+        let to = To::Udp(free_address());
+        let setup = setup(&place, &to.source(), backend)
+            .env("EDGEPUSH_SOCKET_BUFFER", "64kB")
+            .env("EDGEPUSH_CORES", cores);
+        let agent = setup.start_ready();
+        let mut senders: Vec<Sender> = (0..4).map(|_| to.open()).collect();
+        let sent = 4_000;
+        agent.signal(rustix::process::Signal::STOP);
+        for seq in 0..sent {
+            senders[seq as usize % 4].line(&writer::line("r", seq)).unwrap();
+        }
+        agent.signal(rustix::process::Signal::CONT);
+        let read = || agent.metrics().map_or(0.0, |m| m.sum("edgepush_lines_read_total"));
+        let dropped = || agent.metrics().map_or(0.0, |m| m.sum("edgepush_socket_dropped_total"));
+        wait_until("the kernel's drops are counted", PATIENCE, || read() + dropped() >= sent as f64);
+        assert_eq!(read() + dropped(), sent as f64, "read {}, dropped {}", read(), dropped());
+        assert!(dropped() > 0.0, "a buffer of 64 kB does not hold {sent} lines");
+        arrived(&place, read() as u64);
+        agent.terminate().exits(0);
+    }
+}
+
+#[test]
+fn a_stream_waits_while_the_spool_is_full_and_loses_nothing() {
+    for backend in backends("back-pressure") {
+        let place = Place::new();
+        let mut recorder = Recorder::start();
+        recorder.close();
+        let to = To::Tcp(free_address());
+        let setup = setup(&place, &to.source(), backend)
+            .env("EDGEPUSH_DESTINATION", &recorder.url())
+            .env("EDGEPUSH_CODEC", "none")
+            .env("EDGEPUSH_SPOOL_MAX", "64MB");
+        let agent = setup.start_ready();
+        let To::Tcp(addr) = to else { unreachable!() };
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        let text = "x".repeat(4_000);
+        let (mut seq, mut waited) = (0u64, 0);
+        let begin = Instant::now();
+        while waited < 2 {
+            assert!(begin.elapsed() < Duration::from_secs(120), "the sender never had to wait");
+            let line = format!("{{\"run\":\"r0\",\"seq\":{seq},\"x\":\"{text}\"}}\n");
+            let mut rest = line.as_bytes();
+            while !rest.is_empty() {
+                match stream.write(rest) {
+                    Ok(n) => rest = &rest[n..],
+                    Err(_) => {
+                        waited += 1;
+                        // The second time it has stood still for long; then there is room.
+                        if waited == 2 {
+                            assert_eq!(agent.metrics().unwrap().sum("edgepush_backpressure"), 1.0);
+                            recorder.open();
+                        }
+                    }
+                }
+            }
+            seq += 1;
+        }
+        drop(stream);
+        assert!(seq > 5_000, "some 64 MB fit, not {seq} lines");
+        wait_until("all is delivered", Duration::from_secs(60), || recorder.records() >= seq);
+        agent.terminate().exits(0);
+        let found = numbers(&recorder.lines(), 1);
+        assert_eq!(found[0].len() as u64, seq);
+    }
+}

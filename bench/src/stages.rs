@@ -93,7 +93,7 @@ fn parse(lines: &[u8]) -> Ready {
     }
 }
 
-const AT_START: Stand<'static> = Stand { head: b"", start: 0 };
+const AT_START: Stand<'static> = Stand::of(b"", 0);
 
 fn parse_combined(lines: &[u8]) -> Ready {
     let (lines, values) = combined(lines);

@@ -168,6 +168,9 @@ pub struct Case {
     /// Seconds: watched when idle or at a low rate, of each load, of the outage.
     #[serde(default = "ten")]
     pub seconds: u64,
+    /// Files that are followed when idle, of one line each; none: an empty one.
+    #[serde(default)]
+    pub files: u64,
     /// Lines a second of the low rate.
     #[serde(default = "thousand")]
     pub rate: u64,
@@ -226,6 +229,8 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "scaling",
     "start",
     "idle",
+    "idle-files",
+    "idle-files-threads",
     "low-rate",
     "latency",
     "fields12-2g",

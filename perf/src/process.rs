@@ -102,6 +102,11 @@ impl Running {
         tasks.into_iter().flatten().flatten().map(sleeps).sum()
     }
 
+    /// Descriptors that it has open.
+    pub fn open_files(&self) -> io::Result<u64> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count() as u64)
+    }
+
     /// Bytes that it has written so far, to whatever (`wchar`).
     pub fn written(&self) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();

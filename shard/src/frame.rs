@@ -4,6 +4,9 @@
 //! (INTERFACE 3). Blank lines are frames too: the caller counts them.
 //! Must not know: what a line means.
 
+/// A mark that is no part of a source's first line: UTF-8's byte order mark.
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// One line: its bytes without the line end, and where it starts in the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -41,7 +44,7 @@ impl<'a> Iterator for Frames<'a> {
             line = head;
         }
         if std::mem::take(&mut self.bom_possible) {
-            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+            line = line.strip_prefix(BOM).unwrap_or(line);
         }
         Some(Frame { offset, line })
     }

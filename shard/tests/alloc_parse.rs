@@ -184,17 +184,21 @@ fn rejects_are_written_without_allocating() {
 fn lines_of_text_formats_allocate_nothing() {
     let combined = r#"192.0.2.1 - a [b [10/Oct/2000:13:55:36 -0700] "GET /\x22 HTTP/1.1" 200 1 "-" "\xFF""#;
     let plain = r#"192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 200 1 "https://a/" "curl/8""#;
+    let head = "<190>Nov 20 23:58:00 edge1 nginx: ";
     let table = "a,b\n1,\"x \"\"y\"\"\"\n,z\n1,2,3\n";
     for (format, lines, records) in [
         ("combined", format!("{combined}\n{plain}\nno\n"), 2),
         ("auto", format!("{combined}\n{plain}\nno\n"), 2),
         ("csv", table.to_owned(), 2),
         ("logfmt", "a=1 b=\"x \\\" y\" c\nno\n".to_owned(), 1),
+        ("syslog", format!("{head}{{\"a\":1}}\n<14>app: {{\"a\":1}}\n{{\"a\":1}}\n{head}no\n").repeat(9), 27),
+        ("syslog:json", format!("{head}{{\"syslog_tag\":1}}\n<14>{{\"a\":-}}\n{head}{{\"a\":\"}}\n"), 2),
+        ("syslog:combined", format!("{head}{plain}\n<14>app: {combined}\n{plain}\n{head}no\n"), 3),
     ] {
         let (format, mut reader) = (Format::parse(format).expect("a format"), Reader::new());
         let mut run = || {
             let mut got = 0;
-            let stand = Stand { head: b"", start: 0 };
+            let stand = Stand::of(b"", 0);
             reader.lines(&format, stand, lines.as_bytes(), |_, parsed| got += usize::from(parsed.is_ok()));
             got
         };

@@ -5,7 +5,7 @@ use edgepush_shard::parse::{Fault, Reason};
 use edgepush_shard::testing::format::read_all;
 use serde_json::{Value, json};
 
-const AT_START: Stand<'static> = Stand { head: b"", start: 0 };
+const AT_START: Stand<'static> = Stand::of(b"", 0);
 
 /// The record of one line, and that it is spelled so.
 #[track_caller]
@@ -165,12 +165,12 @@ fn tables_have_heads_or_given_names() {
 #[test]
 fn a_tables_head_is_its_sources() {
     let format = Format::parse("csv").unwrap();
-    let stand = Stand { head: b"a,b\n1,2\n3,", start: 8 };
+    let stand = Stand::of(b"a,b\n1,2\n3,", 8);
     let rows = read_all(&format, stand, b"3,4\na,b\n");
     assert_eq!(rows.len(), 1, "a head that stands there again is no record");
     assert_eq!(rows[0].as_ref().unwrap(), json!({"a": "3", "b": "4"}).as_object().unwrap());
     let mut lines = 0;
-    let told = Reader::new().lines(&format, Stand { head: b"a,b", start: 8 }, b"3,4\n", |_, parsed| {
+    let told = Reader::new().lines(&format, Stand::of(b"a,b", 8), b"3,4\n", |_, parsed| {
         lines += 1;
         assert!(parsed.is_err());
     });
@@ -226,10 +226,10 @@ fn auto_says_what_it_decided() {
         assert_eq!(decided(AT_START, &format!("\nwhat is this\n{line}\n")), (Some(name), 1), "{line}");
         assert_eq!(decided(AT_START, &line), (Some(name), 1), "{line}");
         let head = format!("{line}\n");
-        assert_eq!(decided(Stand { head: head.as_bytes(), start: 999 }, "what is this\n").0, Some(name));
+        assert_eq!(decided(Stand::of(head.as_bytes(), 999), "what is this\n").0, Some(name));
     }
     assert_eq!(decided(AT_START, "what is this\n"), (None, 0));
-    assert_eq!(decided(Stand { head: b"192.0.2.1 - - [10/O", start: 99 }, "what\n"), (None, 0));
+    assert_eq!(decided(Stand::of(b"192.0.2.1 - - [10/O", 99), "what\n"), (None, 0));
 }
 
 #[test]

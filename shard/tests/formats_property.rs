@@ -91,7 +91,7 @@ proptest! {
         let names: Vec<String> = (0..values.len()).map(|at| format!("f{at}")).collect();
         let variable = |name: &String| if hand == Hand::Apache { format!("%{{{name}}}x") } else { format!("${name}") };
         let format = format!("{text}x \"{}\"", names.iter().map(variable).collect::<Vec<_>>().join("\" - \""));
-        let read = read_all(&Format::parse(&format).unwrap(), Stand { head: b"", start: 1 }, &line);
+        let read = read_all(&Format::parse(&format).unwrap(), Stand::of(b"", 1), &line);
         let record = read[0].as_ref().unwrap();
         for (name, value) in names.iter().zip(&values) {
             let empty = if hand == Hand::NginxJson { "" } else { "-" };
@@ -106,7 +106,7 @@ proptest! {
         let spelled: Vec<_> = values.iter().map(|value| written(Hand::Nginx, Some(value))).collect();
         let format: Vec<String> = (0..values.len()).map(|at| format!("$f{at}")).collect();
         let format = Format::parse(&format!("nginx:x \"{}\"", format.join("\" - \""))).unwrap();
-        let read = read_all(&format, Stand { head: b"", start: 1 }, &line_of(&pieces, &spelled));
+        let read = read_all(&format, Stand::of(b"", 1), &line_of(&pieces, &spelled));
         for (at, value) in values.iter().enumerate() {
             let text = String::from_utf8_lossy(value);
             let expected = Some(text.as_ref()).filter(|text| *text != "-");
@@ -149,14 +149,14 @@ proptest! {
         lines.iter().for_each(|line| bytes.extend_from_slice(&[line, &b"\n"[..]].concat()));
         let format = Format::parse(format).unwrap();
         let head = &bytes[..bytes.len().min(1024)];
-        let whole = read_all(&format, Stand { head, start: 0 }, &bytes);
+        let whole = read_all(&format, Stand::of(head, 0), &bytes);
         let ends: Vec<usize> = memchr::memchr_iter(b'\n', &bytes).map(|at| at + 1).collect();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| *cut.get(&ends)).collect();
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
         let mut parts = Vec::new();
         for cut in cuts.windows(2) {
-            parts.extend(read_all(&format, Stand { head, start: cut[0] as u64 }, &bytes[cut[0]..cut[1]]));
+            parts.extend(read_all(&format, Stand::of(head, cut[0] as u64), &bytes[cut[0]..cut[1]]));
         }
         prop_assert_eq!(whole, parts);
     }
@@ -192,7 +192,7 @@ fn rows_are_what_another_implementation_writes() {
         let mut csv = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
         csv.write_record(&row).unwrap();
         let line = csv.into_inner().unwrap();
-        let read = read_all(&Format::parse("csv:a,b,c").unwrap(), Stand { head: b"", start: 1 }, &line);
+        let read = read_all(&Format::parse("csv:a,b,c").unwrap(), Stand::of(b"", 1), &line);
         let record = read[0].as_ref().unwrap();
         let got: Vec<_> =
             ["a", "b", "c"].map(|name| record[name].as_str().unwrap_or("null").to_owned()).into();
@@ -204,6 +204,6 @@ fn rows_are_what_another_implementation_writes() {
 #[test]
 fn lines_are_counted() {
     let format = Format::parse("csv").unwrap();
-    let told = Reader::new().lines(&format, Stand { head: b"", start: 0 }, b"a\n\nb\r\n", |_, _| {});
+    let told = Reader::new().lines(&format, Stand::of(b"", 0), b"a\n\nb\r\n", |_, _| {});
     assert_eq!((told.lines.all, told.lines.blank), (3, 2));
 }

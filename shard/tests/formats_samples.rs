@@ -30,7 +30,7 @@ fn count(format: &Format, bytes: &[u8]) -> Counts {
     while at < bytes.len() {
         let most = &bytes[at..bytes.len().min(at + (256 << 10))];
         let len = memchr::memrchr(b'\n', most).map_or(most.len(), |end| end + 1);
-        let stand = Stand { head: &bytes[..bytes.len().min(1024)], start: at as u64 };
+        let stand = Stand::of(&bytes[..bytes.len().min(1024)], at as u64);
         let told = reader.lines(format, stand, &bytes[at..at + len], |frame, parsed| match parsed {
             Ok(record) => {
                 let value: serde_json::Value = serde_json::from_slice(record.text).expect("JSON");
@@ -82,6 +82,44 @@ fn every_sample_gives_what_is_known_of_it() {
         if format == "combined" {
             assert_eq!(counts.repaired, if name.starts_with("elastic") { 3 } else { 0 }, "{name}");
         }
+    }
+}
+
+/// Datagrams of nginx over a unix socket and, without a host, over UDP.
+#[test]
+fn messages_behind_syslog_heads_are_the_records_of_the_file() {
+    let Some(dir) = samples() else { return };
+    let read = |name: &str| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(dir.join(name)).unwrap();
+        flate2::read::MultiGzDecoder::new(file).read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let file = read("nginx.json.log.gz");
+    for (name, records, added) in
+        [("nginx.syslog-unix.log.gz", 4511, 3), ("nginx.syslog-udp.log.gz", 4645, 2)]
+    {
+        let bytes = read(name);
+        for (format, decided) in [("syslog", Some("json")), ("syslog:json", None)] {
+            let counts = count(&Format::parse(format).unwrap(), &bytes);
+            assert_eq!((counts.records, counts.rejects.len(), counts.repaired), (records, 0, 0), "{name}");
+            assert_eq!(counts.decided, decided);
+        }
+        assert_eq!(count(&Format::json(), &bytes).records, 0);
+        // What is behind the heads is what the file has, but for what was lost.
+        let mut lines = file.split(|byte| *byte == b'\n');
+        Reader::new().lines(&Format::json().syslog(), Stand::of(b"", 0), &bytes, |_, parsed| {
+            let record = parsed.unwrap();
+            let own = &record.members[..record.members.len() - added];
+            let end = own.last().unwrap().value.end as usize;
+            let names = record.members[own.len()..].iter().map(|member| member.key.of(record.text));
+            assert!(
+                names.eq([&b"syslog_time"[..], b"syslog_host", b"syslog_tag"]
+                    .into_iter()
+                    .filter(|name| added == 3 || *name != b"syslog_host"))
+            );
+            assert!(lines.any(|line| line.strip_suffix(b"}") == Some(&record.text[..end])));
+        });
     }
 }
 

@@ -206,6 +206,9 @@ fn lines_without_a_head_have_none() {
         "Nix 21 10:00:00 h a: b",
         "#Fields: date time",
         "Novel: x",
+        "Nov 21 10:00:00 12: x",
+        "Nov 21 10:00:00 -: x",
+        "Nov 21 10:00:00 - a: x",
         "a,b: c,d",
     ] {
         assert_eq!(head::read(line.as_bytes()), None, "{line}");
@@ -245,6 +248,8 @@ proptest! {
         body in nasty(b"{}\"\\ :[]<>-a1\xc3\xa9\xff=,@", 20),
         (priority, day, form) in (0..192_u32, 1..29_u32, 0..4_u32),
     ) {
+        // A host that ends in a colon is a tag; marks alone are neither.
+        let (host, tag) = (host.map(|host| [&host[..], b"a"].concat()), [&tag[..], b"a"].concat());
         let process_text = process.map(|id| format!("[{id}]")).unwrap_or_default();
         let host_text = |nil: &str| host.as_ref().map_or(nil.to_owned(), |host| format!("{} ", String::from_utf8_lossy(host)));
         let tag_text = String::from_utf8_lossy(&tag);
@@ -259,8 +264,6 @@ proptest! {
             }
         };
         let line = [head.as_bytes(), &body[..]].concat();
-        // A host that ends in a colon is a tag; the `-` alone is nothing.
-        prop_assume!(host.as_ref().is_none_or(|host| !host.ends_with(b":") && host != b"-") && tag != b"-");
         let read = head::read(&line).expect("a head");
         prop_assert_eq!(read.host.map(<[u8]>::to_vec), host, "{}", line.escape_ascii());
         prop_assert_eq!(read.tag, Some(&tag[..]), "{}", line.escape_ascii());

@@ -18,25 +18,37 @@ pub struct Bound {
     listener: TcpListener,
 }
 
-/// Listens. `state_dir` exists and is held by this process. The error is for an operator.
+/// The same for the Logs API.
+pub const LOGS_ADDR_FILE: &str = "logs.addr";
+
+/// Listens for the admin API. `state_dir` exists and is held by this process. The error is for an operator.
 pub fn bind(addr: SocketAddr, state_dir: &Path) -> Result<Bound, String> {
+    listen("EDGEPUSH_API", addr, &state_dir.join(ADDR_FILE))
+}
+
+/// Listens for the Logs API, as [`bind`].
+pub fn bind_logs(addr: SocketAddr, state_dir: &Path) -> Result<Bound, String> {
+    listen("EDGEPUSH_LOGS_API", addr, &state_dir.join(LOGS_ADDR_FILE))
+}
+
+fn listen(variable: &str, addr: SocketAddr, file: &Path) -> Result<Bound, String> {
     let refused = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("EDGEPUSH_API={addr} is in use by another process; choose another port, 0 (any) or off")
+            format!("{variable}={addr} is in use by another process; choose another port, 0 (any) or off")
         }
-        _ => format!("EDGEPUSH_API={addr} cannot be listened on: {error}"),
+        _ => format!("{variable}={addr} cannot be listened on: {error}"),
     };
     let listener = TcpListener::bind(addr).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     let addr = listener.local_addr().map_err(refused)?;
-    let file = state_dir.join(ADDR_FILE);
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
     let write = || -> io::Result<()> {
-        let temporary = state_dir.join(".api.addr.tmp");
+        let temporary = file.with_file_name(format!(".{name}.tmp"));
         std::fs::write(&temporary, format!("{addr}\n"))?;
-        std::fs::rename(&temporary, &file)
+        std::fs::rename(&temporary, file)
     };
     write().map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
-    Ok(Bound { addr, file, listener })
+    Ok(Bound { addr, file: file.to_owned(), listener })
 }
 
 impl Bound {
@@ -65,6 +77,11 @@ impl Drop for Bound {
 pub fn clear(state_dir: &Path) {
     // When it cannot be removed, the next reader finds nobody there.
     let _ = std::fs::remove_file(state_dir.join(ADDR_FILE));
+}
+
+/// The same for the Logs API.
+pub fn clear_logs(state_dir: &Path) {
+    let _ = std::fs::remove_file(state_dir.join(LOGS_ADDR_FILE));
 }
 
 /// The address of the agent that uses a state directory; `None` when there is no (readable) file.

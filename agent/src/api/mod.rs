@@ -18,6 +18,7 @@ pub mod bind;
 pub mod health;
 pub mod logpush;
 pub mod own;
+pub mod tls;
 
 use crate::metrics::{self, Metrics};
 use crate::status::Status;
@@ -34,6 +35,8 @@ use logpush::Logpush;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Tls;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -41,6 +44,8 @@ use tokio::sync::Semaphore;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
+/// What TLS begins with, and HTTP never.
+const TLS_RECORD: u8 = 0x16;
 /// Pause after accept fails (no descriptors): the next try would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -82,14 +87,22 @@ pub struct ApiState {
 
 /// Answers until it is dropped. Runs on the sender's runtime.
 pub async fn serve(listener: TcpListener, state: Arc<ApiState>) {
+    serve_tls(listener, state, None).await;
+}
+
+/// [`serve`] with a certificate: over TLS for everyone, and without for who comes over loopback, as our commands do.
+pub async fn serve_tls(listener: TcpListener, state: Arc<ApiState>, tls: Option<Arc<Tls>>) {
     let room = Arc::new(Semaphore::new(state.limits.connections));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let state = state.clone();
+            Ok((stream, from)) => {
+                let (state, tls) = (state.clone(), tls.clone());
                 tokio::spawn(async move {
-                    connection(stream, state).await;
+                    match tls {
+                        None => connection(stream, state).await,
+                        Some(tls) => tls_connection(stream, from.ip().is_loopback(), state, &tls).await,
+                    }
                     drop(permit);
                 });
             }
@@ -101,8 +114,23 @@ pub async fn serve(listener: TcpListener, state: Arc<ApiState>) {
     }
 }
 
+/// A connection where there is a certificate.
+async fn tls_connection(stream: TcpStream, loopback: bool, state: Arc<ApiState>, tls: &Tls) {
+    let head = state.limits.head;
+    let mut first = [0];
+    let peeked = tokio::time::timeout(head, stream.peek(&mut first)).await;
+    match peeked {
+        Ok(Ok(1)) if loopback && first[0] != TLS_RECORD => connection(stream, state).await,
+        Ok(Ok(_)) => match tls.accept(stream, head).await {
+            Ok(stream) => connection(stream, state).await,
+            Err(why) => tracing::debug!("admin API: {why}"),
+        },
+        _ => tracing::debug!("admin API: a client was too slow"),
+    }
+}
+
 /// One request and its answer: no keep-alive, so that nobody holds a place for later.
-async fn connection(stream: TcpStream, state: Arc<ApiState>) {
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Arc<ApiState>) {
     let limits = state.limits;
     let answer = service_fn(move |request: Request<Incoming>| {
         let state = state.clone();

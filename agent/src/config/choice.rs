@@ -180,6 +180,18 @@ pub fn jobs(text: &str) -> Result<Target, String> {
     Ok(Target::new(text))
 }
 
+/// Reads what URLs are to begin with: scheme, host and perhaps a path; without a `/` at the end.
+pub fn base_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b);
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(fits) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err("must be like https://logs.example.com, without parameters".into()),
+    }
+}
+
 /// Reads `off`, or an address with its port.
 pub fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" {

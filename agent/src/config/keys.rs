@@ -136,7 +136,7 @@ const fn planned(
     Key { name, kind, preset, privacy: Privacy::Open, parse: Parse::Planned(what), help }
 }
 
-use Parse::{Named, One, Planned, Reading};
+use Parse::{Named, One, Reading};
 use Preset::{Computed, Text, Unset};
 
 /// All settings, in the order of INTERFACE 1. A row may use the fields of those above it.
@@ -524,22 +524,57 @@ pub const KEYS: &[Key] = &[
                destinations), `zone=ID` and `account=ID` (only there), like `read+zone=023e:TOKEN`. \
                `EDGEPUSH_API_TOKEN` has all rights.",
     },
-    planned(
+    key(
         "EDGEPUSH_LOGS_API",
         "`off` or ADDRESS:PORT",
-        Text("off"),
-        "the logs API is",
-        "Where customers list and download the archive.",
+        Unset("`off`; `127.0.0.1:9601` when a job's destination is `archive:`"),
+        One(|c, t| choice::listen(t).map(|v| c.logs_api = Some(v))),
+        "Where customers list and download their files of the archive, with keys of their own (`edgepush keys`). Port \
+         0 takes a free one; the address stands in the state directory's `logs.addr`. `run --once` opens it only when \
+         this is set.",
     ),
-    planned("EDGEPUSH_TLS_CERT", "PEM file", Unset("none"), "TLS of the APIs is", "Certificate of the APIs."),
-    Key {
-        name: "EDGEPUSH_TLS_KEY",
-        kind: "PEM file",
-        preset: Unset("none"),
-        privacy: Privacy::Secret,
-        parse: Planned("TLS of the APIs is"),
-        help: "Private key of the APIs.",
-    },
+    key(
+        "EDGEPUSH_LOGS_URL",
+        "`https://HOST[/PATH]`",
+        Unset("as the client called the listener"),
+        One(|c, t| choice::base_url(t).map(|v| c.logs_url = Some(v))),
+        "What the URLs of files begin with, where something stands before the listener.",
+    ),
+    key(
+        "EDGEPUSH_LOGS_DOWNLOADS",
+        "count, 1 to 1000",
+        Text("2"),
+        One(|c, t| count_within(t, 1, 1000).map(|v| c.logs_downloads = v)),
+        "Open downloads of a key.",
+    ),
+    key(
+        "EDGEPUSH_LOGS_RATE",
+        "count, 1 to 10000",
+        Text("10"),
+        One(|c, t| count_within(t, 1, 10_000).map(|v| c.logs_rate = v)),
+        "Requests per second of a key, lists and downloads together, and so many at once after a pause.",
+    ),
+    key(
+        "EDGEPUSH_TLS_CERT",
+        "PEM file",
+        Unset("none"),
+        One(|c, t| {
+            c.tls_cert = Some(t.into());
+            Ok(())
+        }),
+        "Certificate of the Logs API and of the admin API, with those between it and its authority; read again when \
+         it changes. On the admin API whoever comes over loopback may do without TLS.",
+    ),
+    key(
+        "EDGEPUSH_TLS_KEY",
+        "PEM file",
+        Unset("none"),
+        One(|c, t| {
+            c.tls_key = Some(t.into());
+            Ok(())
+        }),
+        "Its private key.",
+    ),
     planned(
         "EDGEPUSH_ARCHIVE_RULE",
         "rule",

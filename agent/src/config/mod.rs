@@ -34,7 +34,7 @@ use said::Said;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ pub const MEMORY_FIXED: Bytes = Bytes(64_000_000);
 pub const MEMORY_SHARD: Bytes = Bytes(16_000_000);
 /// Memory that is used at most when nothing is said and the cgroup has room.
 const MEMORY_DEFAULT: Bytes = Bytes(256_000_000);
+
+/// Where the Logs API listens when nothing is said and a job archives.
+const LOGS_API_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9601);
 
 /// All settings, typed and inside their bounds. One field a row of [`KEYS`], in its order.
 #[derive(Clone, Debug)]
@@ -141,6 +144,18 @@ pub struct Config {
     pub api_token: Option<Secret>,
     /// More tokens, with what each may do.
     pub api_tokens: Vec<ApiToken>,
+    /// Where the Logs API listens: `None`: by default, `Some(None)`: nowhere. See [`Config::logs_api_of`].
+    pub logs_api: Option<Option<SocketAddr>>,
+    /// What the URLs of archived files begin with; `None`: as the client called.
+    pub logs_url: Option<String>,
+    /// Open downloads of a key.
+    pub logs_downloads: u32,
+    /// Requests per second of a key.
+    pub logs_rate: u32,
+    /// Certificate of the listeners.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key.
+    pub tls_key: Option<PathBuf>,
     /// `{HOST}` in paths.
     pub hostname: String,
     /// How much the agent says about itself.
@@ -159,6 +174,15 @@ impl Config {
     /// Where the API listens in this way of running: `run --once` opens none unless it was asked for (RULINGS 15).
     pub fn api_of(&self, once: bool) -> Option<SocketAddr> {
         self.api.filter(|_| !once || self.api_said)
+    }
+
+    /// Where the Logs API listens, and whether that was asked for. `archive`: whether a job archives.
+    pub fn logs_api_of(&self, once: bool, archive: bool) -> Option<(SocketAddr, bool)> {
+        match self.logs_api {
+            Some(said) => said.map(|addr| (addr, true)),
+            None if archive && !once => Some((LOGS_API_DEFAULT, false)),
+            None => None,
+        }
     }
 
     /// The token with which a command of this host asks its own agent: `EDGEPUSH_API_TOKEN`, else the first of the
@@ -222,6 +246,12 @@ impl Config {
             api_said: false,
             api_token: None,
             api_tokens: Vec::new(),
+            logs_api: None,
+            logs_url: None,
+            logs_downloads: 0,
+            logs_rate: 0,
+            tls_cert: None,
+            tls_key: None,
             hostname: String::new(),
             log: LogLevel::Info,
             log_format: LogFormat::Text,
@@ -448,6 +478,12 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
     {
         problems.push(Problem { subject: format!("EDGEPUSH_JOBS={jobs}"), why });
         config.jobs = None;
+    }
+    if config.tls_cert.is_some() != config.tls_key.is_some() {
+        problems.push(Problem {
+            subject: "EDGEPUSH_TLS_CERT and EDGEPUSH_TLS_KEY".into(),
+            why: "belong together: set both or none".into(),
+        });
     }
     if let Some(addr) = config.api
         && !addr.ip().is_loopback()

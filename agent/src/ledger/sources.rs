@@ -105,6 +105,11 @@ fn move_source(
     Ok(())
 }
 
+fn put_size(tx: &rusqlite::Transaction<'_>, id: SourceId, size: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached("UPDATE source SET size_seen = ?2 WHERE id = ?1")?.execute([db(id.0), db(size)])?;
+    Ok(())
+}
+
 impl<D: Disk> Ledger<D> {
     /// A source's random seed: the ledger's 128 random bits make it of the row id, so a simulation repeats.
     pub(super) fn seed(&self, id: SourceId) -> u64 {
@@ -183,6 +188,7 @@ impl<D: Disk> Ledger<D> {
         for change in changes {
             let (SourceChange::Moved { id, .. }
             | SourceChange::Shrunk { id, .. }
+            | SourceChange::Sized { id, .. }
             | SourceChange::Closed { id, .. }) = change;
             let known = rows.iter().rev().find(|row: &&SourceRow| row.id == *id).or(self.sources.get(id));
             let Some(mut row) = known.cloned() else {
@@ -196,10 +202,13 @@ impl<D: Disk> Ledger<D> {
                     set_state(&mut row, *state, now.wall);
                     move_source(&tx, *id, *ident, path, (row.state, row.detached_at))?;
                 }
+                SourceChange::Sized { size, .. } => {
+                    row.size_seen = *size;
+                    put_size(&tx, *id, *size)?;
+                }
                 SourceChange::Shrunk { size, .. } => {
                     row.size_seen = *size;
-                    tx.prepare_cached("UPDATE source SET size_seen = ?2 WHERE id = ?1")?
-                        .execute([db(id.0), db(*size)])?;
+                    put_size(&tx, *id, *size)?;
                     for group in self.groups.iter().chain([&GroupId::HOT]) {
                         if *group == GroupId::HOT && !self.progress.contains_key(&(*group, *id)) {
                             continue;

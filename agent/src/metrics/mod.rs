@@ -4,10 +4,12 @@
 //! keep their label and the rest is `other`.
 //! Must not know: who counts, who asks.
 mod delivery;
+mod logs;
 mod shard;
 mod table;
 
 pub use delivery::{BatchVerdict, DeliveryCounters, Histogram, JobCounters};
+pub use logs::LogsCounters;
 pub use shard::ShardCounters;
 pub use table::{Row, Shape, TABLE};
 
@@ -69,6 +71,7 @@ pub struct Metrics {
     shards: Vec<Arc<ShardCounters>>,
     jobs: RwLock<BTreeMap<JobId, Arc<JobCounters>>>,
     delivery: DeliveryCounters,
+    logs: Arc<LogsCounters>,
 }
 
 impl Metrics {
@@ -80,6 +83,7 @@ impl Metrics {
             shards: (0..shards).map(|_| new()).collect(),
             jobs: RwLock::default(),
             delivery: DeliveryCounters::default(),
+            logs: Arc::default(),
             labels,
         })
     }
@@ -110,6 +114,10 @@ impl Metrics {
     /// The counters of all deliveries together.
     pub fn delivery(&self) -> &DeliveryCounters {
         &self.delivery
+    }
+    /// The counters of the Logs API.
+    pub fn logs(&self) -> &Arc<LogsCounters> {
+        &self.logs
     }
     /// What the numbers are called.
     pub fn labels(&self) -> &Labels {

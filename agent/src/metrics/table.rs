@@ -218,6 +218,28 @@ pub static TABLE: &[Row] = &[
         "Sets of job files that are refused at present: the last good ones run on",
         |m| one(m.delivery.sets_refused.load(Relaxed)),
     ),
+    row(
+        "edgepush_logs_requests_total",
+        Counter,
+        &["kind", "status"],
+        "Requests of the Logs API, by what was asked for and what was answered",
+        |m| {
+            let of = |(kind, status, count): (&str, u16, u64)| {
+                (vec![kind.to_owned(), status.to_string()], Value::Number(count))
+            };
+            m.logs.requests().map(of).collect()
+        },
+    ),
+    row(
+        "edgepush_logs_bytes_total",
+        Counter,
+        &[],
+        "Bytes of archived files that customers downloaded",
+        |m| one(m.logs.bytes.load(Relaxed)),
+    ),
+    row("edgepush_logs_downloads_open", Gauge, &[], "Downloads that are open", |m| {
+        one(m.logs.open.load(Relaxed))
+    }),
     row("edgepush_ring_bytes", Gauge, &["shard"], "Bytes that wait for the compressor", |m| {
         let number = |(i, s): (usize, &std::sync::Arc<ShardCounters>)| {
             (vec![i.to_string()], Value::Number(s.read_ring()))

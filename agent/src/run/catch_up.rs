@@ -3,6 +3,7 @@
 //! Promises: what the page cache holds is read by plain `pread`s, what a disk must be waited for goes through the
 //! runtime; opens and directories run on the blocking thread.
 //! Must not know: which group is read (the machine does), when there is room (the driver of the live source does).
+use super::unpack::Unpacker;
 use crate::protocol::{GroupId, Now};
 use crate::queue::Bell;
 use crate::rt::Rt;
@@ -10,7 +11,7 @@ use crate::source::file::buffers::Buffers;
 use crate::source::file::os;
 use crate::source::{CatchUp, CatchUpAction, CatchUpEvent, FileKey, ReadBack};
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub(super) struct Reader {
     bell: Bell,
     events: Events,
     files: Rc<RefCell<HashMap<FileKey, Arc<File>>>>,
+    /// Which of the open files are compressed.
+    packed: Rc<RefCell<HashSet<FileKey>>>,
+    unpacker: Unpacker,
     /// When the machine wants its next tick (monotonic).
     pub(super) wake: Option<Duration>,
     /// A seal is wanted once every chunk is processed.
@@ -37,13 +41,15 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(line_max: usize, rt: &Rt, bell: Bell) -> Reader {
+    pub(super) fn new(line_max: usize, rt: &Rt, bell: Bell, unpacker: Unpacker) -> Reader {
         Reader {
             machine: CatchUp::new(line_max),
             rt: rt.clone(),
             bell,
             events: Rc::default(),
             files: Rc::default(),
+            packed: Rc::default(),
+            unpacker,
             wake: None,
             seal_soon: false,
             room_said: 0,
@@ -120,11 +126,14 @@ impl Reader {
         let (rt, events, bell) = (self.rt.clone(), self.events.clone(), self.bell.clone());
         match action {
             CatchUpAction::Open { file, path, ident } => {
-                let files = self.files.clone();
+                let (files, packed) = (self.files.clone(), self.packed.clone());
                 self.rt.spawn_local(async move {
                     let result = rt.spawn_blocking(move || os::open(&path, ident)).await;
                     let result = result.map(|(handle, stat)| {
                         files.borrow_mut().insert(file, handle);
+                        if stat.packed.is_some() {
+                            packed.borrow_mut().insert(file);
+                        }
                         stat
                     });
                     events.borrow_mut().push_back(CatchUpEvent::Opened { file, result });
@@ -139,7 +148,11 @@ impl Reader {
                 });
             }
             CatchUpAction::Read { file, offset, len } => self.read(file, offset, len, buffers),
-            CatchUpAction::Close(file) => drop(self.files.borrow_mut().remove(&file)),
+            CatchUpAction::Close(file) => {
+                self.files.borrow_mut().remove(&file);
+                self.packed.borrow_mut().remove(&file);
+                self.unpacker.forget(file);
+            }
             CatchUpAction::SealSoon => self.seal_soon = true,
             CatchUpAction::Wake { after } => self.wake = Some(mono + after),
             CatchUpAction::Gaps(_)
@@ -152,6 +165,15 @@ impl Reader {
 
     fn read(&self, file: FileKey, offset: u64, len: usize, buffers: &Buffers) {
         let handle = self.files.borrow()[&file].clone();
+        if self.packed.borrow().contains(&file) {
+            let (events, bell, unpacker) = (self.events.clone(), self.bell.clone(), self.unpacker.clone());
+            return self.rt.spawn_local(async move {
+                if let Some(result) = unpacker.read((file, handle), offset, len).await {
+                    events.borrow_mut().push_back(CatchUpEvent::Read { file, result });
+                    bell.ring();
+                }
+            });
+        }
         match os::read_cached(&handle, offset, len, buffers) {
             Ok(None) => {}
             Ok(Some(back)) => return self.push(CatchUpEvent::Read { file, result: Ok(back) }),

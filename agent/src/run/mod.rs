@@ -5,6 +5,7 @@
 //! | `shard-N`, pinned | the runtime of [`crate::rt`]: shard loop; on shard 0 also the file source | never |
 //! | `delivery` | tokio: batcher, sender, uploads, admin API | never |
 //! | `ledger` | SQLite and spool writes | yes |
+//! | `logs` | tokio: the Logs API | never; a few of its own for index and keys |
 //! | `signals` | waits for signals | yes |
 //! | main | start, watchdog, end | yes |
 //!
@@ -22,6 +23,7 @@ mod jobs;
 mod known;
 mod labels;
 mod ledger;
+mod logs;
 mod make;
 mod port;
 mod shard;
@@ -30,6 +32,7 @@ mod shown;
 mod signals;
 mod start;
 mod tail;
+mod unpack;
 
 pub use delivery::{Ended, Ending};
 pub use error::StartError;
@@ -48,6 +51,7 @@ pub fn run(config: Config, flags: RunArgs) -> Exit {
     // Without --once a run ends by itself only when its pipes have ended.
     let grace = if flags.once { config.once_timeout } else { Some(stop_grace) };
     let ending = Ending { close: flags.once, grace, stop_grace };
+    raise_open_files();
     let running = match start(&config, flags.once, ending) {
         Ok(running) => running,
         Err(error) => {
@@ -63,6 +67,14 @@ pub fn run(config: Config, flags: RunArgs) -> Exit {
     }
     let exit = if ended.undelivered == 0 && ended.complete { Exit::Done } else { Exit::Failed };
     crate::cli::print(&once_line(&metrics.totals(), &ended), exit)
+}
+
+/// As many descriptors as the host allows: each followed file has one, and the usual soft limit is 1,024. A refusal is no
+/// error: the files that cannot be opened are named.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// What `check` asks of parts that it must not know: the runtime, the destination.

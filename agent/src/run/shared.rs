@@ -4,6 +4,7 @@
 //! Must not know: what the machines decide.
 use super::clock::Clock;
 use super::shown::Shown;
+use crate::archive::Leases;
 use crate::ledger::{LedgerEvent, LedgerReply};
 use crate::protocol::{GroupId, Scope, SourceId};
 use crate::queue::{Bell, Queue};
@@ -147,6 +148,8 @@ impl Words {
 /// The queues and bells of one agent; cloned to every thread.
 #[derive(Clone)]
 pub struct Shared {
+    /// Which archived files are being downloaded.
+    pub leases: Leases,
     /// The clock.
     pub clock: Arc<Clock>,
     /// Words.
@@ -194,6 +197,7 @@ impl Shared {
             .iter()
             .map(|b| Queue::new(STEPS, std::slice::from_ref(delivery), std::slice::from_ref(b)));
         Shared {
+            leases: Leases::default(),
             clock,
             words: Arc::default(),
             shown: Arc::default(),

@@ -14,12 +14,13 @@ use super::make::Maker;
 use super::port::{ASKS, JobsShown, Port, Word};
 use super::shared::Shared;
 use super::{known, labels, ledger, shard, tail};
-use crate::api::{self, bind::Bound, health::Health};
+use crate::api::{self, bind::Bound, health::Health, tls::Tls};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
 use crate::jobs::{GuardState, follow};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
+use crate::logs_api::LogsServer;
 use crate::metrics::Metrics;
 use crate::parking::Parking;
 use crate::queue;
@@ -47,6 +48,7 @@ pub struct Running {
     ledger: JoinHandle<()>,
     ended: Receiver<Ended>,
     _sockets: Vec<SocketFile>,
+    _logs: Option<LogsServer>,
     _state: StateDir,
 }
 
@@ -70,8 +72,10 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
+    let tls = super::logs::tls(config)?;
     let api = super::admin::bind(config, once, state.path())?;
     let feeds = feeds.share(config, once, &shared, &metrics)?;
+    let logs = super::logs::bind(config, once, &known.book, state.path())?;
 
     let (say_ended, ended) = std::sync::mpsc::channel();
     let ledger = spawn("ledger", {
@@ -94,6 +98,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
     let changing = changing(config, known.maker, (asked, told), metrics.clone(), recovered.last_group);
+    let admin_tls = tls.clone();
     let delivery = spawn("delivery", {
         let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
@@ -104,7 +109,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                     destination.prepare().await;
                 }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
-                serve(api, admin);
+                serve(api, admin, admin_tls);
                 if let Some(followed) = followed {
                     tokio::task::spawn_local(followed);
                 }
@@ -114,6 +119,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             let _ = say_ended.send(ended);
         }
     })?;
+    let logs = super::logs::serve(logs, config, &shared, &metrics, tls)?;
     crate::notify::ready("following");
     Ok(Running {
         shared,
@@ -125,6 +131,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         ledger,
         ended,
         _sockets: feeds.files,
+        _logs: logs,
         _state: state,
     })
 }
@@ -183,12 +190,12 @@ fn on_its_runtime<T>(work: impl Future<Output = T>) -> T {
 pub(super) const BLOCKING_END: Duration = Duration::from_millis(200);
 
 /// Starts the admin API; its address file goes with it.
-fn serve(bound: Option<Bound>, state: Arc<api::ApiState>) {
+fn serve(bound: Option<Bound>, state: Arc<api::ApiState>, tls: Option<Arc<Tls>>) {
     let Some(bound) = bound else { return };
     match bound.listener() {
         Ok(listener) => {
             tokio::task::spawn_local(async move {
-                api::serve(listener, state).await;
+                api::serve_tls(listener, state, tls).await;
                 drop(bound);
             });
         }

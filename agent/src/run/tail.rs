@@ -6,6 +6,7 @@
 use super::catch_up::Reader;
 use super::feed::FeedWords;
 use super::shared::{FromSource, Outbox, Shared, ToLedger, ToSource};
+use super::unpack::Unpacker;
 use crate::api::health::Health;
 use crate::config::Config;
 use crate::ledger::{LedgerEvent, Recovered};
@@ -107,6 +108,7 @@ struct Tail {
     machine: FileSource,
     files: Rc<RefCell<HashMap<FileKey, Arc<File>>>>,
     buffers: Buffers,
+    unpacker: Unpacker,
     inbox: Inbox,
     watches: Option<Rc<RefCell<watch::Watches>>>,
     to_ledger: Outbox<ToLedger>,
@@ -132,12 +134,15 @@ struct Tail {
 pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
     let inbox = Inbox { events: Rc::default(), dirs: Rc::default(), bell: shared.shard_bells[0].clone() };
     let watches = if plan.settings.once { None } else { watch(&rt, &inbox) };
+    let buffers = Buffers::new(shared.chunks.items_max() + shared.shard_bells.len());
+    let unpacker = Unpacker::new(&rt, &shared.words, &buffers);
     let mut tail = Tail {
         bell,
         globs: plan.globs.into(),
         machine: FileSource::new(plan.settings),
         files: Rc::default(),
-        buffers: Buffers::new(shared.chunks.items_max() + shared.shard_bells.len()),
+        buffers: buffers.clone(),
+        unpacker,
         inbox,
         watches,
         to_ledger: Outbox::new(shared.to_ledger.clone()),
@@ -145,7 +150,12 @@ pub(super) async fn drive(rt: Rt, bell: LocalBell, shared: Shared, plan: Plan) {
         wake: None,
         once: plan.settings.once,
         room_said: 0,
-        catch_up: Reader::new(plan.settings.line_max, &rt, shared.shard_bells[0].clone()),
+        catch_up: Reader::new(
+            plan.settings.line_max,
+            &rt,
+            shared.shard_bells[0].clone(),
+            Unpacker::new(&rt, &shared.words, &buffers),
+        ),
         counters: plan.counters,
         health: Some(plan.health),
         lag_at: Duration::ZERO,
@@ -424,8 +434,12 @@ impl Tail {
         match action {
             SourceAction::Look(known) => self.look(known),
             SourceAction::Open { file, path, ident } => self.open(file, path, ident),
-            SourceAction::Close { file } => drop(self.files.borrow_mut().remove(&file)),
-            SourceAction::Read { file, offset, len, cold } => self.read(file, offset, len, cold),
+            SourceAction::Close { file } => {
+                self.files.borrow_mut().remove(&file);
+                self.unpacker.forget(file);
+            }
+            SourceAction::Read { file, offset, len, packed: true, .. } => self.unpack(file, offset, len),
+            SourceAction::Read { file, offset, len, cold, .. } => self.read(file, offset, len, cold),
             SourceAction::SeekData { file, offset } => {
                 // An error is what a file system without SEEK_DATA says in its own way: the bytes are read instead.
                 let found = os::seek_data(&self.file(file), offset).unwrap_or(Some(offset));
@@ -505,6 +519,16 @@ impl Tail {
             // The buffer may be longer than the read that was asked for.
             let verified = read.and_then(|read| os::verify(&handle, buffers.lend(bytes, read.min(len))));
             inbox.send(SourceEvent::Read { file, offset, result: verified.map_err(|e| e.to_string()) });
+        });
+    }
+
+    /// Decompresses on the blocking thread, which others get in between.
+    fn unpack(&self, file: FileKey, offset: u64, len: usize) {
+        let (handle, inbox, unpacker) = (self.file(file), self.inbox.clone(), self.unpacker.clone());
+        self.rt.spawn_local(async move {
+            if let Some(result) = unpacker.read((file, handle), offset, len).await {
+                inbox.send(SourceEvent::Read { file, offset, result });
+            }
         });
     }
 

@@ -9,7 +9,7 @@
 //! Must not know: how the ledger knows, jobs, destinations, the runtime.
 mod stretch;
 
-use super::{FileKey, OpenError, OpenStat, ReadBack};
+use super::{FileKey, OpenError, OpenStat, ReadBack, size_max};
 use crate::protocol::{FileIdent, Gap, GroupId, Now, SourceId};
 use edgepush_shard::chunk::Chunk;
 use std::collections::{BTreeMap, VecDeque};
@@ -380,7 +380,9 @@ impl CatchUp {
         let Doing::Opening { found } = std::mem::replace(&mut turn.doing, Doing::Nothing) else { return };
         let Some(stretch) = &turn.stretch else { return };
         match result {
-            Ok(stat) if stretch.may_be(&stat.head, stat.size) => turn.file = Some(file),
+            Ok(stat) if stretch.may_be(&stat.head, size_max(stat.size, stat.packed.as_ref())) => {
+                turn.file = Some(file);
+            }
             Ok(_) => {
                 out.push(CatchUpAction::Close(file));
                 self.miss(now, false, out);

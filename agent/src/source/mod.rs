@@ -43,7 +43,7 @@ pub struct Seen {
     pub glob: u32,
     /// Device, inode, birth time; of the target of a symbolic link.
     pub ident: FileIdent,
-    /// Size, bytes.
+    /// Size on the disk, bytes.
     pub size: u64,
     /// Last modification, ns since the epoch.
     pub mtime: i64,
@@ -51,9 +51,40 @@ pub struct Seen {
     pub nlink: u64,
     /// Its first ≤ 1 KiB.
     pub head: SeenHead,
+    /// It is compressed, by its first bytes. Not known of a file whose head was skipped.
+    pub packed: bool,
 }
 
-/// The first bytes of a file in a look.
+/// How far a compressed file is decompressed. All else that is said of it is about its text: head, size, offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// Its size on the disk, bytes.
+    pub stored: u64,
+    /// How many of these are decompressed. The rest, where there is one, makes at least one byte of text.
+    pub taken: u64,
+    /// What is known of the rest.
+    pub state: PackedState,
+}
+
+/// What is known of the rest of a compressed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackedState {
+    /// There is more: the size of the text is what is known of it so far.
+    More,
+    /// There is no rest, and all checksums are right.
+    Whole,
+    /// It ends in the middle: it is being written, or was cut off.
+    Torn,
+    /// It cannot be decompressed from here on, or was not what was compressed.
+    Broken {
+        /// Where, in stored bytes.
+        at: u64,
+        /// Why, in plain words.
+        why: String,
+    },
+}
+
+/// The first bytes of a file in a look; of its text if it is compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeenHead {
     /// Not read: the machine knows this file as it is ([`KnownFiles`]).
@@ -79,6 +110,8 @@ pub struct OpenStat {
     pub nlink: u64,
     /// Its first ≤ 1 KiB, read through the descriptor.
     pub head: Bytes,
+    /// It is compressed: `size` is that of the text, as far as it is known.
+    pub packed: Option<Packed>,
 }
 
 /// Why a file could not be opened.
@@ -103,6 +136,13 @@ pub struct ReadBack {
     pub nlink: u64,
     /// First ≤ 1 KiB after the read.
     pub head: Bytes,
+    /// It is compressed: `size_after` is that of the text, as far as it is known.
+    pub packed: Option<Packed>,
+}
+
+/// The size of a file that it can have at most.
+pub(crate) fn size_max(size: u64, packed: Option<&Packed>) -> u64 {
+    if packed.is_some_and(|packed| packed.state == PackedState::More) { u64::MAX } else { size }
 }
 
 /// The answer to [`SourceAction::Look`].
@@ -230,6 +270,8 @@ pub enum SourceAction {
         len: usize,
         /// Backlog: may come from the disk, not to be read on the shard's own time.
         cold: bool,
+        /// It is compressed: nothing of it is decompressed on the shard's own time.
+        packed: bool,
     },
     /// `lseek(SEEK_DATA)`: counts as the file's one outstanding read.
     SeekData {

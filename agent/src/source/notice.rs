@@ -20,10 +20,19 @@ pub enum Notice {
         /// The error.
         error: String,
     },
-    /// A compressed file is ignored.
+    /// A file that is compressed in a way that is not read is ignored.
     Compressed {
         /// The file.
         path: PathBuf,
+    },
+    /// A compressed file ends in the middle, or is damaged: what could be decompressed was read.
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// Its text was read up to here, bytes.
+        position: u64,
+        /// What is wrong, and where.
+        why: String,
     },
     /// A file is shorter than our position with the same head: goes on at its size (RULINGS 4).
     Shrunk {
@@ -105,6 +114,7 @@ impl Notice {
             Notice::NoPermission { .. } => "no permission",
             Notice::Unreadable { .. } => "unreadable",
             Notice::Compressed { .. } => "compressed",
+            Notice::Broken { .. } => "broken",
             Notice::Shrunk { .. } => "shrunk",
             Notice::Truncated { .. } => "truncated",
             Notice::NulSkipped { .. } => "nul skipped",
@@ -151,7 +161,12 @@ impl fmt::Display for Notice {
             }
             Notice::Compressed { path } => write!(
                 f,
-                "{} is ignored because its name says that it is compressed: use delaycompress so that it is read first",
+                "{} is ignored because its name says that it is compressed in a way that is not read: use gzip or zstd",
+                path.display()
+            ),
+            Notice::Broken { path, position, why } => write!(
+                f,
+                "{} is damaged ({why}): its text was read up to {position}, what follows cannot be",
                 path.display()
             ),
             Notice::Shrunk { path, position, size } => write!(

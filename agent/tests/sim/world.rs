@@ -558,6 +558,7 @@ impl World {
                 self.unsure.extend(changes.iter().map(|change| match change {
                     SourceChange::Moved { id, .. }
                     | SourceChange::Shrunk { id, .. }
+                    | SourceChange::Sized { id, .. }
                     | SourceChange::Closed { id, .. } => *id,
                 }));
             }
@@ -591,6 +592,7 @@ impl World {
     /// S4: what a row has as durable is durable in the copy that it goes on with.
     fn check_change(&mut self, change: &SourceChange) {
         match change {
+            SourceChange::Sized { .. } => {}
             SourceChange::Shrunk { id, .. } => {
                 self.summary.shrunk += 1;
                 self.progress.remove(id);

@@ -2,6 +2,7 @@
 //! by action, under a clock of the test's own, so a test repeats.
 use edgepush::config::Start;
 use edgepush::protocol::{NewSource, Now, Progress, SourceChange, SourceId, SourceRow, SourceState};
+use edgepush::source::file::unpack::{Reader, Step};
 use edgepush::source::file::{buffers::Buffers, os};
 use edgepush::source::{
     FileKey, FileSettings, FileSource, Notice, SeenHead, Source, SourceAction, SourceEvent,
@@ -34,6 +35,9 @@ pub struct World {
     pub unread: u64,
     pub registrations: Vec<Vec<NewSource>>,
     pub cold: usize,
+    pub unpacker: Reader,
+    /// Pieces of work on compressed files.
+    pub steps: usize,
     /// This file may not be read (a test may run as root, who may read everything).
     pub denied: Option<PathBuf>,
 }
@@ -66,6 +70,8 @@ impl World {
             unread: 0,
             registrations: Vec::new(),
             cold: 0,
+            unpacker: Reader::default(),
+            steps: 0,
             denied: None,
         }
     }
@@ -132,8 +138,23 @@ impl World {
                 });
                 events.push_back(SourceEvent::Opened { file, result });
             }
-            SourceAction::Close { file } => assert!(self.files.remove(&file).is_some()),
-            SourceAction::Read { file, offset, len, cold } => {
+            SourceAction::Close { file } => {
+                self.unpacker.forget(file);
+                assert!(self.files.remove(&file).is_some());
+            }
+            SourceAction::Read { file, offset, len, packed: true, .. } => {
+                let (handle, buffers) = (self.files[&file].clone(), Buffers::new(1));
+                let back = loop {
+                    self.steps += 1;
+                    match self.unpacker.step((file, &handle), (offset, len), &buffers) {
+                        Ok(Step::Again) => {}
+                        Ok(Step::Done(back)) => break Ok(back),
+                        Err(error) => break Err(error.to_string()),
+                    }
+                };
+                events.push_back(SourceEvent::Read { file, offset, result: back });
+            }
+            SourceAction::Read { file, offset, len, cold, .. } => {
                 self.cold += usize::from(cold);
                 let result = os::read_back(&self.files[&file], offset, len, &Buffers::new(1))
                     .map_err(|e| e.to_string());
@@ -193,6 +214,7 @@ impl World {
                 (row.ident, row.path, row.state) = (ident, path, state);
             }
             SourceChange::Shrunk { id, size } => self.rows.get_mut(&id).unwrap().progress.clip(size),
+            SourceChange::Sized { id, size } => self.rows.get_mut(&id).unwrap().size_seen = size,
             SourceChange::Closed { id, unread } => {
                 let row = self.rows.get_mut(&id).unwrap();
                 row.state = SourceState::Detached;

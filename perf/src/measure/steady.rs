@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Time to settle before an agent is watched.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Many files are open after so long at the latest.
+const SETTLE_FILES: Duration = Duration::from_secs(60);
 /// Share of the writer's own speed that a load may ask for: it shares its core with the sink.
 const WRITER_SHARE: f64 = 0.4;
 /// Lines go into the file at the latest when there are as many bytes: what waits would be late by our fault.
@@ -38,13 +40,38 @@ impl Watch {
     }
 }
 
-/// An empty file is followed.
+/// What is followed when nothing comes: an empty file, or as many as the case says, of which each has its first line.
+fn still(bench: &Bench, files: u64) -> io::Result<String> {
+    if files == 0 {
+        let path = bench.disk.join("empty.log");
+        std::fs::write(&path, "")?;
+        return Ok(format!("file:{}", path.display()));
+    }
+    let dir = bench.disk.join("still");
+    std::fs::create_dir_all(&dir)?;
+    let mut corpus = Corpus::new(Kind::Edge26, SEED);
+    for n in 0..files {
+        let mut line = Vec::new();
+        corpus.line(&mut line, None);
+        std::fs::write(dir.join(format!("site-{n}.log")), line)?;
+    }
+    Ok(format!("file:{}/*.log", dir.display()))
+}
+
+/// Files to which nothing is written are followed.
 pub fn idle(bench: &Bench, case: &Case) -> io::Result<Sample> {
-    let path = bench.disk.join("empty.log");
-    std::fs::write(&path, "")?;
-    let mut command = bench.command(&["run"], &format!("file:{}", path.display()), "null:")?;
+    let source = still(bench, case.files)?;
+    let mut command = bench.command(&["run"], &source, "null:")?;
     command.env("EDGEPUSH_CORES", case.cores.to_string()).envs(&case.set);
     let mut running = bench.start_ready(command, case.cores)?;
+    std::thread::sleep(SETTLE);
+    let end = Instant::now() + SETTLE_FILES;
+    while running.open_files()? < case.files {
+        if Instant::now() > end {
+            return Err(bench.failed("not every file is followed"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     std::thread::sleep(SETTLE);
     let mut sample = Sample::default();
     let watch = Watch::start(&mut running);

@@ -9,6 +9,7 @@ mod decode;
 mod framing;
 mod join;
 mod pick;
+pub mod span;
 mod split;
 
 pub use decode::{decode, reader};

@@ -11,10 +11,17 @@ use crate::record::ValueKind;
 /// Lines that are looked at.
 const LINES_MAX: usize = 50;
 
-/// The format of the first line in `bytes` that is of one; whether the last line is `whole` although it has no line end.
-pub(super) fn decide(bytes: &[u8], start: u64, whole: bool, hands: &mut Hands) -> Option<How> {
+/// The format of the first line in `bytes` that is of one; whether the last line is `whole` although it has no line end,
+/// and how many bytes of a line are not looked at.
+pub(super) fn decide(
+    bytes: &[u8],
+    (start, whole): (u64, bool),
+    head: impl Fn(&[u8]) -> usize,
+    hands: &mut Hands,
+) -> Option<How> {
     for frame in frames(bytes, start).take(LINES_MAX) {
-        let line = frame.line.trim_ascii_start();
+        let own = &frame.line[head(frame.line)..];
+        let line = own.trim_ascii_start();
         if line.starts_with(b"{") {
             return Some(How::Json);
         }
@@ -23,7 +30,7 @@ pub(super) fn decide(bytes: &[u8], start: u64, whole: bool, hands: &mut Hands) -
         }
         let ended = frame.offset + frame.line.len() < bytes.len();
         if (ended || whole)
-            && let Some(how) = text(frame.line, hands)
+            && let Some(how) = text(own, hands)
         {
             return Some(how);
         }

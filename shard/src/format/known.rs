@@ -32,7 +32,7 @@ fn compiled(name: &str) -> Option<Layout> {
         "common" => (Lead::Nothing, either_ident("")),
         "main" => (Lead::Nothing, vec![nginx::read(&format!("{COMMON}{MAIN_END}"))]),
         "vhost_combined" => (Lead::Nothing, vec![apache::read(VHOST_COMBINED, apache::Server::Apache)]),
-        "haproxy" => (Lead::Haproxy, HAPROXY_CAPTURES.map(|captures| Ok(haproxy(captures))).into()),
+        "haproxy" => (Lead::Syslog, HAPROXY_CAPTURES.map(|captures| Ok(haproxy(captures))).into()),
         "squid" => (Lead::Nothing, vec![Ok(squid())]),
         _ => return None,
     };

@@ -8,15 +8,20 @@ use super::search::Search;
 use super::write::{Key, REQUEST_PARTS, Raw, Writer};
 use crate::parse::{Fault, Reason};
 use crate::record::{Record, ShapeId};
+use crate::syslog::head;
+use crate::syslog::heads::NAMES;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Ids of text formats' shapes begin here: a parser of JSON counts from 1.
 const FIRST_SHAPE: u64 = 1 << 63;
 
-/// A shape's id that nobody has.
+/// Shapes that a shape becomes with what syslog heads may add.
+const SHAPES_BEHIND_HEADS: u64 = 1 << NAMES.len();
+
+/// A shape's id that nobody has, nor those that follow for what heads may add.
 pub(super) fn new_shape() -> ShapeId {
     static NEXT: AtomicU64 = AtomicU64::new(FIRST_SHAPE);
-    ShapeId(NEXT.fetch_add(1, Ordering::Relaxed))
+    ShapeId(NEXT.fetch_add(SHAPES_BEHIND_HEADS, Ordering::Relaxed))
 }
 
 /// What may stand before a line's first byte of its own.
@@ -24,8 +29,8 @@ pub(super) fn new_shape() -> ShapeId {
 pub(super) enum Lead {
     /// Nothing.
     Nothing,
-    /// What syslog writes before a message of HAProxy: up to `haproxy[123]: `.
-    Haproxy,
+    /// A syslog head, or nothing: HAProxy knows no other way to a file.
+    Syslog,
 }
 
 /// The patterns of one format, in the order in which they are tried.
@@ -83,7 +88,7 @@ impl Layout {
     ) -> Result<Record<'h>, Fault> {
         let led = start + self.lead.len(&text[start..end]);
         // Where a line can be of one way only, the way of the line before it is the likeliest.
-        let likely = if self.lead == Lead::Haproxy { hands.likely.min(self.ways.len() - 1) } else { 0 };
+        let likely = if self.lead == Lead::Syslog { hands.likely.min(self.ways.len() - 1) } else { 0 };
         let order = || std::iter::once(likely).chain((0..self.ways.len()).filter(|way| *way != likely));
         let mut shows = start;
         for at in order() {
@@ -156,18 +161,9 @@ impl Lead {
     /// How many bytes of the line belong to it.
     #[inline]
     fn len(self, line: &[u8]) -> usize {
-        const TAG: &[u8] = b"haproxy[";
-        /// A syslog head is short: what comes later is the message's.
-        const HEAD_BYTES_MAX: usize = 256;
-        if self == Lead::Nothing {
-            return 0;
+        match self {
+            Lead::Nothing => 0,
+            Lead::Syslog => head::read(line).map_or(0, |head| line.len() - head.message.len()),
         }
-        let head = &line[..line.len().min(HEAD_BYTES_MAX)];
-        let behind = memchr::memmem::find(head, TAG).and_then(|tag| {
-            let digits = tag + TAG.len();
-            let len = head[digits..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-            head[digits + len..].starts_with(b"]: ").then_some(digits + len + 3)
-        });
-        behind.unwrap_or(0)
     }
 }

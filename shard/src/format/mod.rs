@@ -8,6 +8,7 @@
 //! Must not know: files, what becomes of records, the log.
 mod apache;
 mod auto;
+mod behind;
 mod field;
 mod known;
 mod layout;
@@ -17,6 +18,7 @@ mod pattern;
 mod reader;
 mod search;
 mod table;
+mod texts;
 mod unescape;
 mod write;
 
@@ -24,6 +26,7 @@ pub use field::{Absent, Escape, Field, Kind, Piece};
 pub use layout::Layout;
 pub use pattern::{Found, Pattern};
 pub use reader::{Reader, Stand, Told};
+pub(crate) use write::push_text;
 
 use crate::nearest::distance;
 use layout::Lead;
@@ -36,6 +39,8 @@ use table::Columns;
 pub struct Format {
     text: String,
     how: How,
+    /// Its lines may have syslog heads before them.
+    behind_heads: bool,
 }
 
 /// What a format means.
@@ -56,7 +61,7 @@ enum How {
 
 /// What an operator may write.
 pub const FORMATS: &str = "auto, json, combined, common, main, vhost_combined, nginx:<log_format>, apache:<LogFormat>, haproxy, \
-     varnish:<format>, csv, tsv, csv:<names>, tsv:<names>, w3c, squid or logfmt";
+     varnish:<format>, csv, tsv, csv:<names>, tsv:<names>, w3c, squid, logfmt, or syslog:<one of these>";
 
 impl Format {
     /// Reads what an operator wrote: `combined`, `nginx:$remote_addr [$time_local] …`.
@@ -73,6 +78,11 @@ impl Format {
             let layout = pieces.and_then(|pieces| Layout::new(Lead::Nothing, vec![pieces]));
             layout.map(|layout| How::Lines(name, Arc::new(layout)))
         };
+        match (word, parameter) {
+            ("syslog", None) => return Ok(Format::auto().syslog()),
+            ("syslog", Some(format)) => return Format::parse(format).map(Format::syslog),
+            _ => {}
+        }
         let how = match (word, parameter) {
             ("auto", None) => How::Auto,
             ("json", None) => How::Json,
@@ -101,17 +111,36 @@ impl Format {
             }
             (word, Some(_)) => return Err(unknown(word)),
         };
-        Ok(Format { text: text.to_owned(), how })
+        Ok(Format::of(text, how))
     }
 
     /// One JSON object a line.
     pub fn json() -> Format {
-        Format { text: "json".to_owned(), how: How::Json }
+        Format::of("json", How::Json)
     }
 
     /// By the first lines.
     pub fn auto() -> Format {
-        Format { text: "auto".to_owned(), how: How::Auto }
+        Format::of("auto", How::Auto)
+    }
+
+    fn of(text: &str, how: How) -> Format {
+        Format { text: text.to_owned(), how, behind_heads: false }
+    }
+
+    /// The same behind syslog heads, where lines have them: what a head says becomes the last members of its record.
+    pub fn syslog(self) -> Format {
+        let text = match (self.behind_heads, &*self.text) {
+            (true, _) => self.text,
+            (false, "auto") => "syslog".to_owned(),
+            (false, text) => format!("syslog:{text}"),
+        };
+        Format { text, how: self.how, behind_heads: true }
+    }
+
+    /// Whether its lines may have syslog heads before them.
+    pub fn is_behind_heads(&self) -> bool {
+        self.behind_heads
     }
 
     /// Its name, without what belongs to it.
@@ -161,7 +190,8 @@ fn named(word: &'static str, columns: Columns, names: &str) -> Result<How, Strin
 
 fn unknown(word: &str) -> String {
     let words = known::NAMES.iter().copied();
-    let words = words.chain(["auto", "json", "csv", "tsv", "w3c", "logfmt", "nginx", "apache", "varnish"]);
+    let words =
+        words.chain(["auto", "json", "csv", "tsv", "w3c", "logfmt", "nginx", "apache", "varnish", "syslog"]);
     let near = words.map(|known| (distance(word.chars(), known.chars()), known)).min();
     match near.filter(|(away, _)| *away <= 2) {
         Some((_, near)) => format!("is no format {word}: did you mean {near}? It must be {FORMATS}"),

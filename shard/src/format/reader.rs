@@ -3,12 +3,15 @@
 //! Promises: lines of JSON are read as [`crate::parse::Parser`] reads them; what a format skips (blank lines, head lines)
 //! is counted. Nothing is allocated per line after warm-up.
 //! Must not know: which source a chunk is of, what becomes of records.
-use super::layout::{Hands, Layout};
+use super::behind::{self, Behind};
+use super::layout::Hands;
 use super::table::{Columns, Table, Tables};
-use super::{Format, How, auto, logfmt};
-use crate::frame::{Frame, frames};
-use crate::limits::LINE_BYTES_MAX;
+use super::texts::Texts;
+use super::{Format, How, auto};
+use crate::frame::Frame;
 use crate::parse::{Fault, Lines, Parsed, Parser, Reason};
+use crate::syslog::head;
+use crate::syslog::heads::Heads;
 
 /// What was found out about a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,13 +26,24 @@ pub struct Told {
     pub headless: bool,
 }
 
-/// Where a chunk stands in its source.
+/// Where and when a chunk stands in its source.
 #[derive(Clone, Copy, Debug)]
 pub struct Stand<'a> {
     /// The source's first bytes, at most [`crate::limits::HEAD_BYTES_MAX`] of them.
     pub head: &'a [u8],
     /// Offset of the chunk's first byte.
     pub start: u64,
+    /// When it is read: wall clock, ns since the epoch. A syslog time without a year is of the year nearest to it.
+    pub wall: i64,
+    /// How many seconds a syslog time without zone is ahead of UTC.
+    pub zone_seconds: i32,
+}
+
+impl<'a> Stand<'a> {
+    /// In a source that begins with `head`, at the epoch, in UTC.
+    pub const fn of(head: &'a [u8], start: u64) -> Stand<'a> {
+        Stand { head, start, wall: 0, zone_seconds: 0 }
+    }
 }
 
 /// Reads the lines of one shard; owns every buffer that takes.
@@ -42,6 +56,8 @@ pub struct Reader {
     tables: Tables,
     /// The table of names that an operator gave, by those names.
     named: Vec<(Columns, Vec<String>, Table)>,
+    heads: Heads,
+    behind: Behind,
 }
 
 impl Reader {
@@ -58,176 +74,65 @@ impl Reader {
         bytes: &[u8],
         take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) -> Told {
-        match &format.how {
-            How::Auto => {
-                let decided = self.decide(stand, bytes);
-                let mut told = self.lines_of(decided.as_ref().unwrap_or(&How::Json), stand, bytes, take);
-                told.decided = decided.map(|how| how.name());
-                told
-            }
-            how => self.lines_of(how, stand, bytes, take),
-        }
+        let decided = match &format.how {
+            How::Auto => self.decide(stand, bytes, format.behind_heads),
+            _ => None,
+        };
+        let how = if let (How::Auto, Some(how)) = (&format.how, &decided) { how } else { &format.how };
+        let mut told = self.lines_of((how, format.behind_heads), stand, bytes, take);
+        told.decided = decided.map(|how| how.name());
+        told
     }
 
     /// By the source's first lines; where they say nothing, by those of the chunk.
-    fn decide(&mut self, stand: Stand<'_>, bytes: &[u8]) -> Option<How> {
-        let head = auto::decide(stand.head, 0, false, &mut self.probe);
-        head.or_else(|| auto::decide(bytes, stand.start, true, &mut self.probe))
+    fn decide(&mut self, stand: Stand<'_>, bytes: &[u8], behind_heads: bool) -> Option<How> {
+        let head = |line: &[u8]| match behind_heads {
+            true => head::read(line).map_or(0, |head| line.len() - head.message.len()),
+            false => 0,
+        };
+        let decided = auto::decide(stand.head, (0, false), head, &mut self.probe);
+        decided.or_else(|| auto::decide(bytes, (stand.start, true), head, &mut self.probe))
     }
 
     fn lines_of(
         &mut self,
-        how: &How,
+        (how, behind_heads): (&How, bool),
         stand: Stand<'_>,
         bytes: &[u8],
         mut take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) -> Told {
-        let Reader { json, hands, probe, tables, named } = self;
+        let Reader { json, hands, probe, tables, named, heads, behind } = self;
+        heads.begin(stand.wall, stand.zone_seconds);
         let mut told = Told::default();
+        if let How::Auto | How::Json = how {
+            let take = |frame: Frame<'_>, parsed: Parsed<'_>| {
+                if let Err(Fault { reason: Reason::NotAnObject, .. }) = parsed {
+                    told.note_contrary(true, frame.line, probe);
+                }
+                take(frame, parsed);
+            };
+            told.lines = match behind_heads {
+                true => behind::lines((json, heads, behind), (bytes, stand.start), take),
+                false => json.lines(bytes, stand.start, take),
+            };
+            return told;
+        }
+        let texts =
+            Texts { hands, probe, heads: behind_heads.then_some(heads), stand, bytes, told: &mut told };
         match how {
-            How::Auto | How::Json => {
-                told.lines = json.lines(bytes, stand.start, |frame, parsed| {
-                    if let Err(Fault { reason: Reason::NotAnObject, .. }) = parsed {
-                        told.note_contrary(true, frame.line, probe);
-                    }
-                    take(frame, parsed);
-                });
-            }
-            How::Lines(_, layout) => patterns(layout, (hands, probe), stand, bytes, &mut told, &mut take),
-            How::Logfmt => {
-                let take = |line: &[u8], utf8, frame: Frame<'_>, told: &mut Told| {
-                    let read = logfmt::read(line, utf8, &mut hands.writer);
-                    if read.is_err() {
-                        told.note_contrary(false, line, probe);
-                    }
-                    take(frame, read);
-                };
-                each(stand, bytes, &mut told, |_| false, take);
-            }
+            How::Lines(_, layout) => texts.patterns(layout, take),
+            How::Logfmt => texts.logfmt(take),
             How::Named(_, columns, names) => {
                 let known = named.iter().position(|(of, known, _)| of == columns && known == names);
                 let at = known.unwrap_or_else(|| {
                     named.push((*columns, names.clone(), Table::new(*columns, names)));
                     named.len() - 1
                 });
-                rows(&named[at].2, (hands, probe), None, (stand, bytes), &mut told, &mut take);
+                texts.rows(&named[at].2, None, take);
             }
-            How::Headed(_, columns) => {
-                headed(*columns, tables, (hands, probe), (stand, bytes), &mut told, &mut take)
-            }
-            How::W3c => headed(Columns::W3c, tables, (hands, probe), (stand, bytes), &mut told, &mut take),
+            How::Headed(_, columns) => texts.headed(*columns, tables, take),
+            How::Auto | How::Json | How::W3c => texts.headed(Columns::W3c, tables, take),
         }
         told
-    }
-}
-
-/// A mark that is no part of a source's first line.
-const BOM: &[u8] = b"\xef\xbb\xbf";
-
-/// Gives each line that is not skipped to `take`, with whether it is UTF-8.
-fn each<'b>(
-    stand: Stand<'_>,
-    bytes: &'b [u8],
-    told: &mut Told,
-    skip: impl Fn(&[u8]) -> bool,
-    mut take: impl FnMut(&'b [u8], bool, Frame<'b>, &mut Told),
-) {
-    let ascii = bytes.is_ascii();
-    for frame in frames(bytes, stand.start) {
-        told.lines.all += 1;
-        if frame.line.is_empty() || skip(frame.line) {
-            told.lines.blank += 1;
-            continue;
-        }
-        let utf8 = ascii || std::str::from_utf8(frame.line).is_ok();
-        take(frame.line, utf8, frame, told);
-    }
-}
-
-fn patterns(
-    layout: &Layout,
-    (hands, probe): (&mut Hands, &mut Hands),
-    stand: Stand<'_>,
-    bytes: &[u8],
-    told: &mut Told,
-    take: &mut impl FnMut(Frame<'_>, Parsed<'_>),
-) {
-    each(
-        stand,
-        bytes,
-        told,
-        |_| false,
-        |line, utf8, frame, told| {
-            if line.len() > LINE_BYTES_MAX {
-                return take(
-                    frame,
-                    Err(Fault { reason: Reason::TooLong, column: LINE_BYTES_MAX as u32 + 1 }),
-                );
-            }
-            // In the whole chunk: what stands behind a line may be read with it, which is quicker.
-            let mark =
-                if frame.offset == 0 && stand.start == 0 && bytes.starts_with(BOM) { BOM.len() } else { 0 };
-            let start = frame.offset + mark;
-            let read = layout.read(bytes, (start, start + line.len()), utf8, hands);
-            if read.is_err() {
-                told.note_contrary(false, line, probe);
-            }
-            take(frame, read);
-        },
-    );
-}
-
-/// The rows of a table; `head` is the line that names its columns.
-fn rows(
-    table: &Table,
-    (hands, probe): (&mut Hands, &mut Hands),
-    head: Option<&[u8]>,
-    (stand, bytes): (Stand<'_>, &[u8]),
-    told: &mut Told,
-    take: &mut impl FnMut(Frame<'_>, Parsed<'_>),
-) {
-    let w3c = table.is_w3c();
-    let skip = |line: &[u8]| head == Some(line) || w3c && line.starts_with(b"#");
-    each(stand, bytes, told, skip, |line, utf8, frame, told| {
-        let read = table.read(line, utf8, &mut hands.writer);
-        if read.is_err() {
-            told.note_contrary(false, line, probe);
-        }
-        take(frame, read);
-    });
-}
-
-/// A table whose columns a head line names.
-fn headed(
-    columns: Columns,
-    tables: &mut Tables,
-    hands: (&mut Hands, &mut Hands),
-    (stand, bytes): (Stand<'_>, &[u8]),
-    told: &mut Told,
-    take: &mut impl FnMut(Frame<'_>, Parsed<'_>),
-) {
-    let is_head = |line: &&[u8]| match columns {
-        Columns::W3c => line.starts_with(b"#Fields:"),
-        Columns::Csv | Columns::Tsv => !line.is_empty(),
-    };
-    // The last line of what is known may be cut.
-    let ended = |frame: &Frame<'_>| frame.offset + frame.line.len() < stand.head.len();
-    let known = frames(stand.head, 0).filter(ended).map(|frame| frame.line).find(is_head);
-    let here = || frames(bytes, stand.start).map(|frame| frame.line).find(is_head);
-    let head = known.or_else(|| if stand.start == 0 { here() } else { None });
-    match head.map(|head| (head, tables.of(columns, head))) {
-        Some((head, Ok(table))) => rows(table, hands, Some(head), (stand, bytes), told, take),
-        _ => {
-            told.headless = true;
-            each(
-                stand,
-                bytes,
-                told,
-                |_| false,
-                |_, _, frame, _| {
-                    take(frame, Err(Fault { reason: Reason::Format, column: 1 }));
-                },
-            );
-        }
     }
 }

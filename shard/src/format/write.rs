@@ -8,6 +8,7 @@ use super::unescape::unescape;
 use crate::limits::PARSE_BYTES_KEPT;
 use crate::parse::strict::number_end;
 use crate::record::{Member, Record, RepairKind, Repairs, ShapeId, Span, ValueKind, Way};
+use crate::syslog::heads::{Added, own_names};
 
 /// Bytes that are copied at once: a copy of a fixed length is two instructions, one of another length a call.
 const BLOCK: usize = 32;
@@ -93,9 +94,29 @@ impl Writer {
     pub(super) fn end(&mut self, shape: ShapeId) -> Record<'_> {
         self.room(1);
         self.text[self.at] = b'}';
+        self.ended(shape)
+    }
+
+    #[inline(always)]
+    fn ended(&self, shape: ShapeId) -> Record<'_> {
         let way = if shape == ShapeId::UNKNOWN { Way::General } else { Way::Learned };
         let text = &self.text[..=self.at];
         Record { text, members: &self.members, shape, way, repairs: self.repairs }
+    }
+
+    /// The record that was ended last, with what a head adds; names that it has itself stay its own.
+    #[inline]
+    pub(super) fn behind(&mut self, shape: ShapeId, added: Option<&Added>) -> Record<'_> {
+        let Some(added) = added else { return self.ended(shape) };
+        let own = own_names(&self.text, &self.members);
+        let mut mask = 0;
+        for part in added.parts().filter(|(name, _)| own >> name & 1 == 0) {
+            mask |= 1 << part.0;
+            self.members.push(Added::member(part, self.at));
+            self.append(|text| text.extend_from_slice(part.1));
+        }
+        // Each set of names that may be added is a shape of its own.
+        self.end(if shape == ShapeId::UNKNOWN { shape } else { ShapeId(shape.0 + mask) })
     }
 
     /// Makes room for so many bytes and blocks behind them.
@@ -314,7 +335,7 @@ fn request_parts(value: &[u8]) -> [Option<usize>; 3] {
 }
 
 /// Appends text as the body of a JSON string.
-pub(super) fn push_text(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn push_text(text: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut at = 0;
     loop {

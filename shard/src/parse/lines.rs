@@ -21,6 +21,14 @@ pub struct Lines {
     pub blank: u64,
 }
 
+impl Lines {
+    /// Adds those of another text.
+    pub(crate) fn add(&mut self, more: Lines) {
+        self.all += more.all;
+        self.blank += more.blank;
+    }
+}
+
 /// What a line became.
 pub type Parsed<'a> = Result<Record<'a>, Fault>;
 

@@ -123,7 +123,8 @@ fn origin(rest: &[u8]) -> Option<(Option<&[u8]>, Option<&[u8]>, &[u8])> {
 fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/@%[]+~".contains(byte) || *byte >= 0x80;
     let len = text.iter().take(HOST_BYTES_MAX + 1).take_while(|byte| of_host(byte)).count();
-    let whole = (1..=HOST_BYTES_MAX).contains(&len) && text.get(len) == Some(&b' ');
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80;
+    let whole = len <= HOST_BYTES_MAX && text[..len].iter().any(is_name) && text.get(len) == Some(&b' ');
     whole.then(|| (&text[..len], &text[len + 1..]))
 }
 
@@ -132,7 +133,9 @@ fn tag(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let of_tag =
         |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./@()+~#$%&*".contains(byte) || *byte >= 0x80;
     let len = text.iter().take(TAG_BYTES_MAX + 1).take_while(|byte| of_tag(byte)).count();
-    if !(1..=TAG_BYTES_MAX).contains(&len) || text[..len].iter().all(u8::is_ascii_digit) {
+    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte >= 0x80;
+    // Marks or digits alone name nothing.
+    if len > TAG_BYTES_MAX || !text[..len].iter().any(is_letter) {
         return None;
     }
     let mut rest = &text[len..];

@@ -4,6 +4,7 @@
 //! one that has it.
 //! Must not know: sockets, who sends, what a message means.
 pub mod head;
+pub(crate) mod heads;
 mod stamp;
 pub mod stream;
 

@@ -151,7 +151,7 @@ pub fn values_are_naive(pieces: Vec<Piece>, line: &[u8]) {
 /// same when the lines come one by one.
 pub fn formats_and_lines_are_survived(format: &str, bytes: &[u8]) {
     let Ok(format) = Format::parse(format) else { return };
-    let stand = Stand { head: b"", start: 1 };
+    let stand = Stand::of(b"", 1);
     let whole = read_all(&format, stand, bytes);
     if format.name() != "auto" {
         let each: Vec<_> = bytes

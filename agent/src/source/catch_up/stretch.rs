@@ -4,9 +4,9 @@
 //! the read, begins like its row and has the bytes before and after the range that were there when the others read it.
 //! Must not know: other sources, groups' turns.
 use crate::protocol::{Gap, GroupId};
-use crate::source::ReadBack;
 use crate::source::evidence::{Tail, has_head, tail_hash};
 use crate::source::file::cut::{Cut, cut};
+use crate::source::{ReadBack, size_max};
 use bytes::Bytes;
 use edgepush_shard::chunk::{Audience, Chunk, ChunkKind, Evidence};
 use edgepush_shard::limits::{READ_BYTES_COLD, TOO_LONG_KEPT_BYTES};
@@ -101,7 +101,8 @@ impl Stretch {
     pub(super) fn take(&mut self, back: &ReadBack, line_max: usize) -> Taken {
         let (offset, len) = self.ask();
         // A file that is shorter than what the others have read of it is another one, or will be found to be.
-        if back.bytes.len() != len || !self.may_be(&back.head, back.size_after) {
+        let size = size_max(back.size_after, back.packed.as_ref());
+        if back.bytes.len() != len || !self.may_be(&back.head, size) {
             return Taken::Stranger;
         }
         self.head = back.head.clone();

@@ -5,12 +5,13 @@
 //! Must not know: what stands in a chunk.
 use super::identity::{Likeness, likeness};
 use super::names::live_name;
+use super::packed::PASSED;
 use super::stream::{Held, Line, Place, Stage, Stream, Token, Why};
 use super::{FileSource, HOLD};
 use crate::config::Start;
 use crate::protocol::{NewSource, Now, SourceChange, SourceState};
 use crate::source::evidence::head_of;
-use crate::source::{Notice, SourceAction};
+use crate::source::{Notice, PackedState, SourceAction};
 use bytes::Bytes;
 use edgepush_shard::limits::HEAD_BYTES_MAX;
 use std::cmp::Reverse;
@@ -50,7 +51,8 @@ impl FileSource {
         tokens.retain(|token| self.streams.get(token).is_some_and(|s| s.stage == Stage::Fresh));
         let name = |token: &Token| {
             let place = &self.streams[token].place;
-            (live_name(&place.path).is_some(), Reverse(place.size), place.path.clone())
+            let named = live_name(&place.path).is_some();
+            (named, place.packed.is_some(), Reverse(place.size), place.path.clone())
         };
         tokens.sort_by_cached_key(name);
         for token in tokens {
@@ -63,6 +65,10 @@ impl FileSource {
         let once = self.settings.once;
         let stream = self.stream(token);
         if stream.head_bytes.is_empty() {
+            if self.empty_packed(now, token, out) {
+                return;
+            }
+            let stream = self.stream(token);
             if once {
                 stream.stage = Stage::Resting;
                 return self.close(token, out);
@@ -71,13 +77,18 @@ impl FileSource {
         }
         if self.begins_at_end(token) {
             let stream = self.stream(token);
+            if let Some(packed) = &mut stream.place.packed {
+                // Where its end is need not be known, as nothing of it is ever read.
+                packed.state = PackedState::Whole;
+                (stream.pos, stream.place.size) = (PASSED, PASSED);
+                return self.ask_for_row(token);
+            }
             stream.stage = Stage::Backing;
             stream.pos = stream.end();
             return self.want(token);
         }
-        // Less than a line is no evidence: every record begins alike.
         let stream = self.stream(token);
-        let begun = stream.head_bytes.len() < HEAD_BYTES_MAX && !stream.head_bytes.contains(&b'\n');
+        let begun = stream.head_bytes.len() < HEAD_BYTES_MAX && !proves(&stream.head_bytes, once);
         if begun && !stream.tail_is_final(now.wall, once) {
             if once {
                 let (path, bytes) = (stream.place.path.clone(), stream.end());
@@ -86,6 +97,9 @@ impl FileSource {
                 return self.close(token, out);
             }
             return self.rest_fresh(token, out);
+        }
+        if self.measures(token) {
+            return;
         }
         match self.kin(token) {
             Kin::None => self.ask_for_row(token),
@@ -125,6 +139,11 @@ impl FileSource {
         }
     }
 
+    /// Whether it begins like another one, as far as one can see.
+    pub(super) fn has_kin(&self, token: Token) -> bool {
+        !matches!(self.kin(token), Kin::None)
+    }
+
     fn kin(&self, token: Token) -> Kin {
         let stranger = &self.streams[&token];
         let (mut best, mut furthest) = (Kin::None, None);
@@ -133,6 +152,10 @@ impl FileSource {
                 continue;
             }
             let detached = stream.stage == Stage::Detached && stream.id.is_some();
+            if detached && stream.pos == PASSED {
+                // Nothing of it was read.
+                continue;
+            }
             if !detached && !stream.is_followed() {
                 continue;
             }
@@ -158,7 +181,8 @@ impl FileSource {
     /// Looks again at strangers that are held back: what they wait for may have happened.
     pub(super) fn judge_held(&mut self, now: Now, quiet: bool, out: &mut Vec<SourceAction>) {
         let is_held = |s: &Stream| s.stage == Stage::Fresh && s.file.is_some() && s.held.is_some();
-        if self.streams.values().any(|s| is_held(s) && s.asked.is_some()) {
+        let looks = |s: &Stream| s.asked.is_some() || s.is_packed() && s.want;
+        if self.streams.values().any(|s| is_held(s) && looks(s)) {
             // What is being looked at may be the longer copy.
             self.review = true;
             return;
@@ -284,7 +308,7 @@ impl FileSource {
             ident: stream.place.ident,
             path: stream.place.path.clone(),
             head: stream.head,
-            size: stream.place.size,
+            size: stream.place.row_size(stream.pos),
             begin: stream.pos,
         };
         self.new.push(new);
@@ -295,6 +319,7 @@ impl FileSource {
         let Some(stranger) = self.streams.remove(&token) else { return };
         let Some(file) = stranger.file else { return };
         self.by_file.insert(file, original);
+        self.backlog.hand_over(token, original);
         let row = self.stream(original);
         row.file = Some(file);
         row.limit = stranger.limit;
@@ -345,6 +370,7 @@ impl FileSource {
         not_of.push(token);
         self.review = true;
         let fresh = self.fresh(place, head, Some(file));
+        self.backlog.hand_over(token, fresh);
         let stream = self.stream(fresh);
         (stream.limit, stream.held, stream.not_of) = (limit, held, not_of);
         self.judge_fresh(now, fresh, out);
@@ -389,6 +415,13 @@ impl FileSource {
         }
         token
     }
+}
+
+/// Whether a beginning is evidence: less than a line is none, as every record begins alike, and lines that say what
+/// follows (`#Fields: …`) are none either. `--once` cannot wait for more than a line.
+fn proves(head: &[u8], once: bool) -> bool {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    lines.any(|line| once || line[0] != b'#')
 }
 
 fn rank(kin: &Kin) -> u8 {

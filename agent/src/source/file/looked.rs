@@ -16,10 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 /// The paths of one inode, those that rotation gives last.
 type Found<'a> = BTreeMap<(u64, u64), Vec<&'a Seen>>;
 
-fn place(seen: &Seen) -> Place {
-    Place { ident: seen.ident, path: seen.path.clone(), glob: seen.glob, size: seen.size, mtime: seen.mtime }
-}
-
 impl FileSource {
     /// What a walk need not read.
     pub(super) fn known(&self) -> KnownFiles {
@@ -29,7 +25,7 @@ impl FileSource {
             if stream.holds(at) {
                 judged.insert(at, None);
             } else if stream.stage == Stage::Resting && self.looks.first_done {
-                judged.insert(at, Some((stream.place.size, stream.place.mtime)));
+                judged.insert(at, Some((stream.place.stored(), stream.place.mtime)));
             }
         }
         KnownFiles { judged }
@@ -134,7 +130,7 @@ impl FileSource {
         let once = self.settings.once;
         let stream = self.stream(token);
         stream.missed = 0;
-        stream.unseen = false;
+        let first = std::mem::take(&mut stream.unseen);
         match &seen.head {
             SeenHead::Skipped => return true,
             SeenHead::Bytes(head) => {
@@ -170,11 +166,17 @@ impl FileSource {
         }
         let stream = self.stream(token);
         stream.grown = grown(seen, now);
-        let unread = seen.size != stream.pos;
-        stream.place = place(seen);
-        stream.limit = once.then_some(seen.size);
-        if unread || !stream.rotated_name {
+        let opens = if seen.packed {
+            stream.limit = None;
+            stream.resume_packed(seen, first)
+        } else {
+            stream.place = Place::of(seen);
+            stream.limit = once.then_some(seen.size);
+            seen.size != stream.pos || !stream.rotated_name
+        };
+        if opens {
             self.open(token, Why::Resume, out);
+            self.line_up(token);
         }
         true
     }
@@ -228,17 +230,26 @@ impl FileSource {
         // Live names first: of two files that begin alike, the rotated one is the copy.
         strangers.sort_by_key(|seen| (super::names::live_name(&seen.path).is_some(), &seen.path));
         for seen in strangers {
-            if is_compressed(&seen.path) {
+            let as_it_was = Some(&(seen.size, seen.mtime));
+            if seen.head == SeenHead::Skipped && self.ignored.get(&inode(seen.ident)) == as_it_was {
+                continue;
+            }
+            if !seen.packed && is_compressed(&seen.path) {
                 self.ignored.insert(inode(seen.ident), (seen.size, seen.mtime));
                 self.say_once(&seen.path, Notice::Compressed { path: seen.path.clone() }, out);
             } else if matches!(seen.head, SeenHead::Denied | SeenHead::Failed(_)) {
                 self.unreadable(seen, out);
             } else {
-                let mut stream = Stream::new(place(seen), Bytes::new());
-                stream.limit = self.settings.once.then_some(seen.size);
+                let mut stream = Stream::new(Place::of(seen), Bytes::new());
+                if seen.packed {
+                    stream.resume_packed(seen, true);
+                    stream.place.size = 0;
+                }
+                stream.limit = (self.settings.once && !seen.packed).then_some(seen.size);
                 stream.grown = if self.looks.first_done { now.wall } else { grown(seen, now) };
                 let token = self.add(stream);
                 self.open(token, Why::New, out);
+                self.line_up(token);
             }
         }
     }
@@ -260,6 +271,9 @@ impl FileSource {
             // Not before it is durable: the commit that names an offset in it must sync it first (PROTOCOL I5).
             let to_end = s.pos >= s.place.size || s.unlinked && s.adopted;
             let read = to_end && s.asked.is_none() && s.durable >= s.pos;
+            if s.is_packed() && s.stage == Stage::Following && !s.unlinked && !s.left {
+                return read && s.settled && !s.want;
+            }
             let at_end = match s.stage {
                 Stage::Following => read,
                 Stage::Fresh => s.unlinked && (s.place.size == 0 || s.held.is_some()),
@@ -271,6 +285,7 @@ impl FileSource {
         let ended: Vec<Token> =
             self.streams.iter().filter(|(_, s)| ended(s)).map(|(token, _)| *token).collect();
         for token in ended {
+            self.end_packed(token, out);
             self.close(token, out);
             let stream = self.stream(token);
             if stream.id.is_none() {
@@ -302,8 +317,12 @@ impl FileSource {
         };
         stream.file = Some(file);
         stream.place.ident = stat.ident;
-        stream.place.size = stat.size;
         stream.place.mtime = stat.mtime;
+        stream.place.size = match &stat.packed {
+            Some(_) if why == Why::Resume => stream.place.size.max(stat.size),
+            _ => stat.size,
+        };
+        stream.place.packed = stat.packed;
         stream.unlinked = stat.nlink == 0;
         if why == Why::New {
             stream.stage = Stage::Fresh;
@@ -315,7 +334,9 @@ impl FileSource {
             out.push(SourceAction::Attach { source, file });
         }
         stream.stage = Stage::Probing(Why::Resume);
-        if self.verified(now, token, stat.size, &stat.head, out) {
+        // How long a compressed file is, reads will tell.
+        let size = self.stream(token).place.size;
+        if self.verified(now, token, size, &stat.head, out) {
             self.want(token);
         }
     }

@@ -4,14 +4,17 @@
 //! is; what cannot be read stays in the lag. Decides only: [`os`] and [`watch`] do the I/O for the driver.
 //! Must not know: the shards, the ledger, metrics.
 mod adopt;
+mod backlog;
 pub mod buffers;
 pub(in crate::source) mod cut;
 mod identity;
 mod looked;
 mod names;
 pub mod os;
+mod packed;
 mod stream;
 mod take;
+pub mod unpack;
 pub mod watch;
 
 use crate::config::Start;
@@ -101,6 +104,10 @@ pub struct FileSource {
     /// Streams that want to be read, in turn.
     queue: VecDeque<Token>,
     reads: usize,
+    /// The stream that is decompressed, if one is.
+    unpacking: Option<Token>,
+    /// What is read before other files.
+    backlog: backlog::Order,
     /// Outstanding reads of which a chunk may come.
     reserved: usize,
     room: usize,
@@ -134,6 +141,8 @@ impl FileSource {
             by_id: HashMap::new(),
             queue: VecDeque::new(),
             reads: 0,
+            unpacking: None,
+            backlog: backlog::Order::default(),
             reserved: 0,
             room: 0,
             new: Vec::new(),
@@ -186,12 +195,14 @@ impl FileSource {
     /// Every file that is known and not gone.
     pub fn files(&self) -> impl Iterator<Item = FileState> {
         let known = self.streams.values().filter(|s| s.stage != Stage::Detached);
-        known.map(|s| FileState {
+        // Where `EDGEPUSH_START` has passed over a compressed file, no one knows how long it is.
+        let known_of = |at: u64| if at < packed::PASSED { at } else { 0 };
+        known.map(move |s| FileState {
             path: s.label.clone(),
             glob: s.place.glob,
-            read: s.pos,
-            durable: s.durable,
-            size: s.place.size,
+            read: known_of(s.pos),
+            durable: known_of(s.durable),
+            size: known_of(s.place.size),
             lag_bytes: s.lag(),
             unreadable: s.said_error,
         })
@@ -233,20 +244,30 @@ impl FileSource {
         self.looks.next = Some(Duration::ZERO);
     }
 
-    fn registered(&mut self, rows: &[(Token, SourceId, u64)], out: &mut Vec<SourceAction>) {
+    fn registered(&mut self, now: Now, rows: &[(Token, SourceId, u64)], out: &mut Vec<SourceAction>) {
         for (token, id, seed) in rows {
             self.by_id.insert(*id, *token);
+            let once = self.settings.once;
             let stream = self.stream(*token);
             debug_assert_eq!(stream.stage, Stage::Registering);
             stream.id = Some(*id);
             stream.seed = *seed;
             stream.durable = stream.pos;
+            if stream.pos == packed::PASSED {
+                stream.stage = if once { Stage::Done } else { Stage::Resting };
+                self.close(*token, out);
+                continue;
+            }
             stream.stage = Stage::Following;
             stream.polls = POLLS;
-            if let Some(file) = stream.file {
-                out.push(SourceAction::Attach { source: *id, file });
+            // A copy of what was read, and measured: there is nothing to be decompressed again for.
+            stream.settled = stream.is_known_whole() && stream.pos >= stream.place.size;
+            let (file, reads) = (stream.file, !stream.settled);
+            out.extend(file.map(|file| SourceAction::Attach { source: *id, file }));
+            match reads {
+                true => self.want(*token),
+                false => self.packed_end(now, *token, out),
             }
-            self.want(*token);
         }
     }
 
@@ -319,6 +340,10 @@ impl FileSource {
                 stream.grown = now.wall;
                 out.push(SourceAction::SealNow);
             }
+            if stream.place.packed.is_some() {
+                self.swept_packed(now, token, *size);
+                continue;
+            }
             let changed = *size != stream.place.size;
             if *size > stream.place.size {
                 stream.resize(*size, now.wall);
@@ -360,20 +385,31 @@ impl FileSource {
                 continue;
             };
             let takes_room = ask.what.takes_room();
-            if takes_room && self.reserved >= self.room {
+            let (packed, glob) = (stream.is_packed(), stream.place.glob);
+            let waits = takes_room && (self.reserved >= self.room || !self.is_turn(token, glob))
+                || packed && !self.may_unpack(token);
+            if waits {
                 self.queue.push_back(token);
                 passed += 1;
                 continue;
             }
+            if packed {
+                self.unpacking = Some(token);
+            }
+            let stream = self.stream(token);
             stream.queued = false;
             stream.asked = Some(ask);
             self.reads += 1;
             self.reserved += usize::from(takes_room);
+            let stream = self.stream(token);
             let file = stream.file.expect("INVARIANT: a read is asked of an open file only");
             let offset = ask.offset;
             out.push(match ask.what {
                 Ask::Seek => SourceAction::SeekData { file, offset },
-                _ => SourceAction::Read { file, offset, len: ask.len, cold: takes_room && stream.is_cold() },
+                _ => {
+                    let cold = takes_room && stream.is_cold();
+                    SourceAction::Read { file, offset, len: ask.len, cold, packed }
+                }
             });
         }
     }
@@ -497,9 +533,7 @@ impl FileSource {
                 continue;
             }
             stream.report_at = None;
-            let (Some(id), unread) = (stream.id, stream.place.size.saturating_sub(stream.pos)) else {
-                continue;
-            };
+            let (Some(id), unread) = (stream.id, stream.unread()) else { continue };
             out.push(SourceAction::Change(SourceChange::Closed { id, unread }));
             if unread > 0 {
                 out.push(SourceAction::Notice(Notice::Unread {
@@ -519,7 +553,7 @@ impl FileSource {
     fn is_quiet(&self) -> bool {
         let done = |s: &Stream| {
             matches!(s.stage, Stage::Done | Stage::Detached | Stage::Resting)
-                || s.stage == Stage::Fresh && s.held.is_some() && s.asked.is_none()
+                || s.stage == Stage::Fresh && s.held.is_some() && s.asked.is_none() && !s.want
         };
         self.reads == 0
             && self.opening == 0
@@ -549,7 +583,7 @@ impl Source for FileSource {
             SourceEvent::Opened { file, result } => self.opened(now, file, result, out),
             SourceEvent::Read { file, offset, result } => self.read(now, (file, offset), result, out),
             SourceEvent::DataAt { file, offset } => self.data_at(file, offset),
-            SourceEvent::Registered(rows) => self.registered(&rows, out),
+            SourceEvent::Registered(rows) => self.registered(now, &rows, out),
             SourceEvent::Durable(low) => self.durable(now, &low, out),
             SourceEvent::Room { chunks } => self.room = chunks,
             SourceEvent::Swept(open) => self.swept(now, &open, out),

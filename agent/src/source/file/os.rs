@@ -5,7 +5,8 @@
 //! Must not know: what is asked for, and why.
 use crate::protocol::FileIdent;
 use crate::source::file::buffers::Buffers;
-use crate::source::{FileKey, KnownFiles, Look, OpenError, OpenStat, ReadBack, Seen, SeenHead};
+use crate::source::file::unpack;
+use crate::source::{FileKey, KnownFiles, Look, OpenError, OpenStat, Packed, ReadBack, Seen, SeenHead};
 use bytes::Bytes;
 use edgepush_shard::limits::HEAD_BYTES_MAX;
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, StatxFlags};
@@ -91,24 +92,26 @@ fn seen(path: PathBuf, glob: u32, known: &KnownFiles) -> Option<Seen> {
         Err(error) => {
             let ident = FileIdent { dev: 0, ino: 0, btime: None };
             let head = SeenHead::Failed(error.to_string());
-            return Some(Seen { path, glob, ident, size: 0, mtime: 0, nlink: 1, head });
+            return Some(Seen { path, glob, ident, size: 0, mtime: 0, nlink: 1, head, packed: false });
         }
     };
     if !status.is_file {
         return None;
     }
     let Status { ident, size, mtime, nlink, .. } = status;
-    let head = if known.wants_head(ident, size, mtime) { seen_head(&path) } else { SeenHead::Skipped };
-    Some(Seen { path, glob, ident, size, mtime, nlink, head })
+    let wanted = known.wants_head(ident, size, mtime);
+    let (head, packed) = if wanted { seen_head(&path) } else { (SeenHead::Skipped, false) };
+    Some(Seen { path, glob, ident, size, mtime, nlink, head, packed })
 }
 
-fn seen_head(path: &Path) -> SeenHead {
-    let read = open_nonblocking(path).and_then(|file| head(&file));
-    match read {
-        Ok(head) => SeenHead::Bytes(head),
+fn seen_head(path: &Path) -> (SeenHead, bool) {
+    let read = open_nonblocking(path).and_then(|file| head(&Arc::new(file)));
+    let head = match read {
+        Ok((head, packed)) => return (SeenHead::Bytes(head), packed.is_some()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => SeenHead::Denied,
         Err(error) => SeenHead::Failed(error.to_string()),
-    }
+    };
+    (head, false)
 }
 
 /// `O_NONBLOCK` so that a FIFO that has taken the file's place does not hold the thread.
@@ -131,7 +134,20 @@ pub fn find(path: &Path, ident: FileIdent) -> Option<PathBuf> {
     names.into_iter().find(is_it)
 }
 
-fn head(file: &File) -> io::Result<Bytes> {
+/// A file's first ≤ 1 KiB: of its text if it is compressed, of which more is said then.
+fn head(file: &Arc<File>) -> io::Result<(Bytes, Option<Packed>)> {
+    let stored = stored_head(file)?;
+    if !unpack::is_packed(&stored) {
+        return Ok((stored, None));
+    }
+    unpack::head(file).map(|(head, packed)| (head, Some(packed)))
+}
+
+/// The first ≤ 1 KiB as they are on the disk.
+///
+/// # Errors
+/// The system's.
+pub(super) fn stored_head(file: &File) -> io::Result<Bytes> {
     let mut bytes = vec![0; HEAD_BYTES_MAX];
     let len = read_full(file, 0, &mut bytes)?;
     bytes.truncate(len);
@@ -155,16 +171,25 @@ pub fn open(path: &Path, ident: FileIdent) -> Result<(Arc<File>, OpenStat), Open
     if (status.ident.dev, status.ident.ino) != (ident.dev, ident.ino) || !status.is_file {
         return Err(OpenError::Gone);
     }
-    let head = head(&file).map_err(|e| failed(&e))?;
+    let file = Arc::new(file);
+    let (head, packed) = head(&file).map_err(|e| failed(&e))?;
     let Status { ident, size, mtime, nlink, .. } = status;
-    Ok((Arc::new(file), OpenStat { ident, size, mtime, nlink, head }))
+    let size = text_size(size, &head, packed.as_ref());
+    Ok((file, OpenStat { ident, size, mtime, nlink, head, packed }))
 }
 
-/// Reads, then verifies (PROTOCOL S3).
+/// The size of a compressed file's text, of which only the head is decompressed: one more byte is there at least when
+/// there is more.
+fn text_size(stored: u64, head: &Bytes, packed: Option<&Packed>) -> u64 {
+    let more = |packed: &Packed| u64::from(packed.state == crate::source::PackedState::More);
+    packed.map_or(stored, |packed| head.len() as u64 + more(packed))
+}
+
+/// Reads, then verifies (PROTOCOL S3). Of a file that is compressed only the head, as [`verify`].
 ///
 /// # Errors
 /// The system's.
-pub fn read_back(file: &File, offset: u64, len: usize, buffers: &Buffers) -> io::Result<ReadBack> {
+pub fn read_back(file: &Arc<File>, offset: u64, len: usize, buffers: &Buffers) -> io::Result<ReadBack> {
     if len == 0 {
         return verify(file, Bytes::new());
     }
@@ -180,7 +205,12 @@ pub fn read_back(file: &File, offset: u64, len: usize, buffers: &Buffers) -> io:
 ///
 /// # Errors
 /// The system's.
-pub fn read_cached(file: &File, offset: u64, len: usize, buffers: &Buffers) -> io::Result<Option<ReadBack>> {
+pub fn read_cached(
+    file: &Arc<File>,
+    offset: u64,
+    len: usize,
+    buffers: &Buffers,
+) -> io::Result<Option<ReadBack>> {
     let mut bytes = buffers.take(len);
     let into = &mut [io::IoSliceMut::new(&mut bytes[..len])];
     match rustix::io::preadv2(file, into, offset, ReadWriteFlags::NOWAIT) {
@@ -193,14 +223,17 @@ pub fn read_cached(file: &File, offset: u64, len: usize, buffers: &Buffers) -> i
     }
 }
 
-/// What the file looks like after `bytes` were read of it.
+/// What the file looks like after `bytes` were read of it. Of a compressed file they are nothing: it was found to be
+/// one only now.
 ///
 /// # Errors
 /// The system's.
-pub fn verify(file: &File, bytes: Bytes) -> io::Result<ReadBack> {
-    let head = head(file)?;
+pub fn verify(file: &Arc<File>, bytes: Bytes) -> io::Result<ReadBack> {
+    let (head, packed) = head(file)?;
     let stat = rustix::fs::fstat(file)?;
-    Ok(ReadBack { bytes, size_after: stat.st_size as u64, nlink: stat.st_nlink as u64, head })
+    let size_after = text_size(stat.st_size as u64, &head, packed.as_ref());
+    let bytes = if packed.is_some() { Bytes::new() } else { bytes };
+    Ok(ReadBack { bytes, size_after, nlink: stat.st_nlink as u64, head, packed })
 }
 
 fn read_full(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {

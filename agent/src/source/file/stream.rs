@@ -3,9 +3,9 @@
 //! Promises: a position only grows while its file keeps its content; at most one read is outstanding.
 //! Must not know: other streams.
 use crate::protocol::{FileIdent, Head, SourceId, SourceRow, SourceState};
-use crate::source::FileKey;
 use crate::source::evidence::Tail;
 use crate::source::file::names::live_name;
+use crate::source::{FileKey, Packed, Seen};
 use bytes::Bytes;
 use edgepush_shard::chunk::Evidence;
 use edgepush_shard::limits::{COLD_BACKLOG_BYTES, READ_BYTES_COLD, READ_BYTES_HOT};
@@ -28,6 +28,22 @@ pub(super) struct Place {
     pub(super) glob: u32,
     pub(super) size: u64,
     pub(super) mtime: i64,
+    /// It is compressed: the size is that of its text, as far as it is known.
+    pub(super) packed: Option<Packed>,
+}
+
+impl Place {
+    /// Where a walk has seen a plain file.
+    pub(super) fn of(seen: &Seen) -> Place {
+        Place {
+            ident: seen.ident,
+            path: seen.path.clone(),
+            glob: seen.glob,
+            size: seen.size,
+            mtime: seen.mtime,
+            packed: None,
+        }
+    }
 }
 
 /// How a file and a row come together.
@@ -100,6 +116,8 @@ pub(super) enum Ask {
     Probe,
     /// The bytes before the size.
     Back,
+    /// The text of a compressed file, to know how long it is.
+    Measure,
 }
 
 impl Ask {
@@ -171,6 +189,8 @@ pub(super) struct Stream {
     pub(super) limit: Option<u64>,
     /// An adopted copy that is (still) shorter than the position.
     pub(super) stub: bool,
+    /// A compressed file: nothing more is expected of it.
+    pub(super) settled: bool,
     /// It begins like another one.
     pub(super) held: Option<Held>,
     /// Streams that it was compared with and is no copy of.
@@ -212,6 +232,7 @@ impl Stream {
             grown: place.mtime,
             limit: None,
             stub: false,
+            settled: false,
             held: None,
             not_of: Vec::new(),
             detached_at: 0,
@@ -232,14 +253,16 @@ impl Stream {
 
     /// It has grown to this size, or is known to have it.
     pub(super) fn resize(&mut self, size: u64, wall: i64) {
-        if size > self.place.size {
+        if size > self.place.size && !self.is_packed() {
             self.grown = self.grown.max(wall);
         }
         self.place.size = size;
     }
 
     pub(super) fn of_row(row: SourceRow) -> Stream {
-        let place = Place { ident: row.ident, path: row.path, glob: 0, size: row.size_seen, mtime: 0 };
+        let (ident, path) = (row.ident, row.path);
+        let mut place = Place { ident, path, glob: 0, size: 0, mtime: 0, packed: None };
+        place.take_row_size(row.size_seen, row.progress.low);
         let mut stream = Stream::new(place, Bytes::new());
         stream.id = Some(row.id);
         stream.seed = row.seed;
@@ -299,6 +322,9 @@ impl Stream {
 
     /// Whether a last line without newline is a line: nothing will follow it (PROTOCOL S7).
     pub(super) fn tail_is_final(&self, wall: i64, once: bool) -> bool {
+        if let Some(packed) = &self.place.packed {
+            return self.packed_is_final(packed, wall, once);
+        }
         let quiet = wall.saturating_sub(self.grown);
         if self.unlinked {
             // A copy that was deleted may have been torn: another one may have the whole line.
@@ -322,6 +348,7 @@ impl Stream {
         }
         let verify = Asked { offset: self.pos, len: 0, what: Ask::Verify };
         match self.stage {
+            Stage::Fresh if self.is_packed() => Some(self.measure()),
             Stage::Fresh => Some(Asked { offset: 0, ..verify }),
             Stage::Probing(_) => {
                 let lead = Tail::needed(self.pos);
@@ -340,6 +367,7 @@ impl Stream {
     fn next_lines(&self) -> Option<Asked> {
         let room = |from: u64| usize::try_from(self.bound().saturating_sub(from)).unwrap_or(usize::MAX);
         let usual = if self.is_cold() { READ_BYTES_COLD } else { READ_BYTES_HOT };
+        let on = if self.is_packed() { READ_BYTES_COLD } else { READ_BYTES_HOT };
         let (offset, len, what) = match &self.line {
             Line::Usual { ask } => {
                 let lead = Tail::needed(self.pos);
@@ -349,16 +377,16 @@ impl Stream {
                 }
                 (self.pos - lead as u64, lead + len, Ask::Lines { lead })
             }
-            Line::Skip { scanned, .. } => (*scanned, READ_BYTES_HOT.min(room(*scanned)), Ask::Skip),
-            Line::Nul { scanned, seek: true } => (*scanned, 0, Ask::Seek),
-            Line::Nul { scanned, seek: false } => (*scanned, READ_BYTES_HOT.min(room(*scanned)), Ask::Nul),
+            Line::Skip { scanned, .. } => (*scanned, on.min(room(*scanned)), Ask::Skip),
+            Line::Nul { scanned, seek: true } if !self.is_packed() => (*scanned, 0, Ask::Seek),
+            Line::Nul { scanned, .. } => (*scanned, on.min(room(*scanned)), Ask::Nul),
         };
         Some(Asked { offset, len, what })
     }
 
     /// Whether it is so far behind that its reads come from the disk.
     pub(super) fn is_cold(&self) -> bool {
-        self.end().saturating_sub(self.pos) > COLD_BACKLOG_BYTES
+        self.is_packed() || self.end().saturating_sub(self.pos) > COLD_BACKLOG_BYTES
     }
 
     /// What a chunk that ends at the position carries.
@@ -367,7 +395,7 @@ impl Stream {
             head_len: self.head.len,
             head_hash: self.head.hash,
             tail_hash: self.tail.hash(),
-            size_seen: self.place.size,
+            size_seen: self.place.row_size(self.pos),
         }
     }
 
@@ -393,7 +421,7 @@ impl Stream {
     pub(super) fn lag(&self) -> u64 {
         match self.stage {
             Stage::Detached | Stage::Done => 0,
-            _ => self.end().saturating_sub(self.pos),
+            _ => self.unread(),
         }
     }
 }

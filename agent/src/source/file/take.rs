@@ -30,20 +30,27 @@ impl FileSource {
         };
         let stream = self.stream(token);
         stream.said_error = false;
+        let as_taken = stream.learn(&back, now.wall);
+        let size = stream.text_size(&back);
         if back.nlink == 0 && !std::mem::replace(&mut stream.unlinked, true) {
             stream.grown = now.wall;
             out.push(SourceAction::SealNow);
         }
         if stream.stage == Stage::Fresh {
-            stream.resize(back.size_after, now.wall);
+            stream.resize(size, now.wall);
             stream.head_bytes = back.head;
+            stream.want = false;
             if self.unjudged.contains(&token) {
                 return;
             }
             return self.judge_fresh(now, token, out);
         }
-        if !self.verified(now, token, back.size_after, &back.head, out) {
+        if !self.verified(now, token, size, &back.head, out) {
             return;
+        }
+        if !as_taken {
+            // What was read may be compressed.
+            return self.want(token);
         }
         if !back.bytes.is_empty() && asked.offset + back.bytes.len() as u64 > back.size_after {
             // It was truncated and has grown again since: what was read may be of either.
@@ -56,7 +63,7 @@ impl FileSource {
             Ask::Nul => self.take_nul(now, token, &back, out),
             Ask::Probe => self.probed(now, token, &back, out),
             Ask::Back => self.take_back(token, asked, &back.bytes),
-            Ask::Seek => {}
+            Ask::Seek | Ask::Measure => {}
         }
     }
 
@@ -247,6 +254,9 @@ impl FileSource {
 
     /// Nothing whole is there beyond the position.
     fn at_end_found(&mut self, now: Now, token: Token, found: bool, out: &mut Vec<SourceAction>) {
+        if self.stream(token).is_packed() {
+            return self.packed_end(now, token, out);
+        }
         if self.settings.once {
             return self.done(token, out);
         }
@@ -254,7 +264,7 @@ impl FileSource {
     }
 
     /// `--once`: this file has been read.
-    fn done(&mut self, token: Token, out: &mut Vec<SourceAction>) {
+    pub(super) fn done(&mut self, token: Token, out: &mut Vec<SourceAction>) {
         let stream = self.stream(token);
         stream.stage = Stage::Done;
         let bytes = stream.end().saturating_sub(stream.pos);

@@ -132,7 +132,10 @@ impl Life {
             Io::CatchUpVerify { file, bytes } => {
                 let (logs, at) = (&around.logs, self.catch_up_files[&file]);
                 let (size_after, nlink, head) = (size(logs, at), nlink(logs, at), head(logs, at));
-                CatchUpEvent::Read { file, result: Ok(ReadBack { bytes, size_after, nlink, head }) }
+                CatchUpEvent::Read {
+                    file,
+                    result: Ok(ReadBack { bytes, size_after, nlink, head, packed: None }),
+                }
             }
             _ => unreachable!("the live source's"),
         };

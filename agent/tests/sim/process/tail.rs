@@ -72,7 +72,7 @@ impl Life {
                 self.watches.remove(&file);
                 around.logs.close(at);
             }
-            SourceAction::Read { file, offset, len, cold: _ } => self.io.push(Io::Read { file, offset, len }),
+            SourceAction::Read { file, offset, len, .. } => self.io.push(Io::Read { file, offset, len }),
             SourceAction::SeekData { file, offset } => {
                 self.inbox.push_back(SourceEvent::DataAt { file, offset: Some(offset) });
             }
@@ -195,6 +195,7 @@ impl Life {
                     size_after: size(around.logs, inode),
                     nlink: nlink(around.logs, inode),
                     head: head(around.logs, inode),
+                    packed: None,
                 });
                 self.inbox.push_back(SourceEvent::Read { file, offset, result });
             }
@@ -210,8 +211,14 @@ pub(super) fn open_at(logs: &Logs, path: &str, ident: FileIdent) -> Result<(usiz
         return Err(OpenError::Gone);
     }
     let mtime = logs.files[at].mtime;
-    let stat =
-        OpenStat { ident: found, size: size(logs, at), mtime, nlink: nlink(logs, at), head: head(logs, at) };
+    let stat = OpenStat {
+        ident: found,
+        size: size(logs, at),
+        mtime,
+        nlink: nlink(logs, at),
+        head: head(logs, at),
+        packed: None,
+    };
     Ok((at, stat))
 }
 
@@ -238,5 +245,5 @@ fn seen(logs: &Logs, path: &str, known: &KnownFiles) -> Option<Seen> {
     let (ident, size, mtime) = (ident_of(logs, at), size(logs, at), logs.files[at].mtime);
     let wanted = known.wants_head(ident, size, mtime);
     let head = if wanted { SeenHead::Bytes(head(logs, at)) } else { SeenHead::Skipped };
-    Some(Seen { path: path.into(), glob: 0, ident, size, mtime, nlink: 1, head })
+    Some(Seen { path: path.into(), glob: 0, ident, size, mtime, nlink: 1, head, packed: false })
 }
