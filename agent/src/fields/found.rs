@@ -71,7 +71,7 @@ impl Found {
             rejects: BTreeMap::new(),
         };
         let (mut reader, mut mapper) = (Reader::new(), Mapper::new(dataset, choices));
-        let stand = Stand { head: &lines[..lines.len().min(HEAD_BYTES_MAX)], start: 0 };
+        let stand = Stand::of(&lines[..lines.len().min(HEAD_BYTES_MAX)], 0);
         let told = reader.lines(format, stand, lines, |frame, parsed| match parsed {
             Ok(record) => found.record(&record, &mut mapper),
             Err(fault) => {

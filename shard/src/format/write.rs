@@ -134,7 +134,7 @@ impl Writer {
         for part in added.parts().filter(|(name, _)| own >> name & 1 == 0) {
             mask |= 1 << part.0;
             self.members.push(Added::member(part, self.at));
-            self.append(|text| text.extend_from_slice(part.1));
+            self.put(part.1);
         }
         // Each set of names that may be added is a shape of its own.
         self.end(if shape == ShapeId::UNKNOWN { shape } else { ShapeId(shape.0 + mask) })
