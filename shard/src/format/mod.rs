@@ -8,6 +8,7 @@
 //! Must not know: files, what becomes of records, the log.
 mod apache;
 mod auto;
+mod cell;
 mod field;
 mod known;
 mod layout;

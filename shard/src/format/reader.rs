@@ -34,7 +34,6 @@ pub struct Stand<'a> {
 
 /// Reads the lines of one shard; owns every buffer that takes.
 pub struct Reader {
-    level: Simd,
     json: Parser,
     hands: Hands,
     /// For lines that are only looked at.
@@ -59,10 +58,9 @@ impl Reader {
     /// The same with these vector instructions, which the machine has.
     pub fn with_level(level: Simd) -> Reader {
         Reader {
-            level,
             json: Parser::with_level(level),
-            hands: Hands::default(),
-            probe: Hands::default(),
+            hands: Hands::new(level),
+            probe: Hands::new(level),
             tables: Tables::default(),
             named: Vec::new(),
         }
@@ -100,7 +98,7 @@ impl Reader {
         bytes: &[u8],
         mut take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) -> Told {
-        let Reader { level, json, hands, probe, tables, named } = self;
+        let Reader { json, hands, probe, tables, named } = self;
         let mut told = Told::default();
         match how {
             How::Auto | How::Json => {
@@ -112,7 +110,7 @@ impl Reader {
                 });
             }
             How::Lines(_, layout) => {
-                told.lines = marked::lines(layout, *level, (bytes, stand.start), hands, |frame, parsed| {
+                told.lines = marked::lines(layout, (bytes, stand.start), hands, |frame, parsed| {
                     if parsed.is_err() {
                         told.note_contrary(false, frame.line, probe);
                     }
@@ -120,10 +118,10 @@ impl Reader {
                 });
             }
             How::Logfmt => {
-                let take = |line: &[u8], utf8, frame: Frame<'_>, told: &mut Told| {
-                    let read = logfmt::read(line, utf8, &mut hands.writer);
+                let take = |place, utf8, frame: Frame<'_>, told: &mut Told| {
+                    let read = logfmt::read(hands.level, bytes, place, utf8, &mut hands.writer);
                     if read.is_err() {
-                        told.note_contrary(false, line, probe);
+                        told.note_contrary(false, frame.line, probe);
                     }
                     take(frame, read);
                 };
@@ -146,23 +144,28 @@ impl Reader {
     }
 }
 
-/// Gives each line that is not skipped to `take`, with whether it is UTF-8.
+/// A mark that is no part of a source's first line.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Gives each line that is not skipped to `take`, with its place and whether it is UTF-8.
 fn each<'b>(
     stand: Stand<'_>,
     bytes: &'b [u8],
     told: &mut Told,
     skip: impl Fn(&[u8]) -> bool,
-    mut take: impl FnMut(&'b [u8], bool, Frame<'b>, &mut Told),
+    mut take: impl FnMut((usize, usize), bool, Frame<'b>, &mut Told),
 ) {
     let ascii = bytes.is_ascii();
+    let mut mark = if stand.start == 0 && bytes.starts_with(BOM) { BOM.len() } else { 0 };
     for frame in frames(bytes, stand.start) {
+        let start = frame.offset + std::mem::take(&mut mark);
         told.lines.all += 1;
         if frame.line.is_empty() || skip(frame.line) {
             told.lines.blank += 1;
             continue;
         }
         let utf8 = ascii || std::str::from_utf8(frame.line).is_ok();
-        take(frame.line, utf8, frame, told);
+        take((start, start + frame.line.len()), utf8, frame, told);
     }
 }
 
@@ -177,10 +180,10 @@ fn rows(
 ) {
     let w3c = table.is_w3c();
     let skip = |line: &[u8]| head == Some(line) || w3c && line.starts_with(b"#");
-    each(stand, bytes, told, skip, |line, utf8, frame, told| {
-        let read = table.read(line, utf8, &mut hands.writer);
+    each(stand, bytes, told, skip, |place, utf8, frame, told| {
+        let read = table.read(hands.level, bytes, place, utf8, &mut hands.writer);
         if read.is_err() {
-            told.note_contrary(false, line, probe);
+            told.note_contrary(false, frame.line, probe);
         }
         take(frame, read);
     });
