@@ -71,9 +71,12 @@ mod tests {
                 for odd in [b'x', b'"', b'\\', 0, 0x1f, b'\t'] {
                     for end in [len, len / 2] {
                         let mut text = vec![b'a'; len];
-                        text.get_mut(place..).and_then(<[u8]>::first_mut).map_or((), |byte| *byte = b',');
-                        text.get_mut(len / 3)
-                            .map_or((), |byte| *byte = if len / 3 == place { b',' } else { odd });
+                        if let Some(byte) = text.get_mut(place) {
+                            *byte = b',';
+                        }
+                        if let Some(byte) = text.get_mut(len / 3).filter(|_| len / 3 != place) {
+                            *byte = odd;
+                        }
                         let expected = text[..end].iter().position(|byte| *byte == b',').unwrap_or(end);
                         let plain = odd == b'x' || !text[..expected].contains(&odd);
                         for level in Simd::all() {

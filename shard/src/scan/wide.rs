@@ -63,11 +63,10 @@ mod tests {
                         std::array::from_fn(|at| byte ^ [1, 0x80, 0xff, 0x20][(at + place) % 4]);
                     block[place] = byte;
                     block[31] = byte;
-                    assert_eq!(
-                        widest(level, Equal(&block, byte)),
-                        1 << place | 1 << 31,
-                        "{level:?}: {block:?}"
-                    );
+                    let smaller = block.iter().enumerate();
+                    let smaller = smaller.fold(0, |bits, (at, &found)| bits | u32::from(found < byte) << at);
+                    let expected = [1 << place | 1 << 31, smaller];
+                    assert_eq!(widest(level, Find(&block, byte)), expected, "{level:?}: {block:?}");
                 }
             }
         }
