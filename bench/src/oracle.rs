@@ -98,7 +98,7 @@ impl Oracle {
                 let ident =
                     common().replace(" - (?P<remote_user>", " (?P<remote_logname>[^ ]*) (?P<remote_user>");
                 let sent = ident.replace("body_bytes_sent", "bytes_sent");
-                (format!(r"(?P<server_name>.*?):(?P<server_port>[^ ]*) {sent}{}", agents()), Undo::C)
+                (format!(r"(?P<server_name>.*?):(?P<server_port>\d*|-) {sent}{}", agents()), Undo::C)
             }
             "haproxy" => (haproxy(), Undo::Hash),
             "csv" => (row(r#""(?:[^"]|"")*"|[^,]*"#, ","), Undo::Doubled),

@@ -8,6 +8,7 @@ use edgepush_shard::record::Way;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::RecordSink;
 use edgepush_shard::testing::corpus::edge_lines;
+use edgepush_shard::testing::lines::TextLog;
 use serde_json::json;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -205,5 +206,22 @@ fn lines_of_text_formats_allocate_nothing() {
         assert_eq!((run(), run()), (records, records), "{format}");
         // `auto` looks at the first lines of each chunk anew, and knows its formats by then.
         assert_eq!(allocations(|| _ = run()), 0, "{format}");
+    }
+}
+
+/// Many lines, whose marks are found at once; those with escapes among them.
+#[test]
+fn whole_logs_of_text_formats_allocate_nothing() {
+    for log in TextLog::ALL {
+        let (format, lines) = (Format::parse(log.format()).expect("a format"), log.lines(1, 200_000));
+        let mut reader = Reader::new();
+        let mut run = || {
+            let mut records = 0;
+            let stand = Stand { head: &lines[..1024], start: 0 };
+            reader.lines(&format, stand, &lines, |_, parsed| records += usize::from(parsed.is_ok()));
+            records
+        };
+        assert!(run() > 400 && run() > 400, "{log:?}");
+        assert_eq!(allocations(|| _ = run()), 0, "{log:?}");
     }
 }

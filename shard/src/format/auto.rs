@@ -48,7 +48,7 @@ pub(super) fn text(line: &[u8], hands: &mut Hands) -> Option<How> {
             return Some(How::Lines(name, layout));
         }
     }
-    let pairs = logfmt::read(line, utf8, &mut hands.writer).ok()?;
+    let pairs = logfmt::read(hands.level, line, (0, line.len()), utf8, &mut hands.writer).ok()?;
     // A word alone is no pair, whatever the format allows; nor is one pair a log.
     let sure = pairs.members.len() > 1 && pairs.members.iter().all(|member| member.kind != ValueKind::Bool);
     sure.then_some(How::Logfmt)

@@ -68,14 +68,24 @@ impl Keys {
 }
 
 /// Buffers for reading lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Hands {
+    /// The vector instructions that may be used.
+    pub(super) level: Simd,
     found: Vec<Found>,
     search: Search,
     pub(super) writer: Writer,
     pub(super) marks: Option<Box<Marks>>,
     /// The way that fitted last.
     likely: usize,
+}
+
+impl Hands {
+    /// Empty ones.
+    pub(super) fn new(level: Simd) -> Hands {
+        let (search, writer) = (Search::default(), Writer::default());
+        Hands { level, found: Vec::new(), search, writer, marks: None, likely: 0 }
+    }
 }
 
 impl Layout {
@@ -135,12 +145,12 @@ impl Layout {
 
     /// Makes a record of a line by its marks, the likeliest way; false: the line is not for that.
     #[inline]
-    pub(super) fn straight(&self, level: Simd, line: Line<'_>, hands: &mut Hands) -> bool {
+    pub(super) fn straight(&self, line: Line<'_>, hands: &mut Hands) -> bool {
         let OneWay { pattern, keys, straight, .. } = &self.ways[self.likely(hands)];
         let Some(straight) = straight else { return false };
         let lead = self.lead.len(&line.text[..line.len]);
         let line = Line { text: &line.text[lead..], start: line.start + lead, len: line.len - lead, ..line };
-        widest(level, Read { straight, pattern, keys, line, writer: &mut hands.writer })
+        widest(hands.level, Read { straight, pattern, keys, line, writer: &mut hands.writer })
     }
 
     /// The record that [`Layout::straight`] has made.

@@ -16,11 +16,11 @@ const MARKED_BYTES_MIN: usize = 512;
 /// Reads the lines of `bytes`, which stand at `start` in their source, and gives each one that is not blank to `take`.
 pub(super) fn lines(
     layout: &Layout,
-    level: Simd,
     (bytes, start): (&[u8], u64),
     hands: &mut Hands,
     mut take: impl FnMut(Frame<'_>, Parsed<'_>),
 ) -> Lines {
+    let level = hands.level;
     let mut lines = Lines::default();
     let mut at = 0;
     while at < bytes.len() {
@@ -36,7 +36,7 @@ pub(super) fn lines(
             Some(len) if marked => {
                 let mut marks = hands.marks.take().unwrap_or_default();
                 marks.find_few(level, &rest[..len]);
-                let window = Window { layout, level, rest, offset: at, marks: &marks };
+                let window = Window { layout, rest, offset: at, marks: &marks };
                 window.lines(len, hands, &mut lines, &mut take);
                 hands.marks = Some(marks);
                 at += len;
@@ -80,7 +80,6 @@ fn plain(
 /// Whole lines whose marks are known, and what stands behind them.
 struct Window<'a> {
     layout: &'a Layout,
-    level: Simd,
     rest: &'a [u8],
     /// Where it stands in its chunk.
     offset: usize,
@@ -147,6 +146,6 @@ impl Window<'_> {
             return false;
         }
         let line = Line { text: &self.rest[start..], start, len, marks, odd: &odd[..here] };
-        self.layout.straight(self.level, line, hands)
+        self.layout.straight(line, hands)
     }
 }

@@ -9,6 +9,7 @@
 mod apache;
 mod auto;
 mod behind;
+mod cell;
 mod field;
 mod known;
 mod layout;

@@ -49,7 +49,6 @@ impl<'a> Stand<'a> {
 
 /// Reads the lines of one shard; owns every buffer that takes.
 pub struct Reader {
-    level: Simd,
     json: Parser,
     hands: Hands,
     /// For lines that are only looked at.
@@ -76,10 +75,9 @@ impl Reader {
     /// The same with these vector instructions, which the machine has.
     pub fn with_level(level: Simd) -> Reader {
         Reader {
-            level,
             json: Parser::with_level(level),
-            hands: Hands::default(),
-            probe: Hands::default(),
+            hands: Hands::new(level),
+            probe: Hands::new(level),
             tables: Tables::default(),
             named: Vec::new(),
             heads: Heads::default(),
@@ -122,7 +120,7 @@ impl Reader {
         bytes: &[u8],
         mut take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) -> Told {
-        let Reader { level, json, hands, probe, tables, named, heads, behind } = self;
+        let Reader { json, hands, probe, tables, named, heads, behind } = self;
         heads.begin(stand.wall, stand.zone_seconds);
         let mut told = Told::default();
         if let How::Auto | How::Json = how {
@@ -142,7 +140,7 @@ impl Reader {
             Texts { hands, probe, heads: behind_heads.then_some(heads), stand, bytes, told: &mut told };
         match how {
             How::Lines(_, layout) if !behind_heads => {
-                told.lines = marked::lines(layout, *level, (bytes, stand.start), hands, |frame, parsed| {
+                told.lines = marked::lines(layout, (bytes, stand.start), hands, |frame, parsed| {
                     if parsed.is_err() {
                         told.note_contrary(false, frame.line, probe);
                     }

@@ -77,8 +77,9 @@ enum End {
 enum Check {
     Nothing,
     Time,
-    /// Whatever its kind cannot have.
-    Kind(Kind),
+    Digits,
+    NoSpace,
+    NoBrace,
 }
 
 /// A key to be written at once.
@@ -167,7 +168,9 @@ impl Step {
             Kind::Word if end == End::LastColon => Check::Nothing,
             Kind::Braced if end == End::Byte(b'}') => Check::Nothing,
             Kind::Time => Check::Time,
-            kind if slot.asked => Check::Kind(kind),
+            Kind::Digits => Check::Digits,
+            Kind::Braced => Check::NoBrace,
+            Kind::Word | Kind::Number if slot.asked => Check::NoSpace,
             _ => Check::Nothing,
         };
         let (mut word, mut mask) = ([0; 8], [0; 8]);
@@ -218,20 +221,20 @@ impl Work for Read<'_, '_> {
         let mut pen = writer.pen(room, straight.members);
         let mut at = straight.head.len();
         for (number, step) in straight.steps.iter().enumerate() {
-            let slot = &pattern.slots[number];
-            if step.rare && slot.field.padded {
-                at = slot.begin(text, at, len);
+            if step.rare {
+                at = pattern.slots[number].begin(text, at, len);
             }
             let Some(chunk) = chunk(text, at) else { return false };
             let Some(end) = step.end(wide, &line, at, chunk) else { return false };
             if end + step.literal_len > len
                 || !step.literal_stands_at(text, end)
-                || !step.is_right(text, at, end, chunk)
+                || step.check != Check::Nothing && !step.is_right(wide, (text, at, end), chunk)
             {
                 return false;
             }
             let changed = odd.is_within(at, end);
             if step.rare || changed || hashed {
+                let slot = &pattern.slots[number];
                 if changed && straight.quotes > 0 && !step.quoted || !text[end..].starts_with(&slot.literal) {
                     return false;
                 }
@@ -291,14 +294,19 @@ impl Step {
     }
 
     #[inline(always)]
-    fn is_right(&self, text: &[u8], at: usize, end: usize, chunk: &[u8; CHUNK]) -> bool {
+    fn is_right(&self, wide: impl Wide, (text, at, end): (&[u8], usize, usize), chunk: &[u8; CHUNK]) -> bool {
+        let len = end - at;
+        let without = |byte, kind: Kind| {
+            let near = wide.equal(halves(chunk).0, byte).trailing_zeros() as usize >= len;
+            near && len <= WIDE || kind.intruder(&text[at..end]).is_none()
+        };
         match self.check {
             Check::Nothing => true,
-            Check::Time => end - at >= 20 && is_time(chunk) || text[at..end] == *b"-",
-            Check::Kind(kind) => {
-                let digits = kind == Kind::Digits && end - at <= 8 && digits(chunk) >= end - at;
-                digits || kind.intruder(&text[at..end]).is_none()
-            }
+            Check::Time => len >= 20 && is_time(chunk) || text[at..end] == *b"-",
+            Check::Digits if len <= 8 && digits(chunk) >= len => true,
+            Check::Digits => Kind::Digits.intruder(&text[at..end]).is_none(),
+            Check::NoSpace => without(b' ', Kind::Word),
+            Check::NoBrace => without(b'}', Kind::Braced),
         }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! Promises: a line with another number of columns is no record; a quoted value of csv is text, whatever stands in it.
 //! Must not know: files; where the head line was found.
+use super::cell::{Cell, cell};
 use super::field::{Field, Kind, plain_name};
 use super::known::column_kind;
 use super::layout::new_shape;
 use super::write::{Key, Raw, Writer, is_number, plain_field};
 use crate::parse::{Fault, Reason};
 use crate::record::{Record, ShapeId, ValueKind};
+use crate::scan::{Simd, Wide, Work, widest};
 use memchr::memchr;
 
 /// How columns are told apart.
@@ -67,69 +69,83 @@ impl Table {
         self.columns == Columns::W3c
     }
 
-    /// Makes a record of a line.
+    /// Makes a record of the line `start..end` of `text`, which is UTF-8 or not.
     ///
     /// # Errors
     /// It has more or fewer columns, or something behind a closing quote.
     pub(super) fn read<'w>(
         &self,
-        line: &[u8],
+        level: Simd,
+        text: &[u8],
+        (start, end): (usize, usize),
         utf8: bool,
         writer: &'w mut Writer,
     ) -> Result<Record<'w>, Fault> {
         let (delimiter, quotes) = match self.columns {
             Columns::Csv => (b',', true),
             Columns::Tsv => (b'\t', false),
-            Columns::W3c if memchr(b'\t', line).is_some() => (b'\t', false),
+            Columns::W3c if memchr(b'\t', &text[start..end]).is_some() => (b'\t', false),
             Columns::W3c => (b' ', true),
         };
+        widest(level, Row { table: self, text, start, end, delimiter, quotes, utf8, writer: &mut *writer })?;
+        Ok(writer.end(self.shape))
+    }
+}
+
+/// The reading of a line.
+struct Row<'a, 'w> {
+    table: &'a Table,
+    text: &'a [u8],
+    start: usize,
+    end: usize,
+    delimiter: u8,
+    quotes: bool,
+    utf8: bool,
+    writer: &'w mut Writer,
+}
+
+impl Work for Row<'_, '_> {
+    type Made = Result<(), Fault>;
+
+    #[inline(always)]
+    fn run(self, wide: impl Wide) -> Result<(), Fault> {
+        let Row { table, text, start, end, delimiter, quotes, utf8, writer } = self;
+        let fault = |at: usize| Fault { reason: Reason::Format, column: (at - start) as u32 + 1 };
+        let line = &text[..end];
         writer.begin();
-        let mut at = 0;
-        for (number, (key, field)) in self.fields.iter().enumerate() {
+        let mut at = start;
+        for (number, (key, field)) in table.fields.iter().enumerate() {
             if number > 0 {
                 match line.get(at) {
                     Some(byte) if *byte == delimiter => at += 1,
                     _ => return Err(fault(at)),
                 }
             }
-            at = match line.get(at) {
-                Some(b'"') if quotes => quoted(line, at, key, utf8, writer)?,
-                _ => {
-                    let end = memchr(delimiter, &line[at..]).map_or(line.len(), |len| at + len);
-                    bare(&line[at..end], key, field, utf8, writer);
-                    end
+            if quotes && line.get(at) == Some(&b'"') {
+                at = quoted(line, at, key, utf8, writer).ok_or(fault(end))?;
+                continue;
+            }
+            let Cell { end, plain } = cell(wide, text, (at, end), |wide, block| wide.equal(block, delimiter));
+            let value = &text[at..end];
+            match value {
+                b"" | b"-" => writer.token(key, b"null", ValueKind::Null),
+                _ if field.kind != Kind::Text && is_number(value) => {
+                    writer.token(key, value, ValueKind::Number);
                 }
-            };
+                _ => writer.string(key, Raw { text, start: at, end, plain: plain && utf8 }, field.escape),
+            }
+            at = end;
         }
-        if at < line.len() {
-            return Err(fault(at));
-        }
-        Ok(writer.end(self.shape))
+        if at < end { Err(fault(at)) } else { Ok(()) }
     }
 }
 
-fn fault(at: usize) -> Fault {
-    Fault { reason: Reason::Format, column: at as u32 + 1 }
-}
-
-fn bare(value: &[u8], key: &Key, field: &Field, utf8: bool, writer: &mut Writer) {
-    let number = field.kind != Kind::Text && is_number(value);
-    match value {
-        b"" | b"-" => writer.token(key, b"null", ValueKind::Null),
-        _ if number => writer.token(key, value, ValueKind::Number),
-        _ => {
-            let plain = utf8 && crate::scan::string_stop(value, 0) == value.len();
-            writer.string(key, Raw::of(value, plain), field.escape);
-        }
-    }
-}
-
-/// A quoted value that begins at `at`; the position after its closing quote.
-fn quoted(line: &[u8], at: usize, key: &Key, utf8: bool, writer: &mut Writer) -> Result<usize, Fault> {
+/// A quoted value that begins at `at`; the position after its closing quote; none when it has none.
+fn quoted(line: &[u8], at: usize, key: &Key, utf8: bool, writer: &mut Writer) -> Option<usize> {
     let begin = at + 1;
     let (mut end, mut doubled) = (begin, false);
     loop {
-        end += memchr(b'"', &line[end..]).ok_or_else(|| fault(line.len()))?;
+        end += memchr(b'"', &line[end..])?;
         if line.get(end + 1) != Some(&b'"') {
             break;
         }
@@ -141,9 +157,9 @@ fn quoted(line: &[u8], at: usize, key: &Key, utf8: bool, writer: &mut Writer) ->
         writer.doubled(key, value);
     } else {
         let plain = utf8 && crate::scan::string_stop(value, 0) == value.len();
-        writer.string(key, Raw::of(value, plain), super::Escape::None);
+        writer.string(key, Raw { text: line, start: begin, end, plain }, super::Escape::None);
     }
-    Ok(end + 1)
+    Some(end + 1)
 }
 
 /// Tables of the head lines seen last.

@@ -88,8 +88,10 @@ impl Texts<'_, '_> {
 
     /// Lines of pairs.
     pub(super) fn logfmt(self, take: impl FnMut(Frame<'_>, Parsed<'_>)) {
+        let bytes = self.bytes;
         let read = |line: Line<'_>, hands: &mut Hands| {
-            logfmt::read(line.text, line.utf8, &mut hands.writer).map(|record| record.shape)
+            let place = (line.at, line.at + line.text.len());
+            logfmt::read(hands.level, bytes, place, line.utf8, &mut hands.writer).map(|record| record.shape)
         };
         self.each(|_| false, read, take);
     }
@@ -98,8 +100,10 @@ impl Texts<'_, '_> {
     pub(super) fn rows(self, table: &Table, names: Option<&[u8]>, take: impl FnMut(Frame<'_>, Parsed<'_>)) {
         let w3c = table.is_w3c();
         let skip = |line: &[u8]| names == Some(line) || w3c && line.starts_with(b"#");
+        let bytes = self.bytes;
         let read = |line: Line<'_>, hands: &mut Hands| {
-            table.read(line.text, line.utf8, &mut hands.writer).map(|record| record.shape)
+            let place = (line.at, line.at + line.text.len());
+            table.read(hands.level, bytes, place, line.utf8, &mut hands.writer).map(|record| record.shape)
         };
         self.each(skip, read, take);
     }

@@ -61,11 +61,6 @@ pub(super) struct Raw<'t> {
 }
 
 impl<'t> Raw<'t> {
-    /// A value of its own.
-    pub(super) fn of(value: &'t [u8], plain: bool) -> Raw<'t> {
-        Raw { text: value, start: 0, end: value.len(), plain }
-    }
-
     #[inline(always)]
     pub(super) fn bytes(&self) -> &'t [u8] {
         &self.text[self.start..self.end]

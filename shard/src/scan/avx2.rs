@@ -97,6 +97,16 @@ impl Wide for Avx2 {
         // SAFETY: the block has 32 bytes; only `run_with` gives an `Avx2` to work, where AVX2 is enabled.
         unsafe { _mm256_movemask_epi8(equal(_mm256_loadu_si256(block.as_ptr().cast()), byte)) as u32 }
     }
+
+    #[inline(always)]
+    fn below(self, block: &[u8; WIDE], byte: u8) -> u32 {
+        // SAFETY: as above.
+        unsafe {
+            let bytes = _mm256_loadu_si256(block.as_ptr().cast());
+            let most = _mm256_set1_epi8(byte.wrapping_sub(1) as i8);
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(bytes, most), bytes)) as u32
+        }
+    }
 }
 
 /// See [`super::wide::widest`].

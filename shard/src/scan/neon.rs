@@ -69,6 +69,16 @@ impl Wide for Neon {
             (is(low, byte) | is(high, byte) << 16) as u32
         }
     }
+
+    #[inline(always)]
+    fn below(self, block: &[u8; WIDE], byte: u8) -> u32 {
+        // SAFETY: as above.
+        unsafe {
+            let (low, high) = (vld1q_u8(block.as_ptr()), vld1q_u8(block.as_ptr().add(16)));
+            let most = vdupq_n_u8(byte);
+            (bits(vcltq_u8(low, most)) | bits(vcltq_u8(high, most)) << 16) as u32
+        }
+    }
 }
 
 /// See [`super::wide::widest`].

@@ -94,6 +94,11 @@ impl super::wide::Wide for Bytes {
     fn equal(self, block: &[u8; super::wide::WIDE], byte: u8) -> u32 {
         block.iter().enumerate().fold(0, |bits, (at, &found)| bits | u32::from(found == byte) << at)
     }
+
+    #[inline(always)]
+    fn below(self, block: &[u8; super::wide::WIDE], byte: u8) -> u32 {
+        block.iter().enumerate().fold(0, |bits, (at, &found)| bits | u32::from(found < byte) << at)
+    }
 }
 
 /// See [`super::wide::widest`].

@@ -70,6 +70,15 @@ fn equals(block: &[u8; 16], byte: u8) -> u32 {
     _mm_movemask_epi8(_mm_cmpeq_epi8(load(block), _mm_set1_epi8(byte as i8))) as u32
 }
 
+/// Where bytes are below `byte`, which is not 0.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn smaller(block: &[u8; 16], byte: u8) -> u32 {
+    let bytes = load(block);
+    let most = _mm_set1_epi8(byte.wrapping_sub(1) as i8);
+    _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(bytes, most), bytes)) as u32
+}
+
 #[inline]
 #[target_feature(enable = "sse2")]
 fn stops(block: &[u8; 16]) -> u32 {
@@ -124,6 +133,13 @@ impl Wide for Sse2 {
         let (low, high) = halves(block);
         // SAFETY: SSE2 is part of the x86-64 baseline.
         unsafe { equals(low, byte) | equals(high, byte) << 16 }
+    }
+
+    #[inline(always)]
+    fn below(self, block: &[u8; WIDE], byte: u8) -> u32 {
+        let (low, high) = halves(block);
+        // SAFETY: as above.
+        unsafe { smaller(low, byte) | smaller(high, byte) << 16 }
     }
 }
 

@@ -10,6 +10,9 @@ pub(crate) const WIDE: usize = 32;
 pub(crate) trait Wide: Copy {
     /// Where a block has this byte, one bit each, the first byte's lowest.
     fn equal(self, block: &[u8; WIDE], byte: u8) -> u32;
+
+    /// Where a block has bytes below this one, which is not 0.
+    fn below(self, block: &[u8; WIDE], byte: u8) -> u32;
 }
 
 /// What is done with blocks. `run` has to be inlined always: it is compiled anew with each level's instructions.
@@ -39,14 +42,14 @@ pub(crate) fn widest<W: Work>(level: Simd, work: W) -> W::Made {
 mod tests {
     use super::*;
 
-    struct Equal<'a>(&'a [u8; WIDE], u8);
+    struct Find<'a>(&'a [u8; WIDE], u8);
 
-    impl Work for Equal<'_> {
-        type Made = u32;
+    impl Work for Find<'_> {
+        type Made = [u32; 2];
 
         #[inline(always)]
-        fn run(self, wide: impl Wide) -> u32 {
-            wide.equal(self.0, self.1)
+        fn run(self, wide: impl Wide) -> [u32; 2] {
+            [wide.equal(self.0, self.1), if self.1 == 0 { 0 } else { wide.below(self.0, self.1) }]
         }
     }
 
@@ -60,11 +63,10 @@ mod tests {
                         std::array::from_fn(|at| byte ^ [1, 0x80, 0xff, 0x20][(at + place) % 4]);
                     block[place] = byte;
                     block[31] = byte;
-                    assert_eq!(
-                        widest(level, Equal(&block, byte)),
-                        1 << place | 1 << 31,
-                        "{level:?}: {block:?}"
-                    );
+                    let smaller = block.iter().enumerate();
+                    let smaller = smaller.fold(0, |bits, (at, &found)| bits | u32::from(found < byte) << at);
+                    let expected = [1 << place | 1 << 31, smaller];
+                    assert_eq!(widest(level, Find(&block, byte)), expected, "{level:?}: {block:?}");
                 }
             }
         }
