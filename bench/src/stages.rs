@@ -6,12 +6,15 @@
 use crate::runs::{FIELDS, Filler, Records, SLAB, combined, projection, records};
 use edgepush_shard::batch::{Container, Part, decode, join, piece_of};
 use edgepush_shard::codec::{CodecKind, Form, Level, codec};
+use edgepush_shard::dataset::HTTP_REQUESTS;
+use edgepush_shard::dataset::mapping::Mapper;
 use edgepush_shard::format::{Format, Reader, Stand};
 use edgepush_shard::frame::frames;
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::Output;
 use serde_json::Value;
 use std::hint::black_box;
+use std::sync::Arc;
 
 /// One stage.
 pub struct Stage {
@@ -30,12 +33,13 @@ pub struct Ready {
 }
 
 /// All stages, in a line's order. `parse` contains `frame`; `parse-combined` is the requests of the log in that format, and
-/// `parse-as-json` the records that it makes, as lines of JSON; `project` and `pass-through` contain `parse`.
-pub const STAGES: [Stage; 13] = [
+/// `parse-as-json` the records that it makes, as lines of JSON; `map`, `project` and `pass-through` contain `parse`.
+pub const STAGES: [Stage; 14] = [
     Stage { name: "frame", ready: frame },
     Stage { name: "parse", ready: parse },
     Stage { name: "parse-combined", ready: parse_combined },
     Stage { name: "parse-as-json", ready: parse_as_json },
+    Stage { name: "map", ready: map },
     Stage { name: "project", ready: |lines| fill(lines, &projection(), projected_by_serde) },
     Stage { name: "pass-through", ready: |lines| fill(lines, &Output::PassThrough, str::to_owned) },
     Stage { name: "gzip-fast-12", ready: |lines| encode(lines, &projection(), CodecKind::Gzip, Level::Fast) },
@@ -132,6 +136,37 @@ fn parse_as_json(lines: &[u8]) -> Ready {
         json.push(b'\n');
     });
     parse(&json)
+}
+
+/// Lines as records of `http_requests`.
+fn map(lines: &[u8]) -> Ready {
+    let mut mapper = Mapper::new(&HTTP_REQUESTS, Arc::default());
+    let mut parser = Parser::new();
+    parser.lines(lines, 0, |frame, parsed| {
+        let record = parsed.expect("the log is JSON");
+        let line: Value = serde_json::from_slice(frame.line).expect("the log is JSON");
+        let made: Value = serde_json::from_slice(mapper.map(&record, 0).own.text).expect("an object");
+        let text = |name: &str| line[name].as_str().expect("a text").to_owned();
+        for (name, same) in [
+            ("ClientIP", "remote_addr"),
+            ("EdgeResponseStatus", "status"),
+            ("EdgeResponseBytes", "bytes_sent"),
+        ] {
+            assert_eq!(made[name], line[same], "{name}");
+        }
+        assert_eq!(made["ClientRequestPath"], *text("uri").split('?').next().expect("a part"));
+        assert_eq!(made["CacheCacheStatus"], text("cache_status").to_lowercase());
+        assert!(made["EdgeStartTimestamp"].is_i64() && made.as_object().is_some_and(|made| made.len() >= 20));
+    });
+    let lines = lines.to_vec();
+    Ready {
+        input_bytes: lines.len() as u64,
+        pass: Box::new(move || {
+            parser.lines(&lines, 0, |_, parsed| {
+                black_box(parsed.map(|record| mapper.map(&record, 0).own.text.len()).ok());
+            });
+        }),
+    }
 }
 
 /// A line's projection, by the other implementation; the log's values are spelled as serde_json spells them.
