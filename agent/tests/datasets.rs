@@ -102,7 +102,7 @@ fn zones_and_data_sets_share_a_log() {
     assert_eq!(
         got[1],
         [
-            json!({"bytes_sent": 99, "http_host": "b.test", "remote_addr": "192.0.2.9", "request_param": "y", "request_time": 0.250,
+            json!({"bytes_sent": 99, "http_host": "b.test", "remote_addr": "192.0.2.9", "request_param": "y", "request_time": 0.250, "request_uri": "/x?y",
                 "status": 503, "timestamp": 1_795_227_614_354_000_000_u64})
         ]
     );
@@ -116,9 +116,10 @@ fn zones_and_data_sets_share_a_log() {
 #[test]
 fn a_file_maps_one_source_and_none_leaves_another_alone() {
     let place = Place::new();
-    let line = r#"{"cip":"192.0.2.1:99","took":1500,"at":1795227614.5,"remote_addr":"192.0.2.2"}"#;
+    let line = r#"{"cip":"192.0.2.1:99","took":1500,"at":1795227614.5,"remote_addr":"192.0.2.2""#;
     for name in ["one.log", "two.log", "three.log"] {
-        write(&place.path(name), [line]);
+        // Files of equal content would be copies of one.
+        write(&place.path(name), [format!(r#"{line},"n":"{name}"}}"#)]);
     }
     let file = place.path("mine.toml");
     std::fs::write(
@@ -172,7 +173,7 @@ fn mistakes_of_a_mapping_are_told_at_once_before_anything_starts() {
     ] {
         assert!(done.stderr.contains(part), "{part}\nis not in\n{}", done.stderr);
     }
-    assert!(!place.state().exists());
+    assert!(!place.state().join("VERSION").exists());
     let done = place.setup().env("EDGEPUSH_MAPPING", "ngnix").once().exits(2);
     assert!(
         done.stderr.contains("EDGEPUSH_MAPPING=ngnix is no mapping: did you mean nginx?"),

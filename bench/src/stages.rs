@@ -7,6 +7,8 @@ use crate::oracle::Oracle;
 use crate::runs::{FIELDS, Filler, Records, SLAB, combined, projection, records};
 use edgepush_shard::batch::{Container, Part, decode, join, piece_of};
 use edgepush_shard::codec::{CodecKind, Form, Level, Span, codec};
+use edgepush_shard::dataset::HTTP_REQUESTS;
+use edgepush_shard::dataset::mapping::Mapper;
 use edgepush_shard::format::{Format, Reader, Stand};
 use edgepush_shard::frame::frames;
 use edgepush_shard::parse::Parser;
@@ -15,6 +17,7 @@ use edgepush_shard::record::Member;
 use edgepush_shard::testing::lines::{COLUMNS, TextLog};
 use serde_json::Value;
 use std::hint::black_box;
+use std::sync::Arc;
 
 /// One stage.
 pub struct Stage {
@@ -33,9 +36,9 @@ pub struct Ready {
 }
 
 /// All stages, in a line's order. `parse` contains `frame`; `parse-combined` is the requests of the log in that format, and
-/// `parse-as-json` the records that it makes, as lines of JSON; `project` and `pass-through` contain `parse`. `format-…`
-/// are logs of their own, of the same size.
-pub const STAGES: [Stage; 21] = [
+/// `parse-as-json` the records that it makes, as lines of JSON; `map`, `project` and `pass-through` contain `parse`.
+/// `format-…` are logs of their own, of the same size.
+pub const STAGES: [Stage; 22] = [
     Stage { name: "frame", ready: frame },
     Stage { name: "parse", ready: parse },
     Stage { name: "parse-combined", ready: parse_combined },
@@ -48,6 +51,7 @@ pub const STAGES: [Stage; 21] = [
     Stage { name: "format-tsv", ready: |lines| text_log(TextLog::Tsv, lines.len()) },
     Stage { name: "format-w3c", ready: |lines| text_log(TextLog::W3c, lines.len()) },
     Stage { name: "format-logfmt", ready: |lines| text_log(TextLog::Logfmt, lines.len()) },
+    Stage { name: "map", ready: map },
     Stage { name: "project", ready: |lines| fill(lines, &projection(), projected_by_serde) },
     Stage { name: "pass-through", ready: |lines| fill(lines, &Output::PassThrough, str::to_owned) },
     Stage { name: "gzip-fast-12", ready: |lines| encode(lines, &projection(), CodecKind::Gzip, Level::Fast) },
@@ -182,6 +186,37 @@ pub fn format_stage(format: &str, oracle: &Oracle, lines: Vec<u8>) -> Ready {
         pass: Box::new(move || {
             reader.lines(&format, AT_START, &lines, |_, parsed| {
                 black_box(parsed.is_ok());
+            });
+        }),
+    }
+}
+
+/// Lines as records of `http_requests`.
+fn map(lines: &[u8]) -> Ready {
+    let mut mapper = Mapper::new(&HTTP_REQUESTS, Arc::default());
+    let mut parser = Parser::new();
+    parser.lines(lines, 0, |frame, parsed| {
+        let record = parsed.expect("the log is JSON");
+        let line: Value = serde_json::from_slice(frame.line).expect("the log is JSON");
+        let made: Value = serde_json::from_slice(mapper.map(&record, 0).own.text).expect("an object");
+        let text = |name: &str| line[name].as_str().expect("a text").to_owned();
+        for (name, same) in [
+            ("ClientIP", "remote_addr"),
+            ("EdgeResponseStatus", "status"),
+            ("EdgeResponseBytes", "bytes_sent"),
+        ] {
+            assert_eq!(made[name], line[same], "{name}");
+        }
+        assert_eq!(made["ClientRequestPath"], *text("uri").split('?').next().expect("a part"));
+        assert_eq!(made["CacheCacheStatus"], text("cache_status").to_lowercase());
+        assert!(made["EdgeStartTimestamp"].is_i64() && made.as_object().is_some_and(|made| made.len() >= 20));
+    });
+    let lines = lines.to_vec();
+    Ready {
+        input_bytes: lines.len() as u64,
+        pass: Box::new(move || {
+            parser.lines(&lines, 0, |_, parsed| {
+                black_box(parsed.map(|record| mapper.map(&record, 0).own.text.len()).ok());
             });
         }),
     }

@@ -1,11 +1,13 @@
-//! Routing allocates nothing per record after warm-up, and ten thousand jobs' router is small.
+//! Routing and mapping allocate nothing per record after warm-up, and ten thousand jobs' router is small.
 #![allow(unsafe_code)]
-use edgepush_shard::dataset::RAW;
+use edgepush_shard::dataset::mapping::{Choices, Mapper};
+use edgepush_shard::dataset::{HTTP_REQUESTS, MEDIANOVA, RAW};
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::{Filter, RouteJob, Router, Sample};
 use edgepush_shard::testing::corpus::edge_lines;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -92,6 +94,36 @@ fn wants_allocates_nothing() {
     assert!(first > 3 * lines.len() && warming > 0, "{first} wants, {warming} allocations");
     for _ in 0..3 {
         assert_eq!(run(&mut router, &mut parser, &lines, &mut wants), (first, 0));
+    }
+}
+
+#[test]
+fn mapping_allocates_nothing() {
+    let nested = (0..30).map(|n| {
+        format!(
+            r#"{{"request":{{"remote_ip":"192.0.2.1","uri":"\/a?{n}","headers":{{"User-Agent":["a\u0062\n"]}}}},"ts":1795227708.722,"duration":{n}e-5,"resp_headers":{{}}}}"#
+        )
+    });
+    let odd = (0..30)
+        .map(|n| format!(r#"{{"k{n}":1,"remote_addr":"192.0.2.1:{n}","request":"GET /{n}?a HTTP/2.0"}}"#));
+    let lines: Vec<Vec<u8>> = lines().into_iter().chain(nested.chain(odd).map(String::into_bytes)).collect();
+    for dataset in [&HTTP_REQUESTS, &MEDIANOVA] {
+        let (mut parser, mut mapper) = (Parser::new(), Mapper::new(dataset, Arc::<Choices>::default()));
+        let mut run = || {
+            let (mut bytes, mut allocations) = (0, 0);
+            for line in &lines {
+                let record = parser.parse(line).expect("a record");
+                let before = COUNT.with(Cell::get);
+                bytes += mapper.map(&record, 0).own.text.len();
+                allocations += COUNT.with(Cell::get) - before;
+            }
+            (bytes, allocations)
+        };
+        let (first, warming) = run();
+        assert!(first > 100 * lines.len() && warming > 0, "{first} bytes, {warming} allocations");
+        // A row takes as much as the largest shape that was in it: they turn until each has had it.
+        let last = (0..20).map(|_| run()).last();
+        assert_eq!(last, Some((first, 0)));
     }
 }
 

@@ -13,6 +13,7 @@ use edgepush_shard::plan::{Formatter, RouteJob, Router};
 use edgepush_shard::record::Record;
 use edgepush_shard::ring::{Flat, RecordSink};
 use edgepush_shard::segment::FromShard;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -118,7 +119,7 @@ impl Routes {
             parked: groups.into_iter().map(parked).collect(),
             audience: Audience::ALL,
             origin: 0,
-            mappers: mapped.iter().map(|dataset| Mapper::new(dataset, plan.mappings.clone())).collect(),
+            mappers: mapped.iter().map(|dataset| mapper(plan, dataset)).collect(),
             desk: Desk {
                 formatters: plan
                     .outputs
@@ -242,6 +243,18 @@ impl Desk {
             }
         }
     }
+}
+
+/// Makes records of a data set, with the fields that its jobs ask for and no others.
+fn mapper(plan: &ShardPlan, dataset: &'static Dataset) -> Mapper {
+    let mapper = Mapper::new(dataset, plan.mappings.clone());
+    let mut asked: BTreeSet<&str> = plan.host_fields.iter().map(String::as_str).collect();
+    for job in plan.jobs[1..].iter().filter(|job| std::ptr::eq(plan.dataset(job), dataset)) {
+        let Some(names) = plan.outputs[job.output].options.asked() else { return mapper };
+        asked.extend(names);
+        asked.extend(job.filter.iter().flat_map(|filter| filter.keys()));
+    }
+    mapper.asked(asked.iter().copied())
 }
 
 /// A record on its way into one slab.

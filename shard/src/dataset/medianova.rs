@@ -28,7 +28,11 @@ pub(super) const FIELDS: &[Field] = &[
     field("request_method", FieldType::String, "Method of the request."),
     field("request_param", FieldType::String, "Query string of the request."),
     field("request_time", FieldType::Float, "Seconds that the edge took for the whole request."),
-    field("request_uri", FieldType::String, "Path of the request, as the client wrote it."),
+    field(
+        "request_uri",
+        FieldType::String,
+        "Path and query string of the request, as the client wrote them.",
+    ),
     field("scheme", FieldType::String, "http or https."),
     field("sent_http_content_length", FieldType::Int, "Content-Length of the response."),
     field("server_name", FieldType::String, "Name of the virtual server that answered."),

@@ -23,6 +23,8 @@ const ROWS: usize = SHAPES_MAX + 8;
 #[derive(Debug)]
 pub struct Mapper {
     dataset: &'static Dataset,
+    /// The fields that are made.
+    fields: Vec<Field>,
     choices: Arc<Choices>,
     /// The first is for records whose shape is not known; the others are overwritten in turn.
     rows: Vec<Row>,
@@ -103,7 +105,17 @@ impl Mapper {
     pub fn new(dataset: &'static Dataset, choices: Arc<Choices>) -> Mapper {
         let rows = (0..ROWS).map(|_| Row::default()).collect();
         let (hands, text, members) = (Hands::default(), Vec::new(), Vec::new());
-        Mapper { dataset, choices, rows, next: 1, last: 0, ids: FIRST_SHAPE, hands, text, members }
+        let fields = dataset.fields.to_vec();
+        Mapper { dataset, fields, choices, rows, next: 1, last: 0, ids: FIRST_SHAPE, hands, text, members }
+    }
+
+    /// The same, of the fields alone that one of these names means, itself or a value within.
+    #[must_use]
+    pub fn asked<'n>(mut self, names: impl Iterator<Item = &'n str> + Clone) -> Mapper {
+        let within =
+            |name: &str, field: &Field| name.split_once('.').is_some_and(|(first, _)| first == field.name);
+        self.fields.retain(|field| names.clone().any(|name| name == field.name || within(name, field)));
+        self
     }
 
     /// Whether records of a data set may be mapped at all.
@@ -216,7 +228,7 @@ impl Mapper {
         row.shifts.clear();
         row.mapping = mapping_of(record, self.choices.get(choice), self.dataset);
         if let Some(mapping) = row.mapping.take() {
-            row.find_out(record, self.dataset, mapping.rules(self.dataset));
+            row.find_out(record, &self.fields, mapping.rules(self.dataset));
             // Nothing would come from a field of another name.
             let adds = row.fields.iter().any(|filling| filling.rule.is_ok());
             row.mapping = adds.then_some(mapping);
@@ -255,8 +267,8 @@ impl Mapping {
 
 impl Row {
     /// Finds out where the sources of all fields stand.
-    fn find_out(&mut self, record: &Record<'_>, dataset: &Dataset, rules: &[Rule]) {
-        for field in dataset.fields {
+    fn find_out(&mut self, record: &Record<'_>, fields: &[Field], rules: &[Rule]) {
+        for field in fields {
             let own = |member: &Member| key_is(member.key.of(record.text), field.name);
             let own = record.members.iter().rposition(own);
             let rule = rules.binary_search_by(|rule| rule.field.name.cmp(field.name));

@@ -123,6 +123,18 @@ impl Filter {
         read::read(text, dataset).map(|root| Some(Filter { root }))
     }
 
+    /// Every field that it asks for.
+    pub fn keys(&self) -> Vec<&str> {
+        let (mut keys, mut rest) = (Vec::new(), vec![&self.root]);
+        while let Some(node) = rest.pop() {
+            match node {
+                Node::And(nodes) | Node::Or(nodes) => rest.extend(nodes),
+                Node::Leaf(leaf) => keys.push(leaf.key.as_str()),
+            }
+        }
+        keys
+    }
+
     /// A field, and the only values that it can have in a record that passes (numbers as the filter spells them), when
     /// the filter says so: of all such fields the one with the fewest values.
     pub fn required(&self) -> Option<(&str, Vec<&str>)> {

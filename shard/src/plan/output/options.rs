@@ -166,6 +166,14 @@ impl OutputOptions {
         self.field_names.as_deref()
     }
 
+    /// The fields that a record must be asked for to be written; `None`: all that it has.
+    pub fn asked(&self) -> Option<Vec<&str>> {
+        match (&self.record_template, &self.field_names) {
+            (Some(template), _) => Some(template.fields().collect()),
+            (None, names) => names.as_ref().map(|names| names.iter().map(String::as_str).collect()),
+        }
+    }
+
     /// What records are.
     pub fn output_type(&self) -> OutputType {
         self.output_type.unwrap_or(OutputType::Ndjson)
