@@ -99,8 +99,35 @@ fn script() -> Vec<LedgerEvent> {
             Judged { id: BatchId(5), fate: Fate::Delivered, reason: String::new() },
             Judged { id: BatchId(6), fate: Fate::Dropped, reason: "drop_oldest".into() },
         ]),
+        shelves(),
+        LedgerEvent::Publish { all: true, at_most: 9 },
         LedgerEvent::Tick,
     ]
+}
+
+/// Two shelves: the first one's second member passes the limit of its batch, which closes.
+fn shelves() -> LedgerEvent {
+    let member = |n: u64, len: usize| Member {
+        bytes: [body(n, len).into(), bytes::Bytes::new(), bytes::Bytes::new()],
+        records: 3,
+        raw: 100,
+        first: n as i64,
+        last: n as i64 + 5,
+    };
+    let shelf = |domain: &str, members| ShelfCommit {
+        job: JobId(1),
+        version: 1,
+        naming: std::sync::Arc::default(),
+        limits: edgepush_shard::room::BatchLimits { records: 5, bytes: 1000 },
+        shelf: std::sync::Arc::new(Shelf { domain: domain.into(), start: 7200, seconds: 3600 }),
+        members,
+    };
+    let shelves = vec![
+        shelf("a.example", vec![member(40, 900), member(41, 50)]),
+        shelf("b.example", vec![member(42, 700)]),
+    ];
+    let logs = vec![(GroupId::MAIN, Vec::new())];
+    LedgerEvent::Commit(Commit { epoch: 4, batches: Vec::new(), shelves, logs, jobs: None })
 }
 
 /// Plays the script in the state directory; the disk fails from operation `fail_at` on. Answers with how far it came.
@@ -138,7 +165,12 @@ fn expected() -> Vec<String> {
     }
     let last = pictures.last().unwrap();
     let waiting = last.lines().filter(|line| line.starts_with("spooled ")).count();
-    assert_eq!(waiting, 3, "the rejects of the two batches that were taken in part:\n{last}");
+    assert_eq!(
+        waiting, 6,
+        "the rejects of the two batches that were taken in part, and three files:\n{last}"
+    );
+    let names = last.matches("a.example/19700101/19700101020000-").count();
+    assert!(names > 0 && last.contains("19700101020000-2.log.gz"), "{last}");
     pictures
 }
 

@@ -71,10 +71,10 @@ fn newer_state_is_not_touched() {
     std::fs::write(dir.path().join("VERSION"), "1\n").unwrap();
     let state = StateDir::open(dir.path()).unwrap();
     drop(start(&state, settings()).unwrap());
-    state.connect().unwrap().pragma_update(None, "user_version", 3).unwrap();
+    state.connect().unwrap().pragma_update(None, "user_version", 4).unwrap();
     let error = start(&state, settings()).unwrap_err();
     assert!(
-        matches!(error, LedgerError::Newer { found: 3, known: 2, .. }) && error.exit_code() == 3,
+        matches!(error, LedgerError::Newer { found: 4, known: 3, .. }) && error.exit_code() == 3,
         "{error}"
     );
     // Another program's database is no ledger.
@@ -82,6 +82,22 @@ fn newer_state_is_not_touched() {
     let state = StateDir::open(other.path()).unwrap();
     state.connect().unwrap().execute_batch("CREATE TABLE theirs(x)").unwrap();
     assert!(start(&state, settings()).unwrap_err().to_string().contains("no edgepush ledger"));
+}
+
+#[test]
+fn a_ledger_without_shelves_learns_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::open(dir.path()).unwrap();
+    let (_, found) = start(&state, settings()).unwrap();
+    let old = "DROP INDEX batch_shelf; DROP INDEX batch_due; ALTER TABLE batch DROP COLUMN domain;
+        ALTER TABLE batch DROP COLUMN start; ALTER TABLE batch DROP COLUMN slot; ALTER TABLE batch DROP COLUMN serial;
+        ALTER TABLE batch DROP COLUMN due; PRAGMA user_version = 2";
+    state.connect().unwrap().execute_batch(old).unwrap();
+    let (ledger, again) = start(&state, settings()).unwrap();
+    assert_eq!((again.ledger_id, again.shelves), (found.ledger_id, 0));
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name IN ('batch_shelf', 'batch_due')";
+    assert_eq!(ledger.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    ledger.connection().prepare("SELECT domain, start, slot, serial, due FROM batch").unwrap();
 }
 
 #[test]
