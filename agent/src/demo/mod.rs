@@ -90,12 +90,13 @@ fn directory(flags: &DemoArgs) -> Result<PathBuf, String> {
 
 /// The settings of the demo, on top of what the environment says of cores, runtime, codec and the like.
 fn settings(dir: &Path) -> Result<Config, Failure> {
-    let own: [(&str, OsString); 5] = [
+    let own: [(&str, OsString); 6] = [
         ("EDGEPUSH_SOURCES", format!("file:{}/access.log*", dir.display()).into()),
         ("EDGEPUSH_STATE_DIR", dir.join("state").into()),
         ("EDGEPUSH_DESTINATION", "archive:".into()),
         ("EDGEPUSH_BATCH_INTERVAL", "2s".into()),
         ("EDGEPUSH_API", "off".into()),
+        ("EDGEPUSH_LOGS_API", "off".into()),
     ];
     let said = std::env::vars_os().filter(|(name, _)| own.iter().all(|(n, _)| name != n));
     let said = said.chain(own.iter().map(|(name, value)| (OsString::from(name), value.clone())));

@@ -24,12 +24,16 @@ pub(super) struct Opened {
 
 /// Binds the Logs API if it is wanted, and reads the certificate.
 pub(super) fn open(config: &Config, once: bool, book: &Book, state: &Path) -> Result<Opened, StartError> {
-    let tls = match (&config.tls_cert, &config.tls_key) {
-        (Some(cert), Some(key)) => Some(Tls::open(cert, Path::new(key.expose()))),
-        _ => None,
-    };
-    let tls = tls.transpose().map_err(|why| StartError::new(Exit::Operator, why))?;
+    let tls = certificate(config).map_err(|why| StartError::new(Exit::Operator, why))?;
     Ok(Opened { tls: tls.map(Arc::new), bound: bind(config, once, book, state)? })
+}
+
+/// Reads certificate and key.
+pub(super) fn certificate(config: &Config) -> Result<Option<Tls>, String> {
+    match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Tls::open(cert, Path::new(key.expose())).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn bind(config: &Config, once: bool, book: &Book, state: &Path) -> Result<Option<Bound>, StartError> {

@@ -93,6 +93,14 @@ pub fn probes() -> Vec<Probe> {
         let warning = url.and_then(|url| url.warning(config.gzip));
         warning.map(|said| Finding::notable("destination", said, "")).into_iter().collect()
     };
+    let certificate = |config: &Config, _| {
+        let read = logs::certificate(config).transpose();
+        let found = read.map(|read| match read {
+            Ok(_) => Finding::works("certificate", "the certificate and its key can be used"),
+            Err(why) => Finding::fails("certificate", why, ""),
+        });
+        found.into_iter().collect()
+    };
     let destination = |config: &Config| {
         let url = DestinationUrl::parse(config.destination.expose())?;
         url.open(&Opening {
@@ -101,7 +109,7 @@ pub fn probes() -> Vec<Probe> {
             keep_free: config.disk_reserve,
         })
     };
-    vec![Box::new(runtime), Box::new(warned), crate::check::destination(destination)]
+    vec![Box::new(runtime), Box::new(warned), Box::new(certificate), crate::check::destination(destination)]
 }
 
 /// What is left of the stop time-out for joining threads.

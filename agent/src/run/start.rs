@@ -77,9 +77,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
-    let api = super::admin::bind(config, once, state.path())?;
     let feeds = feeds.share(config, once, &shared, &metrics)?;
     let logs = super::logs::open(config, once, &known.book, state.path())?;
+    let api = (super::admin::bind(config, once, state.path())?, logs.tls.clone());
 
     let (say_ended, ended) = std::sync::mpsc::channel();
     let ledger = spawn("ledger", {
@@ -106,7 +106,6 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
         let retention = Retention::new(&config, state.path(), shared.leases.clone(), metrics.clone());
-        let tls = logs.tls.clone();
         let followed = (!once).then(|| follow::follow(known.from, port, known.follow));
         move || {
             let ended = on_its_runtime(async move {
@@ -118,7 +117,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                     false => drop(tokio::task::spawn_local(retention.drive())),
                 }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
-                serve(api, admin, tls);
+                serve(api, admin);
                 if let Some(followed) = followed {
                     tokio::task::spawn_local(followed);
                 }
@@ -198,7 +197,7 @@ fn on_its_runtime<T>(work: impl Future<Output = T>) -> T {
 pub(super) const BLOCKING_END: Duration = Duration::from_millis(200);
 
 /// Starts the admin API; its address file goes with it.
-fn serve(bound: Option<Bound>, state: Arc<api::ApiState>, tls: Option<Arc<Tls>>) {
+fn serve((bound, tls): (Option<Bound>, Option<Arc<Tls>>), state: Arc<api::ApiState>) {
     let Some(bound) = bound else { return };
     match bound.listener() {
         Ok(listener) => {

@@ -87,6 +87,8 @@ impl Setup {
     pub fn start(&self) -> Agent {
         let mut setup = self.clone();
         setup.env.entry("EDGEPUSH_API".into()).or_insert_with(|| "127.0.0.1:0".into());
+        // Agents of other tests have its default address.
+        setup.env.entry("EDGEPUSH_LOGS_API".into()).or_insert_with(|| "off".into());
         let _ = std::fs::remove_file(self.state.join("api.addr"));
         setup.spawn(&["run"])
     }

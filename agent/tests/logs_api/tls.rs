@@ -106,7 +106,11 @@ fn both_listeners_of_the_agent() {
         );
     }
     agent.terminate().exits(0);
-    let wrong = setup.env("EDGEPUSH_TLS_CERT", "/nowhere/cert.pem").finish(&["run"]).exits(2);
+    let checked = setup.finish(&["check"]).exits(0);
+    assert!(checked.stdout.contains("certificate"), "{}", checked.stdout);
+    let setup = setup.env("EDGEPUSH_TLS_CERT", "/nowhere/cert.pem");
+    assert!(setup.finish(&["check"]).exits(1).stdout.contains("/nowhere/cert.pem"));
+    let wrong = setup.finish(&["run"]).exits(2);
     assert!(wrong.stderr.contains("EDGEPUSH_TLS_CERT=/nowhere/cert.pem"), "{}", wrong.stderr);
 }
 
