@@ -200,6 +200,11 @@ impl Bench {
         Ok(std::fs::read_to_string(self.disk.join("state/api.addr"))?.trim().to_owned())
     }
 
+    /// The metrics of the agent that runs.
+    pub fn metrics(&self) -> io::Result<String> {
+        get(&self.api()?, "/metrics")
+    }
+
     /// What the agent wrote to standard output last.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.disk.join("agent.stdout")).unwrap_or_default()
@@ -260,9 +265,25 @@ fn generate(kind: Kind, bytes: u64, path: &Path) -> io::Result<u64> {
 
 fn ready(address: &Path) -> bool {
     let Ok(text) = std::fs::read_to_string(address) else { return false };
-    let Ok(mut stream) = std::net::TcpStream::connect(text.trim()) else { return false };
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+    get(text.trim(), "/readyz").is_ok_and(|answer| answer.contains(" 200 "))
+}
+
+/// An answer of the agent's API, with its head.
+fn get(address: &str, path: &str) -> io::Result<String> {
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: edgepush\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
-    let asked = stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: edgepush\r\n\r\n");
-    asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.contains(" 200 ")
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The sum of a metric over its labels.
+pub fn sum(metrics: &str, name: &str) -> f64 {
+    let of = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let known = series.split('{').next() == Some(name);
+        if known { value.parse::<f64>().ok() } else { None }
+    };
+    metrics.lines().filter_map(of).sum()
 }

@@ -5,6 +5,7 @@
 use crate::corpus::Kind as Corpus;
 use crate::expect::field;
 use crate::figures::FIGURES;
+use crate::flood::{Framing, Head};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -36,6 +37,10 @@ pub enum Kind {
     JobsAll,
     /// `run` with jobs that see nothing.
     JobsStart,
+    /// `run` on a socket, and a flood into it.
+    Flood,
+    /// The same at one rate after the other: the highest that loses nothing.
+    FloodRate,
 }
 
 /// Where lines go.
@@ -53,6 +58,46 @@ pub enum Destination {
     File,
     /// The built-in archive, on the disk.
     Archive,
+}
+
+/// What sort of socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Socket {
+    /// Datagrams in the file system.
+    Unixgram,
+    /// Datagrams over IP.
+    Udp,
+    /// A stream in the file system.
+    Unix,
+    /// A TCP stream.
+    Tcp,
+}
+
+/// A flood into a socket.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flood {
+    /// Which socket the agent listens on.
+    pub socket: Socket,
+    /// Messages; of a search those of each try last `seconds`.
+    #[serde(default = "hundred_thousand")]
+    pub messages: u64,
+    /// Messages a second; 0 is as fast as they are taken, or the first that a search tries.
+    #[serde(default)]
+    pub rate: u64,
+    /// Bytes of a message without its head.
+    #[serde(default = "seven_hundred")]
+    pub bytes: usize,
+    /// What stands before each.
+    #[serde(default)]
+    pub head: Head,
+    /// How a stream is cut.
+    #[serde(default)]
+    pub framing: Framing,
+    /// What is not taken at once is dropped, as nginx does.
+    #[serde(default)]
+    pub drop: bool,
 }
 
 /// Which lines a filter keeps, as the harness checks it.
@@ -129,6 +174,8 @@ pub struct Case {
     /// Lines a second of the low rate.
     #[serde(default = "thousand")]
     pub rate: u64,
+    /// The flood of kinds that have one.
+    pub flood: Option<Flood>,
     /// Loads of a latency case, % of what the agent can follow.
     #[serde(default)]
     pub loads: Vec<u32>,
@@ -157,6 +204,12 @@ fn hundred() -> u64 {
 }
 fn thousand() -> u64 {
     1000
+}
+fn hundred_thousand() -> u64 {
+    100_000
+}
+fn seven_hundred() -> usize {
+    700
 }
 
 macro_rules! embedded {
@@ -202,6 +255,12 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "jobs-disjoint-256m",
     "jobs-all",
     "jobs-start",
+    "unixgram",
+    "udp",
+    "unix",
+    "tcp",
+    "unixgram-rate",
+    "udp-rate",
 ];
 
 /// The cases of a directory, by name, or those of this build.
@@ -235,6 +294,9 @@ pub fn parse(name: &str, text: &str) -> io::Result<Case> {
     }
     if case.kind == Kind::Latency && case.loads.is_empty() {
         return Err(wrong("loads: a latency case needs at least one".to_owned()));
+    }
+    if matches!(case.kind, Kind::Flood | Kind::FloodRate) && case.flood.is_none() {
+        return Err(wrong("flood: this kind of case needs it".to_owned()));
     }
     Ok(case)
 }
@@ -273,6 +335,8 @@ mod tests {
         check("kind = \"once\"\n[targets.ratio]\nleast = 3", &["mine.toml", "least"]);
         check("kind = \"once\"\n[set]\nCODEC = \"gzip\"", &["mine.toml", "set.CODEC"]);
         check("kind = \"latency\"", &["mine.toml", "loads"]);
+        check("kind = \"flood\"", &["mine.toml", "flood"]);
+        check("kind = \"flood\"\nflood.socket = \"pigeon\"", &["mine.toml", "pigeon", "unixgram"]);
         check("mebibytes = 3", &["mine.toml", "kind"]);
     }
 }

@@ -73,6 +73,13 @@ pub const FIGURES: &[Figure] = &[
     figure("one_job_cpu_s", "CPU of one job", "s", false, 2, Best, false),
     figure("ready_ms", "start to ready", "ms", false, 0, Worst, true),
     figure("written_per_s", "bytes written a second at rest", "", false, 0, Median, true),
+    figure("us_per_message", "agent's CPU per message, socket to acknowledged", "us", false, 2, Best, true),
+    figure("messages_per_s", "messages sent a second", "", true, 0, Best, true),
+    figure("sent", "messages that the kernel took", "", true, 0, Median, false),
+    figure("refused", "messages that it refused the sender", "", false, 0, Worst, false),
+    figure("received", "messages that the agent read", "", true, 0, Median, false),
+    figure("dropped", "messages that the kernel dropped", "", false, 0, Worst, false),
+    figure("lossless_per_s", "highest rate without a loss", "messages/s", true, 0, Best, true),
     figure("recover_s", "sink back to everything delivered", "s", false, 2, Worst, true),
 ];
 

@@ -9,6 +9,7 @@ mod compare;
 mod corpus;
 mod expect;
 mod figures;
+mod flood;
 mod host;
 mod jobs;
 mod measure;
@@ -99,10 +100,49 @@ struct CompareArgs {
     place: PlaceArgs,
 }
 
+/// A flood.
+#[derive(Args)]
+struct FloodArgs {
+    /// unixgram:PATH, udp:ADDRESS:PORT, unix:PATH or tcp:ADDRESS:PORT.
+    #[arg(long)]
+    to: flood::Address,
+    /// Messages a second, or max: as fast as they are taken.
+    #[arg(long, default_value = "max", value_parser = rate)]
+    rate: u64,
+    /// How many.
+    #[arg(long, default_value_t = 100_000)]
+    messages: u64,
+    /// Bytes of a line, without head and newline.
+    #[arg(long, default_value_t = 700)]
+    bytes: usize,
+    /// What stands before each line.
+    #[arg(long, value_enum, default_value = "none")]
+    head: flood::Head,
+    /// How a stream is cut.
+    #[arg(long, value_enum, default_value = "lf")]
+    framing: flood::Framing,
+    /// Drop what the kernel does not take at once, as nginx does, instead of waiting.
+    #[arg(long)]
+    drop: bool,
+    /// The first number.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+}
+
+/// Messages a second; 0 for max.
+fn rate(text: &str) -> Result<u64, String> {
+    match text {
+        "max" => Ok(0),
+        _ => text.parse().ok().filter(|rate| *rate > 0).ok_or("a number above 0, or max".to_owned()),
+    }
+}
+
 #[derive(Subcommand)]
 enum Sub {
     /// Compares two agents, in turns, or two files of results; the verdict knows noise.
     Compare(CompareArgs),
+    /// Sends numbered messages to a socket; says what the kernel took, as one JSON line.
+    Flood(FloodArgs),
     /// The sink's process: keeps bodies in a directory. Started by the harness itself.
     #[command(hide = true)]
     Sink {
@@ -118,6 +158,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Some(Sub::Sink { dir, tls }) => sink::serve(dir, tls).map(|()| true),
+        Some(Sub::Flood(args)) => flood_socket(&args),
         Some(Sub::Compare(args)) => compare_two(&args),
         None if cli.run.list => list(&cli.run),
         None => measure(&cli.run),
@@ -206,6 +247,17 @@ fn compare_two(args: &CompareArgs) -> io::Result<bool> {
         _ => return Err(io::Error::other("two results or two binaries, not one of each")),
     };
     print!("A {}\nB {}\n\n{text}", args.a.display(), args.b.display());
+    Ok(true)
+}
+
+fn flood_socket(args: &FloodArgs) -> io::Result<bool> {
+    let mut wire = flood::Wire::open(&args.to, args.framing)?;
+    let mut messages = flood::Messages::new(args.bytes, args.head)?;
+    let pace = flood::Pace { rate: args.rate, drop: args.drop };
+    let numbers = args.first..args.first.saturating_add(args.messages);
+    let sent = flood::flood(&mut wire, &mut messages, numbers, pace)?;
+    let said = serde_json::json!({"to": args.to.to_string(), "messages": args.messages, "sent": sent});
+    println!("{said}");
     Ok(true)
 }
 

@@ -30,6 +30,9 @@ enum Fixed {
     BodiesGeneral,
     BodiesVerified,
     BodiesWrong,
+    ShelvedLate,
+    ShelvedAhead,
+    ShelvedTimeless,
     TickMs,
 }
 const FIXED: usize = Fixed::TickMs as usize + 1;
@@ -137,6 +140,11 @@ impl ShardCounters {
         let cells = [Fixed::BodiesSchema, Fixed::BodiesGeneral, Fixed::BodiesVerified, Fixed::BodiesWrong];
         cells.into_iter().zip(numbers).for_each(|(cell, n)| self.add(cell as usize, n));
     }
+    /// Records of archives that came too late, were too far ahead, had no time.
+    pub fn shelved(&self, numbers: [u64; 3]) {
+        let cells = [Fixed::ShelvedLate, Fixed::ShelvedAhead, Fixed::ShelvedTimeless];
+        cells.into_iter().zip(numbers).for_each(|(cell, n)| self.add(cell as usize, n));
+    }
     /// Bytes that the ring holds now.
     pub fn ring_bytes(&self, bytes: u64) {
         self.cell(Fixed::RingBytes as usize).store(bytes, Relaxed);
@@ -198,6 +206,10 @@ impl ShardCounters {
     pub(super) fn read_bodies(&self, which: usize) -> u64 {
         self.read(Fixed::BodiesSchema as usize + which)
     }
+    /// The numbers of [`ShardCounters::shelved`].
+    pub(super) fn read_shelved(&self, which: usize) -> u64 {
+        self.read(Fixed::ShelvedLate as usize + which)
+    }
     pub(super) fn read_ring(&self) -> u64 {
         self.read(Fixed::RingBytes as usize)
     }
@@ -234,6 +246,8 @@ mod tests {
             (Box::new(|n| c.filtered(n)), Box::new(|| c.read_filtered())),
             (Box::new(|n| c.bodies([n, 0, 0, 0])), Box::new(|| c.read_bodies(0))),
             (Box::new(|n| c.bodies([0, 0, 0, n])), Box::new(|| c.read_bodies(3))),
+            (Box::new(|n| c.shelved([n, 0, 0])), Box::new(|| c.read_shelved(0))),
+            (Box::new(|n| c.shelved([0, 0, n])), Box::new(|| c.read_shelved(2))),
             (Box::new(|n| c.ring_bytes(n)), Box::new(|| c.read_ring())),
             (Box::new(|n| c.tick(Duration::from_millis(n))), Box::new(|| c.ticked().as_millis() as u64)),
         ];

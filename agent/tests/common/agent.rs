@@ -15,6 +15,12 @@ pub fn binary() -> PathBuf {
     std::env::var_os("EDGEPUSH_TEST_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_edgepush").into(), PathBuf::from)
 }
+/// Writes a script.
+pub fn script(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
 /// No agent is waited for longer than this, unless the test says so.
 pub const PATIENCE: Duration = Duration::from_secs(50);
 
@@ -44,6 +50,11 @@ impl Setup {
     pub fn user(mut self, uid: u32, binary: &Path) -> Setup {
         self.uid = Some(uid);
         self.binary = binary.into();
+        self
+    }
+    /// Runs this program instead: a script that runs the agent.
+    pub fn program(mut self, program: &Path) -> Setup {
+        self.binary = program.into();
         self
     }
     pub fn state(&self) -> &Path {

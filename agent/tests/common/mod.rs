@@ -13,7 +13,7 @@ pub mod recorder;
 pub mod servers;
 pub mod writer;
 
-pub use agent::{Agent, Done, Setup};
+pub use agent::{Agent, Done, Metrics, Setup};
 pub use dice::Dice;
 pub use faults::{Fault, Faults};
 pub use jobs::{Api, Reply};

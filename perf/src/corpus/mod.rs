@@ -118,6 +118,14 @@ fn id(seq: u64) -> (u64, u64) {
     (head, mix(head) ^ seq)
 }
 
+/// The text of a line's id, as [`Kind::Edge26`] has it in `request_id`.
+pub fn request_id(seq: u64) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let (head, tail) = id(seq);
+    let whole = u128::from(head) << 64 | u128::from(tail);
+    std::array::from_fn(|at| DIGITS[(whole >> (124 - 4 * at)) as usize & 15])
+}
+
 /// An address out of 50,000, the busy ones far more often.
 fn client(random: &mut Random) -> u64 {
     mix(random.skewed(50_000) as u64)

@@ -4,6 +4,7 @@
 //! run, how samples are shown.
 mod jobs;
 mod outage;
+mod sockets;
 mod steady;
 mod whole;
 
@@ -56,6 +57,8 @@ pub fn run(bench: &Bench, input: &Input, turn: usize) -> io::Result<Sample> {
         Kind::Jobs => jobs::disjoint(bench, input, turn),
         Kind::JobsAll => jobs::all(bench, input, turn),
         Kind::JobsStart => jobs::start(bench, input, turn),
+        Kind::Flood => sockets::flooded(bench, input.case),
+        Kind::FloodRate => sockets::highest(bench, input.case),
         Kind::Outage => outage::outage(bench, input),
     }
 }

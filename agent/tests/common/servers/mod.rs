@@ -41,6 +41,16 @@ fn cached(part: &str, path: &str) -> Option<PathBuf> {
     None
 }
 
+/// A program of this host that `.ci/install` installs; without it the test that wants it is skipped, said once here.
+pub fn program(part: &str, name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+    let found = path.split(':').map(|dir| Path::new(dir).join(name)).find(|p| p.is_file());
+    if found.is_none() {
+        super::skipped(part, "it is not installed; .ci/install does it");
+    }
+    found
+}
+
 /// A file of a Python package of `.ci/servers`.
 fn packaged(part: &str, path: &str) -> Option<PathBuf> {
     let libraries = repository(".cache/servers-py/lib");
@@ -67,11 +77,11 @@ pub struct Server {
 
 impl Server {
     /// A folder for a server.
-    fn folder(name: &str) -> tempfile::TempDir {
+    pub fn folder(name: &str) -> tempfile::TempDir {
         tempfile::Builder::new().prefix(&format!("edgepush-{name}-")).tempdir().unwrap()
     }
     /// Starts the process and waits until it is ready. `None`: it ended, for example since another took its port.
-    fn start(
+    pub fn start(
         name: &'static str,
         dir: tempfile::TempDir,
         command: &mut Command,
@@ -110,6 +120,16 @@ impl Server {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+    /// Asks it to end, and waits until it has: what it still has to write is written.
+    #[track_caller]
+    pub fn quit(&mut self, signal: rustix::process::Signal) {
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal);
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "{} does not end: {}", self.name, self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Drop for Server {
@@ -122,7 +142,7 @@ impl Drop for Server {
 
 /// Three tries of a start: a port that was free may be taken by another test.
 #[track_caller]
-fn tries<T>(name: &str, start: impl Fn() -> Option<T>) -> T {
+pub fn tries<T>(name: &str, start: impl Fn() -> Option<T>) -> T {
     (0..3).find_map(|_| start()).unwrap_or_else(|| panic!("{name} ended at its start, three times"))
 }
 
