@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Changing, Delivery, Ended, Ending};
 use super::error::StartError;
-use super::feed::{self, Feeds, ShardFeeds};
+use super::feed::{self, Feeds, Registered, ShardFeeds};
 use super::jobs::Jobs;
 use super::make::Maker;
 use super::port::{ASKS, JobsShown, Port, Word};
@@ -68,10 +68,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
-    let mut feeds = Feeds::open(config, once)?;
-    let globs = std::mem::take(&mut feeds.globs);
-    let (mut ledger, mut recovered) = open_ledger(config, &state, &clock)?;
-    let feeds = feeds.register(config, (&mut ledger, &mut recovered))?;
+    let (mut ledger, mut recovered, feeds) = open_sources(config, once, &state, &clock)?;
     let metrics = Metrics::new(labels::labels(config, chosen.backend), config.cpus.len());
     let maker = Arc::new(Maker::new(config, state.path().to_owned(), metrics.clone(), once));
     let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
@@ -89,11 +86,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     })?;
     let health = Health::new(metrics.shards());
     health.ledger_open();
-    let tail = (globs, feeds.words);
-    let tail = tail::Plan::new(config, once, &recovered, tail, (health.clone(), metrics.shard(0)));
-    let sources = (tail, feeds.shards);
-    let shards =
-        start_shards(config, &shared, &metrics, known.jobs.plan(), parts.shards, chosen.backend, sources)?;
+    let tail = tail::Plan::new(config, once, &recovered, feeds.tail, (health.clone(), metrics.shard(0)));
+    let (plan, read) = (known.jobs.plan(), (tail, feeds.shards));
+    let shards = start_shards(config, &shared, &metrics, plan, parts.shards, chosen.backend, read)?;
     let told = Arc::new(JobsShown::default());
     told.book(known.book);
     let (asks, asked) = mpsc::channel(ASKS);
@@ -232,6 +227,19 @@ impl Parts {
         let shared = Shared::new(bells, &delivery_bell, &ledger_bell, clock);
         Ok(Parts { shared, shards: fds, delivery, ledger })
     }
+}
+
+/// Sockets and pipes first: what an operator got wrong with them is said before anything is written.
+fn open_sources(
+    config: &Config,
+    once: bool,
+    state: &StateDir,
+    clock: &Clock,
+) -> Result<(Ledger<OsDisk>, Recovered, Registered), StartError> {
+    let feeds = Feeds::open(config, once)?;
+    let (mut ledger, mut recovered) = open_ledger(config, state, clock)?;
+    let feeds = feeds.register(config, (&mut ledger, &mut recovered))?;
+    Ok((ledger, recovered, feeds))
 }
 
 fn open_ledger(
