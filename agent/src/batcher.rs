@@ -15,6 +15,9 @@
 //! Many jobs. Everything that a step looks at is indexed, so it costs what it touches and not what there is. A seal for
 //! full batches of the hot group closes only that group's slabs; timers of many jobs share seals.
 //!
+//! An archive's records take no room: their segments say their shelf, the ledger has the open batch of each shelf, and
+//! here is only what one commit brings, however many shelves there are.
+//!
 //! Changes of jobs ride on a seal of all slabs. A version of a job is a lane of its own: segments of the new version
 //! come from shards that have passed the seal while others still send those of the old one.
 mod job;
@@ -198,7 +201,7 @@ impl Batcher {
         }
     }
 
-    /// Stored bytes that are in memory and not committed.
+    /// Stored bytes that are in memory and not committed, with what many small segments take beside them.
     pub fn uncommitted_bytes(&self) -> u64 {
         self.uncommitted_bytes
     }
@@ -243,7 +246,7 @@ impl Batcher {
     }
 
     fn segment(&mut self, now: Now, segment: Segment) {
-        let bytes = segment.body.len() as u64;
+        let bytes = job::held(&segment);
         self.uncommitted_bytes += bytes;
         if self.lanes.take(now, segment, &mut self.next_key) != GroupId::HOT {
             self.main_bytes += bytes;
@@ -276,8 +279,9 @@ impl Batcher {
         let epoch = self.epoch;
         let close_all = self.finishing == Some(epoch) && self.finish == Some(true);
         let end = EpochEnd { epoch, due, close_all, many: self.lanes.are_many() };
-        let mut batches = Vec::new();
-        let bytes = self.lanes.commit(now, scope, end, &mut self.next_key, &mut batches);
+        let (mut batches, mut shelves) = (Vec::new(), Vec::new());
+        let into = (&mut batches, &mut shelves);
+        let bytes = self.lanes.commit(now, scope, end, &mut self.next_key, into);
         self.committing_bytes += bytes;
         if scope == Scope::All {
             self.begun.retain(|&(of, _)| of > epoch);
@@ -293,7 +297,7 @@ impl Batcher {
             false => Arc::new(JobsCommit { lost, ..JobsCommit::clone(rows) }),
         });
         let logs = logs.into_iter().collect();
-        out.push(BatcherAction::Commit(Commit { epoch, batches, logs, jobs }));
+        out.push(BatcherAction::Commit(Commit { epoch, batches, shelves, logs, jobs }));
     }
 
     fn committed(&mut self, committed: Committed, out: &mut Vec<BatcherAction>) {
@@ -305,6 +309,7 @@ impl Batcher {
         let mut spooled = committed.spooled;
         self.uncommitted_bytes -= std::mem::take(&mut self.committing_bytes);
         self.attach_bodies(&mut spooled);
+        spooled.extend(committed.filled);
         for (key, row) in committed.open {
             self.lanes.row(key, row);
         }

@@ -3,6 +3,8 @@
 //! Promises: everything that does not work is said at once, each with its remedy; `--no-probe` writes nothing; what a
 //! probe writes is removed again; a running agent is not disturbed.
 //! Must not know: runtimes, kinds of destinations: their probes come in as closures.
+mod feed;
+
 use crate::api::bind;
 use crate::cli::{CheckArgs, Exit, complain_of, print};
 use crate::config::choice::show_ids;
@@ -128,6 +130,7 @@ pub fn look(config: &Config, host: &Host, writing: Writing) -> Vec<Finding> {
     findings.push(memory(config.memory_max, host.memory_limit));
     findings.extend(memlock(config.runtime, config.cpus.len(), memlock_limit()));
     findings.extend(config.sources.iter().flat_map(source));
+    findings.extend(feed::feeds(config, writing));
     findings.extend(config.api.map(|addr| api(addr, &config.state_dir)));
     findings
 }
@@ -282,6 +285,9 @@ const FILES_NAMED_MAX: usize = 10;
 
 fn source(spec: &SourceSpec) -> Vec<Finding> {
     let SourceKind::File { glob } = &spec.kind else { return Vec::new() };
+    if crate::source::feed::bind::is_fifo(Path::new(glob)) {
+        return Vec::new();
+    }
     let paths = match glob::glob(glob) {
         Ok(paths) => paths,
         Err(error) => return vec![Finding::fails("source", format!("{glob}: {error}"), "")],
@@ -366,7 +372,7 @@ mod tests {
     use crate::config::{Around, Needs, load};
     use std::os::unix::fs::PermissionsExt;
 
-    fn config(pairs: &[(&str, &str)]) -> Config {
+    pub(super) fn config(pairs: &[(&str, &str)]) -> Config {
         let host =
             Host { root: true, hostname: "h".into(), cpus: vec![0, 1], cpu_quota: None, memory_limit: None };
         let around = Around { host, read: &|_| unreachable!(), destination: |_| Ok(()) };

@@ -57,6 +57,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// List and manage the jobs of the running agent
     Jobs(JobsArgs),
+    /// Show what a log gives a data set: which of its fields fill which, and what stays empty
+    Fields(FieldsArgs),
     /// List, show and export the batches that wait in the spool or are held aside
     Spool(SpoolArgs),
     /// List and manage the access keys of customers, with which they list and download archived files
@@ -195,6 +197,32 @@ pub enum JobsAsk {
         /// The digest that the refusal tells [default: that of the set that waits]
         digest: Option<String>,
     },
+}
+
+/// Flags of `fields`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct FieldsArgs {
+    /// The log, plain or compressed with gzip or zstd; `-`: standard input
+    #[arg(long, value_name = "FILE", required_unless_present = "markdown")]
+    pub sample: Option<String>,
+    /// How its lines are read, as EDGEPUSH_FORMAT
+    #[arg(long, default_value = "auto")]
+    pub format: String,
+    /// The data set that is to be filled
+    #[arg(long, default_value = "http_requests")]
+    pub dataset: String,
+    /// From which fields, as EDGEPUSH_MAPPING
+    #[arg(long, default_value = "auto")]
+    pub mapping: String,
+    /// How many lines are looked at
+    #[arg(long, default_value_t = 1000)]
+    pub lines: usize,
+    /// Print the tables of docs/datasets.md instead
+    #[arg(long, conflicts_with_all = ["sample", "json"])]
+    pub markdown: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `spool` is to do.

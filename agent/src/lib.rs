@@ -17,6 +17,7 @@ pub mod config;
 pub mod demo;
 pub mod denied;
 pub mod destination;
+pub mod fields;
 pub mod jobs;
 pub mod jobs_cli;
 pub mod keys_cli;

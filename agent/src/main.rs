@@ -1,7 +1,9 @@
 //! The `edgepush` binary: one match on the command, and the only place that decides an exit code.
 use edgepush::cli::{self, Cli, Command, Exit};
 use edgepush::config::{self, Around, Config, Host, Needs};
-use edgepush::{archive_cli, check, demo, destination, jobs_cli, keys_cli, log, run, spool_cli, status};
+use edgepush::{
+    archive_cli, check, demo, destination, fields, jobs_cli, keys_cli, log, run, spool_cli, status,
+};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -39,6 +41,7 @@ fn perform(command: Command) -> Exit {
         }
         Command::Status(flags) => with_config(Needs::Nothing, |config| status::status(&config, flags)),
         Command::Jobs(args) => with_config(Needs::Nothing, |config| jobs_cli::jobs(&config, args)),
+        Command::Fields(args) => fields::fields(&args),
         Command::Spool(args) => with_config(Needs::Nothing, |config| spool_cli::spool(&config, args)),
         Command::Keys(args) => with_config(Needs::Nothing, |config| keys_cli::keys(&config, args)),
         Command::Archive(args) => with_config(Needs::Nothing, |config| archive_cli::archive(&config, args)),

@@ -7,7 +7,7 @@ pub use edgepush_shard::batch::{Container, Framing};
 pub use edgepush_shard::chunk::{Evidence, GroupId, JobId, Logged, SourceId};
 pub use edgepush_shard::codec::CodecKind;
 use edgepush_shard::room::BatchLimits;
-pub use edgepush_shard::segment::Scope;
+pub use edgepush_shard::segment::{Scope, Shelf};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -204,6 +204,38 @@ pub struct BatchCommit {
     pub close: bool,
 }
 
+/// What one commit adds to one shelf of a job.
+#[derive(Clone, Debug)]
+pub struct ShelfCommit {
+    /// The job.
+    pub job: JobId,
+    /// The job's version.
+    pub version: u32,
+    /// How its records are framed.
+    pub naming: Arc<Naming>,
+    /// What one file may hold.
+    pub limits: BatchLimits,
+    /// The shelf.
+    pub shelf: Arc<Shelf>,
+    /// gzip members, in order; not empty.
+    pub members: Vec<Member>,
+}
+
+/// A gzip member that says its span.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its bytes, in order.
+    pub bytes: [Bytes; 3],
+    /// Records in it.
+    pub records: u32,
+    /// Uncompressed bytes in it.
+    pub raw: u32,
+    /// Time of the earliest record, ns since the epoch.
+    pub first: i64,
+    /// Time of the latest.
+    pub last: i64,
+}
+
 /// One commit (PROTOCOL P4).
 #[derive(Clone, Debug)]
 pub struct Commit {
@@ -211,6 +243,8 @@ pub struct Commit {
     pub epoch: u64,
     /// What happens to batches.
     pub batches: Vec<BatchCommit>,
+    /// What comes onto shelves: each once for a version of a job.
+    pub shelves: Vec<ShelfCommit>,
     /// The whole chunks that were processed, of all shards, for each group that was sealed.
     pub logs: Vec<(GroupId, Vec<Logged>)>,
     /// The change of jobs that rode on the seal.
@@ -352,6 +386,8 @@ pub struct Spooled {
     pub pieces: Vec<Piece>,
     /// The pieces' bytes, while they are still in memory from their commit.
     pub body: Option<Vec<Bytes>>,
+    /// Where it belongs, of an archive; then `first` and `last` are the records' own times.
+    pub shelf: Option<Arc<Shelf>>,
 }
 
 /// A batch that was open when the process ended: the batcher goes on with it.
@@ -388,6 +424,8 @@ pub struct Committed {
     pub open: Vec<(OpenKey, BatchId)>,
     /// The batches that closed, named, in commit order.
     pub spooled: Vec<Spooled>,
+    /// The shelves' batches that this commit filled.
+    pub filled: Vec<Spooled>,
     /// For each source with new progress: everything below is durable for every live job.
     pub durable: Vec<(SourceId, u64)>,
     /// Batches of deleted jobs that went: batches, records.

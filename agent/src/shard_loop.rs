@@ -17,13 +17,15 @@ use edgepush_shard::format::{Reader, Stand};
 use edgepush_shard::frame::Frame;
 use edgepush_shard::limits::SLAB_BYTES;
 use edgepush_shard::parse::{Fault, Reason};
+use edgepush_shard::plan::{Reading, Shelver, Spot};
 use edgepush_shard::record::Record;
 use edgepush_shard::reject::{Reject, write_reject};
 use edgepush_shard::ring::{Full, RecordSink, Ring, SlabKey};
-use edgepush_shard::segment::{Begun, FromShard, Marker, Segment};
+use edgepush_shard::room::{BatchLimits, BatchNo, Taken};
+use edgepush_shard::segment::{Begun, FromShard, Marker, Segment, Shelf};
 pub use formats::{FormatNotice, Formats};
 pub use plan::{PlanJob, PlanOutput, ShardPlan};
-use routes::Routes;
+use routes::{Delivered, Routes};
 use std::sync::Arc;
 
 /// What happens to a shard.
@@ -90,6 +92,18 @@ struct Outlet {
     parked_log: Vec<(GroupId, Logged)>,
     body: Vec<u8>,
     encoded: Encoded,
+    /// Where records of archives belong; kept over changes of the jobs.
+    shelver: Option<Shelver>,
+    /// Where the record in work belongs.
+    spot: Option<Spot>,
+}
+
+/// A slab for one record.
+#[derive(Clone, Copy)]
+struct Into {
+    key: SlabKey,
+    /// The record's time, ns since the epoch.
+    at: i64,
 }
 
 /// What a shard keeps of a job while a plan is in force: all that a record needs, within one line of the cache.
@@ -103,6 +117,7 @@ struct Lane {
     output: u32,
     codec: u32,
     hot: bool,
+    shelved: bool,
 }
 
 /// The slab of the rejects; jobs of the plan follow.
@@ -133,6 +148,8 @@ impl ShardLoop {
             parked_log: Vec::new(),
             body: Vec::new(),
             encoded: Encoded::default(),
+            shelver: None,
+            spot: None,
         };
         outlet.take_plan(plan.clone());
         let rest =
@@ -175,6 +192,7 @@ impl ShardLoop {
             }
         }
         self.rest.counts.encoded = self.rest.outlet.encoded;
+        self.rest.counts.shelved = self.rest.outlet.shelver.as_ref().map(Shelver::counts).unwrap_or_default();
     }
 
     fn chunk(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
@@ -196,14 +214,17 @@ impl ShardLoop {
 
     fn lines(&mut self, now: Now, chunk: &Chunk, push: &mut Vec<FromShard>) {
         let ShardLoop { reader, formats, notices, rest } = self;
-        rest.routes.begin(chunk.audience);
+        rest.routes.begin(chunk.audience, chunk.origin);
+        rest.outlet.read(chunk);
         let live = chunk.audience.contains(GroupId::MAIN);
         let stand = Stand { wall: now.wall, ..Stand::of(&chunk.head, chunk.start) };
         let format = formats.of(chunk.origin);
         let told = reader.lines(format, stand, &chunk.bytes, |frame, parsed| match parsed {
             Ok(record) => {
                 let offset = chunk.start + frame.offset as u64;
-                rest.record(now, record, (chunk.seed, offset, live), push);
+                if rest.record(now, &record, (chunk.seed, offset, live), push) == Delivered::Late {
+                    rest.late(now, chunk, frame, push);
+                }
             }
             Err(fault) => rest.fault(now, chunk, frame, fault, push),
         });
@@ -220,16 +241,28 @@ impl Rest {
     fn record(
         &mut self,
         now: Now,
-        record: Record<'_>,
+        record: &Record<'_>,
         (seed, offset, live): (u64, u64, bool),
         push: &mut Vec<FromShard>,
-    ) {
-        let taken = self.routes.deliver(now, &record, (seed, offset), &mut self.outlet, push);
+    ) -> Delivered {
+        let delivered = self.routes.deliver(now, record, (seed, offset), &mut self.outlet, push);
         // What a parked job reads later was counted when the others read it.
         if live {
-            self.counts.parsed(&record);
-            self.counts.filtered += u64::from(!taken);
+            self.counts.parsed(record);
+            self.counts.filtered += u64::from(delivered == Delivered::ToNobody);
         }
+        delivered
+    }
+
+    /// A record came too late for an archive: it is kept where nothing is lost, if it is to be kept.
+    #[cold]
+    fn late(&mut self, now: Now, chunk: &Chunk, frame: Frame<'_>, push: &mut Vec<FromShard>) {
+        if !self.outlet.shelver.as_ref().is_some_and(|shelver| shelver.shelving().late_kept) {
+            return;
+        }
+        let (offset, length) = (chunk.start + frame.offset as u64, frame.line.len() as u64);
+        let fault = Fault { reason: Reason::Late, column: 0 };
+        self.reject(now, chunk, offset, length, fault, frame.line, push);
     }
 
     #[cold]
@@ -278,7 +311,8 @@ impl Rest {
         let (reason, column) = (fault.reason.as_str(), fault.column);
         let reject = Reject { time, source, offset, length, reason, column, object: None, line };
         write_reject(&mut self.reject_line, &reject);
-        self.outlet.append(now, REJECTS, &mut AsIs(&self.reject_line), push);
+        let slab = self.outlet.slab_of(now, REJECTS.0, push);
+        self.outlet.append(slab, &mut AsIs(&self.reject_line), push);
     }
 }
 
@@ -296,9 +330,47 @@ impl Outlet {
                 self.codecs.len() - 1
             });
             let (codec, output, hot) = (codec as u32, job.output as u32, job.group == GroupId::HOT);
-            self.lanes.push(Lane { begun: 0, matched: 0, output, codec, hot });
+            self.lanes.push(Lane { begun: 0, matched: 0, output, codec, hot, shelved: job.shelved });
+        }
+        // One that was made goes on, whatever the jobs become: it has counted.
+        if let (None, Some(shelving)) = (&self.shelver, &plan.shelving) {
+            self.shelver = Some(Shelver::new(shelving.clone()));
         }
         self.plan = plan;
+    }
+
+    /// Finds where a record of an archive belongs. False: it is too late for any.
+    #[inline]
+    fn shelve(&mut self, now: Now, record: &Record<'_>) -> bool {
+        let shelver = self.shelver.as_mut().expect("INVARIANT: a plan with shelved jobs says how");
+        self.spot = shelver.shelve(record, now.wall);
+        self.spot.is_some()
+    }
+
+    /// The slab for a record of a job; begins its clock.
+    #[inline]
+    fn slab_of(&mut self, now: Now, job: u32, push: &mut Vec<FromShard>) -> Into {
+        let lane = &mut self.lanes[job as usize];
+        if let (true, Some(spot), Some(shelver)) = (lane.shelved, self.spot, &mut self.shelver) {
+            // An archive's files have no clock but the slot's.
+            return Into { key: shelver.slab(job, spot), at: spot.at };
+        }
+        let since = if lane.hot { self.epoch } else { self.all_from };
+        if lane.begun < since {
+            lane.begun = self.epoch;
+            let job = &self.plan.jobs[job as usize];
+            push.push(FromShard::Begun(Begun { epoch: self.epoch, job: Some((job.id, job.version)) }));
+        }
+        Into { key: SlabKey(job), at: now.wall }
+    }
+
+    /// The job of a slab, and the shelf of it.
+    #[inline]
+    fn of(&self, key: SlabKey) -> (usize, Option<Arc<Shelf>>) {
+        match self.shelver.as_ref().and_then(|shelver| shelver.shelf(key)) {
+            Some((job, shelf)) => (job as usize, Some(shelf.clone())),
+            None => (key.0 as usize, None),
+        }
     }
 
     /// The first chunk since all slabs were closed starts the clock of the commit.
@@ -312,6 +384,18 @@ impl Outlet {
         }
     }
 
+    /// A chunk's lines come.
+    fn read(&mut self, chunk: &Chunk) {
+        if let Some(shelver) = &mut self.shelver {
+            shelver.begin(Reading {
+                source: chunk.source.0,
+                start: chunk.start,
+                size_seen: chunk.evidence.size_seen,
+                catches_up: matches!(chunk.audience, Audience::Parked(_)),
+            });
+        }
+    }
+
     /// A chunk was processed whole.
     fn note(&mut self, chunk: &Chunk) {
         match chunk.audience {
@@ -320,53 +404,55 @@ impl Outlet {
         }
     }
 
-    fn append(&mut self, now: Now, key: SlabKey, text: &mut impl Text, push: &mut Vec<FromShard>) {
-        let lane = &mut self.lanes[key.0 as usize];
-        let since = if lane.hot { self.epoch } else { self.all_from };
-        if lane.begun < since {
-            lane.begun = self.epoch;
-            let job = &self.plan.jobs[key.0 as usize];
-            push.push(FromShard::Begun(Begun { epoch: self.epoch, job: Some((job.id, job.version)) }));
-        }
+    #[inline]
+    fn append(&mut self, into: Into, text: &mut impl Text, push: &mut Vec<FromShard>) {
         let (bytes_max, fields_max) = text.size_max();
         loop {
-            match self.ring.append(key, now.wall, bytes_max, fields_max, |sink| text.write(sink)) {
+            match self.ring.append(into.key, into.at, bytes_max, fields_max, |sink| text.write(sink)) {
                 Ok(()) => return,
-                Err(Full::Slab) => self.seal(key, push),
+                Err(Full::Slab) => self.empty(into.key, push),
+                Err(Full::Ring { oldest }) if oldest == into.key => self.empty(oldest, push),
                 Err(Full::Ring { oldest }) => self.seal(oldest, push),
-                Err(Full::TooLarge) => return self.alone(now, key, text, push),
+                Err(Full::TooLarge) => return self.alone(into, text, push),
             }
         }
     }
 
     /// A record larger than a slab becomes a segment of its own, past the ring (RULINGS 3).
-    fn alone(&mut self, now: Now, key: SlabKey, text: &mut impl Text, push: &mut Vec<FromShard>) {
-        self.seal(key, push);
+    fn alone(&mut self, into: Into, text: &mut impl Text, push: &mut Vec<FromShard>) {
+        self.empty(into.key, push);
         let mut bytes = Vec::new();
         text.write(&mut Alone(&mut bytes));
         let ends = [bytes.len() as u32];
-        self.segments(key).encode(Run::new(&bytes, &ends), (now.wall, now.wall), push);
+        let (job, shelf) = self.of(into.key);
+        let Outlet { plan, lanes, codecs, body, encoded, epoch, .. } = self;
+        let codec = &mut *codecs[lanes[job].codec as usize].2;
+        let segments = Segments { job: &plan.jobs[job], shelf, codec, epoch: *epoch, body, encoded };
+        segments.encode(Run::new(&bytes, &ends), (into.at, into.at), push);
+        self.close(into.key);
     }
 
+    /// Makes segments of a slab, which goes.
     fn seal(&mut self, key: SlabKey, push: &mut Vec<FromShard>) {
+        self.empty(key, push);
+        self.close(key);
+    }
+
+    /// Makes segments of a slab, for which more comes.
+    fn empty(&mut self, key: SlabKey, push: &mut Vec<FromShard>) {
+        let (job, shelf) = self.of(key);
         let Outlet { ring, plan, lanes, codecs, body, encoded, epoch, .. } = self;
         let Some(slab) = ring.slab(key) else { return };
-        let at = key.0 as usize;
-        let codec = &mut *codecs[lanes[at].codec as usize].2;
-        let segments = Segments { job: &plan.jobs[at], codec, epoch: *epoch, body, encoded };
+        let codec = &mut *codecs[lanes[job].codec as usize].2;
+        let segments = Segments { job: &plan.jobs[job], shelf, codec, epoch: *epoch, body, encoded };
         segments.encode(slab.run, (slab.first, slab.last), push);
         ring.release(key);
     }
 
-    fn segments(&mut self, key: SlabKey) -> Segments<'_> {
-        let at = key.0 as usize;
-        let codec = &mut *self.codecs[self.lanes[at].codec as usize].2;
-        Segments {
-            job: &self.plan.jobs[at],
-            codec,
-            epoch: self.epoch,
-            body: &mut self.body,
-            encoded: &mut self.encoded,
+    /// A shelf without a slab gives its number back.
+    fn close(&mut self, key: SlabKey) {
+        if let Some(shelver) = self.shelver.as_mut().filter(|_| Shelver::is_shelf(key)) {
+            shelver.close(key);
         }
     }
 
@@ -387,6 +473,9 @@ impl Outlet {
         while let Some(key) = self.ring.oldest() {
             self.seal(key, push);
         }
+        if let Some(shelver) = &mut self.shelver {
+            shelver.tidy();
+        }
         self.hot_logged = 0;
         let live: Vec<Logged> = std::mem::take(&mut self.log).into_iter().map(|(logged, _)| logged).collect();
         let mut logs = vec![(GroupId::MAIN, live)];
@@ -401,7 +490,12 @@ impl Outlet {
 
     fn seal_hot(&mut self, push: &mut Vec<FromShard>) -> Vec<(GroupId, Vec<Logged>)> {
         for at in 0..self.plan.hot.len() {
-            self.seal(SlabKey(self.plan.hot[at]), push);
+            let job = self.plan.hot[at];
+            self.seal(SlabKey(job), push);
+            if self.lanes[job as usize].shelved {
+                let slabs = self.shelver.iter().flat_map(|shelver| shelver.slabs_of(job)).collect::<Vec<_>>();
+                slabs.into_iter().for_each(|key| self.seal(key, push));
+            }
         }
         let since = std::mem::replace(&mut self.hot_logged, self.log.len());
         let hot = self.log[since..].iter().filter(|(_, hot)| *hot).map(|(logged, _)| *logged).collect();
@@ -439,9 +533,15 @@ impl RecordSink for Alone<'_> {
     }
 }
 
+/// A segment of a shelf takes at most this part of a file's limits, so that files end near them.
+const SHELVED_PART: u32 = 32;
+/// But no segment is cut below this for it: records, bytes.
+const SHELVED_LEAST: (u32, u32) = (1000, 64 << 10);
+
 /// Makes segments of one job's runs.
 struct Segments<'a> {
     job: &'a PlanJob,
+    shelf: Option<Arc<Shelf>>,
     codec: &'a mut dyn Codec,
     epoch: u64,
     body: &'a mut Vec<u8>,
@@ -451,10 +551,13 @@ struct Segments<'a> {
 impl Segments<'_> {
     /// Encodes a run as segments: one, or more where a batch's limit falls inside it.
     fn encode(self, mut run: Run<'_>, (first, last): (i64, i64), push: &mut Vec<FromShard>) {
-        let Segments { job, codec, epoch, body, encoded } = self;
+        let Segments { job, shelf, codec, epoch, body, encoded } = self;
         let before = codec.encoded();
         while !run.is_empty() {
-            let taken = job.room.take(&run);
+            let taken = match shelf {
+                Some(_) => Taken { batch: BatchNo(0), records: shelved(job.room.limits(), &run) },
+                None => job.room.take(&run),
+            };
             let (head, rest) = run.split_at(taken.records);
             body.clear();
             // The formatter wrote the delimiter before every record: a segment begins without it.
@@ -465,6 +568,7 @@ impl Segments<'_> {
                 version: job.version,
                 epoch,
                 batch: taken.batch,
+                shelf: shelf.clone(),
                 codec: job.codec,
                 body: Bytes::copy_from_slice(body),
                 crc32: crc32fast::hash(head.bytes),
@@ -477,4 +581,12 @@ impl Segments<'_> {
         }
         encoded.add(codec.encoded(), before);
     }
+}
+
+/// How many of a run's records make a segment of a shelf.
+fn shelved(limits: BatchLimits, run: &Run<'_>) -> usize {
+    let part = |limit: u32, least: u32| limit.min((limit / SHELVED_PART).max(least));
+    let (records, bytes) = (part(limits.records, SHELVED_LEAST.0), part(limits.bytes, SHELVED_LEAST.1));
+    let fits = run.ends.partition_point(|&end| end - run.base <= bytes).min(records as usize);
+    fits.max(1)
 }

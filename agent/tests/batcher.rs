@@ -126,6 +126,7 @@ impl World {
                 version: 1,
                 epoch: s.epoch,
                 batch: taken.batch,
+                shelf: None,
                 codec: CodecKind::None,
                 body: Bytes::from(vec![b'x'; raw_len as usize]),
                 crc32: 0,
@@ -177,6 +178,7 @@ impl World {
             epoch: commit.epoch,
             open,
             spooled,
+            filled: Vec::new(),
             durable: Vec::new(),
             deleted: (0, 0),
             caught: Vec::new(),
@@ -220,6 +222,7 @@ fn as_spooled(change: &BatchCommit, id: BatchId) -> Spooled {
         naming: Arc::default(),
         pieces: Vec::new(),
         body: None,
+        shelf: None,
     }
 }
 

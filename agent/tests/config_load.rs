@@ -385,6 +385,7 @@ fn values_come_from_files() {
 fn secrets_are_never_shown() {
     let said = [
         ("EDGEPUSH_API_TOKEN", "s3cr3t"),
+        ("EDGEPUSH_TLS_CERT", "/cert.pem"),
         ("EDGEPUSH_TLS_KEY", "s3cr3t"),
         ("EDGEPUSH_API_TOKN", "s3cr3t"),
         ("EDGEPUSH_DESTINATION", "https://user:s3cr3t@h/in?header_Authorization=s3cr3t"),
@@ -497,13 +498,33 @@ proptest::proptest! {
     }
 }
 
+#[test]
+fn the_logs_api_listens_where_it_is_said_or_where_something_is_archived() {
+    let of = |said: &[(&str, &str)], once, archive| loaded(said).logs_api_of(once, archive);
+    let default = ("127.0.0.1:9601".parse().unwrap(), false);
+    assert_eq!(of(&[], false, false), None);
+    assert_eq!(of(&[], false, true), Some(default));
+    assert_eq!(of(&[], true, true), None, "--once opens none of itself");
+    assert_eq!(of(&[("EDGEPUSH_LOGS_API", "off")], false, true), None);
+    let said = ("0.0.0.0:80".parse().unwrap(), true);
+    assert_eq!(of(&[("EDGEPUSH_LOGS_API", "0.0.0.0:80")], true, false), Some(said), "for customers");
+    let config = loaded(&[("EDGEPUSH_LOGS_URL", "https://logs.example/x/")]);
+    assert_eq!(config.logs_url.as_deref(), Some("https://logs.example/x"));
+    for url in ["logs.example", "https://", "https://h/?a=b", "https://h/\"", "ftp://h"] {
+        assert_eq!(refused(&[("EDGEPUSH_LOGS_URL", url)]).len(), 1, "{url}");
+    }
+    for one in [("EDGEPUSH_TLS_CERT", "/c.pem"), ("EDGEPUSH_TLS_KEY", "/k.pem")] {
+        assert!(refused(&[one])[0].contains("set both or none"));
+    }
+}
+
 /// Every variable of the outward interface stands in the table.
 #[test]
 fn the_table_is_whole() {
     let promised = "SOURCES SOURCE_<NAME> FORMAT_<NAME> FORMAT START LINE_MAX DATASET DESTINATION FIELDS FILTER SAMPLE \
         TIMESTAMP_FORMAT OUTPUT_OPTIONS BATCH_RECORDS BATCH_BYTES BATCH_INTERVAL CODEC LEVEL GZIP JOBS ZONES CORES \
         RUNTIME SIMD STATE_DIR COMMIT_INTERVAL SOCKET_SYNC SOCKET_MODE SOCKET_BUFFER SPOOL_MAX REJECTS_MAX DISK_RESERVE MEMORY_MAX UPLOADS \
-        EGRESS_MAX API API_TOKEN LOGS_API TLS_CERT TLS_KEY ARCHIVE_RULE ARCHIVE_PUBLISH ARCHIVE_DAYS ARCHIVE_MAX \
+        EGRESS_MAX API API_TOKEN LOGS_API LOGS_URL LOGS_DOWNLOADS LOGS_RATE TLS_CERT TLS_KEY ARCHIVE_RULE ARCHIVE_PUBLISH ARCHIVE_DAYS ARCHIVE_MAX \
         ARCHIVE_DOMAINS_MAX DOMAIN_FIELD TIME_FIELD HOSTNAME TZ LOG LOG_FORMAT STOP_TIMEOUT ONCE_TIMEOUT \
         JOB_DISABLE_AFTER JOB_EGRESS_MAX";
     for name in promised.split_whitespace() {

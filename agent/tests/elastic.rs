@@ -35,6 +35,7 @@ fn bulk(key: &str, documents: &[(String, Value)]) -> Outgoing {
         container: Container::Single,
         records: documents.len() as u64,
         csv: false,
+        shelf: None,
         body,
     }
 }

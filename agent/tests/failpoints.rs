@@ -9,9 +9,18 @@ use common::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Points that no run of this file passes: `ledger_crash.rs` has them, on the ledger alone.
-const ELSEWHERE: &[&str] =
-    &["split.", "part.", "aside.", "change.", "expire.", "compact.", "pack.trim.", "pack.unlink."];
+/// Points that no run of this file passes: `ledger_crash.rs` has them, on the ledger alone, and `archive_e2e.rs`.
+const ELSEWHERE: &[&str] = &[
+    "split.",
+    "part.",
+    "aside.",
+    "change.",
+    "expire.",
+    "compact.",
+    "pack.trim.",
+    "pack.unlink.",
+    "retention.",
+];
 
 /// Every name in a list `POINTS` and every `hit("NAME")`, outside of unit tests.
 fn points() -> BTreeSet<String> {
@@ -33,7 +42,8 @@ fn setups(place: &Place, recorder: &Recorder) -> Vec<(&'static str, Setup)> {
     let small = place.setup().env("EDGEPUSH_BATCH_RECORDS", "700");
     let large = place.setup().env("EDGEPUSH_CODEC", "none").env("EDGEPUSH_BATCH_BYTES", "500kB");
     let large = large.env("EDGEPUSH_DESTINATION", &recorder.url());
-    vec![("small into files", small), ("large into http", large)]
+    let archive = place.setup().without("EDGEPUSH_DESTINATION").env("EDGEPUSH_BATCH_RECORDS", "3000");
+    vec![("small into files", small), ("large into http", large), ("archive", archive)]
 }
 
 /// Dies at the `nth` hit of a point, starts again, dies again at the first hit, ends well. Whether it died.
@@ -53,14 +63,14 @@ fn dies_and_recovers(point: &str, nth: u32, way: usize) -> bool {
         writer::append(&place.log(), "r", first..first + 1000);
     }
     setup.once().exits(0);
+    let archive = place.state().join("archive");
     let mut lines = lines_in_dir(&place.out());
     lines.extend(recorder.lines());
+    lines.extend(lines_in_dir(&archive));
     assert_exactly_once("r", 14_000, &lines);
-    assert_eq!(
-        objects(&place.out()),
-        files_below(&place.out()),
-        "{point}, {name}: no temporary file is left"
-    );
+    for dir in [place.out(), archive] {
+        assert_eq!(objects(&dir), files_below(&dir), "{point}, {name}: no temporary file is left");
+    }
     died
 }
 
@@ -72,15 +82,20 @@ fn every_line_comes_once_whichever_point_ends_the_process() {
         let died = |point: &String, nth| u32::from(dies_and_recovers(point, nth, way));
         points.iter().map(|point| (point, died(point, 1) + died(point, 3))).collect()
     };
-    let (files, http) = std::thread::scope(|scope| {
+    let (files, http, archive) = std::thread::scope(|scope| {
         let files = scope.spawn(|| deaths_by(0));
-        (deaths_by(1), files.join().expect("every line comes once into files, too"))
+        let archive = scope.spawn(|| deaths_by(2));
+        let http = deaths_by(1);
+        let joined =
+            |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().expect("every line comes once");
+        (joined(files), http, joined(archive))
     });
     let mut never = Vec::new();
     for point in &points {
-        say(&format!("failure point {point}: died in {} of 4 runs", files[point] + http[point]));
+        let deaths = files[point] + http[point] + archive[point];
+        say(&format!("failure point {point}: died in {deaths} of 6 runs"));
         let elsewhere = ELSEWHERE.iter().any(|prefix| point.starts_with(prefix));
-        if files[point] + http[point] == 0 && !elsewhere {
+        if deaths == 0 && !elsewhere {
             never.push(point);
         }
     }

@@ -202,17 +202,25 @@ fn a_stop_drains_what_was_sent() {
         let setup = setup(&place, &sources.join(","), backend);
         let agent = setup.start_ready();
         let mut senders: Vec<Sender> = kinds.iter().map(To::open).collect();
-        let each = 300;
+        // What the kernel holds of each kind while nobody reads (ten datagrams on a unix socket).
+        let held = [8, 300, 40, 300];
+        senders[1].line(&writer::line("r1", 300)).unwrap();
+        senders[3].line(&writer::line("r3", 300)).unwrap();
+        agent.wait_read(2);
+        agent.signal(rustix::process::Signal::STOP);
         for (at, sender) in senders.iter_mut().enumerate() {
-            for seq in 0..each {
+            for seq in 0..held[at] {
                 sender.line(&writer::line(&format!("r{at}"), seq)).unwrap();
             }
         }
-        agent.terminate().exits(0);
+        agent.signal(rustix::process::Signal::TERM);
+        agent.signal(rustix::process::Signal::CONT);
+        agent.wait(PATIENCE).exits(0);
         drop(senders);
         setup.env("EDGEPUSH_SOURCES", &place.one_log()).once().exits(0);
         let lines = lines_in_dir(&place.out());
-        assert_eq!(lines.len() as u64, 4 * each, "everything that was sent before the stop");
+        let found: Vec<usize> = numbers(&lines, 4).iter().map(|found| found.len()).collect();
+        assert_eq!(found, [8, 301, 40, 301], "everything that was sent before the stop");
     }
 }
 
@@ -495,4 +503,70 @@ fn a_stream_waits_while_the_spool_is_full_and_loses_nothing() {
         let found = numbers(&recorder.lines(), 1);
         assert_eq!(found[0].len() as u64, seq);
     }
+}
+
+#[test]
+fn heads_of_syslog_are_kept_as_fields_and_bare_lines_as_they_are() {
+    for backend in backends("heads") {
+        let place = Place::new();
+        let (gram, tcp) = (To::Gram(place.path("g.sock")), To::Tcp(free_address()));
+        let sources = format!("{},{}", gram.source(), tcp.source());
+        let agent = setup(&place, &sources, backend).start_ready();
+        let mut sender = gram.open();
+        // nginx: a head of RFC 3164; a bare datagram of two lines.
+        sender.raw(b"<190>Nov 20 23:58:00 edge-3 nginx: {\"a\":1}");
+        sender.raw(b"{\"b\":1}\n{\"b\":2}\n");
+        // rsyslog: a counted frame with a head of RFC 5424, in two writes; then another one.
+        let mut stream = tcp.open();
+        let frame = |text: &str| format!("{} {text}", text.len());
+        let first = frame("<165>1 2026-11-20T23:58:00.123456Z edge-4 app 7 - - {\"c\":1}");
+        let second = frame("<165>1 - - app - - - {\"c\":2}");
+        stream.raw(&first.as_bytes()[..10]);
+        stream.raw([&first.as_bytes()[10..], second.as_bytes()].concat().as_slice());
+        drop(stream);
+        arrived(&place, 5);
+        agent.terminate().exits(0);
+        let mut lines: Vec<String> =
+            lines_in_dir(&place.out()).into_iter().map(|line| String::from_utf8(line).unwrap()).collect();
+        lines.sort();
+        assert!(lines[0].starts_with("{\"a\":1,\"syslog_time\":\"20"), "{lines:#?}");
+        assert!(
+            lines[0].ends_with("-11-20T23:58:00Z\",\"syslog_host\":\"edge-3\",\"syslog_tag\":\"nginx\"}"),
+            "{lines:#?}"
+        );
+        assert_eq!(lines[1..3], ["{\"b\":1}", "{\"b\":2}"]);
+        let expected = "{\"c\":1,\"syslog_time\":\"2026-11-20T23:58:00.123456Z\",\"syslog_host\":\"edge-4\",\"syslog_tag\":\"app\"}";
+        assert_eq!(lines[3], expected);
+        assert_eq!(lines[4], "{\"c\":2,\"syslog_tag\":\"app\"}");
+    }
+}
+
+#[test]
+fn connections_are_counted_and_check_leaves_a_running_agent_alone() {
+    let place = Place::new();
+    let (gram, tcp) = (To::Gram(place.path("g.sock")), To::Tcp(free_address()));
+    let setup =
+        setup(&place, &format!("{},{}", gram.source(), tcp.source()), "threads").env("EDGEPUSH_CORES", "2");
+    let check = setup.finish(&["check"]);
+    assert!(check.stdout.contains(&format!("{}: can be read", gram.source())), "{}", check.stdout);
+    assert!(check.stdout.contains("net.unix.max_dgram_qlen is "), "{}", check.stdout);
+    assert!(!place.path("g.sock").exists());
+    let agent = setup.start_ready();
+    let mut open: Vec<Sender> = (0..40).map(|_| tcp.open()).collect();
+    for (seq, sender) in open.iter_mut().enumerate() {
+        sender.line(&writer::line("r", seq as u64)).unwrap();
+    }
+    arrived(&place, 40);
+    let connections = || agent.metrics().unwrap().sum("edgepush_socket_connections");
+    assert_eq!(connections(), 40.0);
+    let check = setup.finish(&["check"]);
+    let held = format!("{}: the running agent (pid {}) has it", tcp.source(), agent.pid());
+    assert!(check.stdout.contains(&held), "{}", check.stdout);
+    gram.open().line(&writer::line("r", 40)).unwrap();
+    arrived(&place, 41);
+    open.truncate(10);
+    wait_until("thirty have left", PATIENCE, || connections() == 10.0);
+    agent.terminate().exits(0);
+    drop(open);
+    assert_exactly_once("r", 41, &lines_in_dir(&place.out()));
 }

@@ -84,16 +84,25 @@ fn wait_ready(agent: &mut Agent, writer: &LogWriter) {
 }
 
 /// Kills the agent again and again under load; returns the lines written once a last run has delivered all.
-fn kill_often(place: &Place, setup: &Setup, backend: &str, to: &str, recorder: Option<&Recorder>) -> u64 {
+fn kill_often(
+    place: &Place,
+    setup: &Setup,
+    (backend, to): (&str, &str),
+    recorder: Option<&Recorder>,
+    mut after_kill: impl FnMut(),
+) -> u64 {
     let seed = u64::from(std::process::id());
     let mut dice = Dice(seed << 20 | 0x9e37_79b9);
     let mut histogram = Histogram::default();
-    let mut files = Delivered::below(&place.out());
+    let mut files =
+        Delivered::below(&if to == "archive" { place.state().join("archive") } else { place.out() });
+    // What is asked of the archive is nothing about files that leave the disk.
+    let keep = if to == "archive" { 60 } else { 3 };
     let writer = LogWriter::start(Load {
         path: place.log(),
         run: "r".into(),
         lines_per_second: 4000,
-        rotation: Rotation::Rename { keep: 3 },
+        rotation: Rotation::Rename { keep },
         rotate_every: Duration::from_secs(1),
     });
     for _ in 0..kills_of(backend) {
@@ -104,6 +113,7 @@ fn kill_often(place: &Place, setup: &Setup, backend: &str, to: &str, recorder: O
         let open = recorder.map_or(0, Recorder::open_requests);
         histogram.note(&agent, open, writer.written().saturating_sub(delivered));
         agent.kill();
+        after_kill();
     }
     let written = writer.stop();
     setup.once().exits(0);
@@ -114,7 +124,7 @@ fn kill_often(place: &Place, setup: &Setup, backend: &str, to: &str, recorder: O
 fn to_files(backend: &str) {
     let place = Place::new();
     let setup = setup(&place, backend, &place.to_files());
-    let written = kill_often(&place, &setup, backend, "file", None);
+    let written = kill_often(&place, &setup, (backend, "file"), None, || {});
     assert_exactly_once("r", written, &lines_in_dir(&place.out()));
     assert_eq!(objects(&place.out()), files_below(&place.out()), "no temporary file is left");
 }
@@ -128,8 +138,50 @@ fn to_http(backend: &str) {
         _ => Answer::Slow(Duration::from_millis(150), 200),
     });
     let setup = setup(&place, backend, &recorder.url());
-    let written = kill_often(&place, &setup, backend, "http", Some(&recorder));
+    let written = kill_often(&place, &setup, (backend, "http"), Some(&recorder), || {});
     assert_exactly_once("r", written, &recorder.lines());
+}
+
+/// Every file that was listed at a kill is there at the end, byte for byte, and what is listed is what is there.
+fn to_archive(backend: &str) {
+    let place = Place::new();
+    // Full files are published at once: there is always one on its way.
+    let setup = setup(&place, backend, "archive:").env("EDGEPUSH_BATCH_RECORDS", "400");
+    let mut listed: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let root = place.state().join("archive");
+    let names = || {
+        let index = edgepush::archive::Index::look(&place.state().join("archive.db"));
+        let domains = |index: &edgepush::archive::Index| index.domains().expect("domains");
+        let files = index.iter().flat_map(|index| {
+            let all =
+                domains(index).into_iter().flat_map(|d| index.list(&d, i64::MIN..i64::MAX).expect("a list"));
+            all.map(|entry| entry.path()).collect::<Vec<_>>()
+        });
+        files.collect::<Vec<_>>()
+    };
+    let written = kill_often(&place, &setup, (backend, "archive"), None, || {
+        for name in names() {
+            let bytes = std::fs::read(root.join(&name)).expect("what is listed is there");
+            assert_eq!(
+                *listed.entry(name.clone()).or_insert_with(|| bytes.clone()),
+                bytes,
+                "{name} has changed"
+            );
+        }
+    });
+    assert_exactly_once("r", written, &lines_in_dir(&root));
+    assert!(listed.len() > 10, "{} files were listed at kills", listed.len());
+    for (name, bytes) in listed {
+        assert_eq!(std::fs::read(root.join(&name)).expect("still there"), bytes, "{name} has changed");
+    }
+    let mut names: Vec<_> = names().iter().map(|name| root.join(name)).collect();
+    names.sort();
+    assert_eq!(files_below(&root), names, "what is listed is what is there");
+}
+
+#[test]
+fn killed_on_threads_into_the_archive() {
+    to_archive("threads");
 }
 
 #[test]

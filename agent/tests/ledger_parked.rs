@@ -25,7 +25,13 @@ fn row(group: GroupId) -> JobRow {
 }
 
 fn commit(logs: Vec<(GroupId, Vec<Logged>)>, jobs: Option<JobsCommit>) -> LedgerEvent {
-    LedgerEvent::Commit(Commit { epoch: 1, batches: Vec::new(), logs, jobs: jobs.map(Arc::new) })
+    LedgerEvent::Commit(Commit {
+        epoch: 1,
+        batches: Vec::new(),
+        shelves: Vec::new(),
+        logs,
+        jobs: jobs.map(Arc::new),
+    })
 }
 
 fn park() -> JobsCommit {

@@ -47,6 +47,7 @@ fn batch(number: u64, body: &[&[u8]]) -> Outgoing {
         container: Container::Members,
         records: 3,
         csv: false,
+        shelf: None,
         body: body.iter().map(|part| Bytes::copy_from_slice(part)).collect(),
     }
 }

@@ -7,6 +7,7 @@
 pub mod corpus;
 #[cfg(feature = "curve")]
 pub mod curve;
+pub mod oracle;
 pub mod runs;
 pub mod stages;
 

@@ -3,13 +3,16 @@
 //! Promises: [`Stage::ready`] has asserted the answer against another implementation (serde_json, flate2's decoder, a
 //! loop over bits) before it returns; a pass allocates nothing that the stage itself does not.
 //! Must not know: who times or counts it.
+use crate::oracle::Oracle;
 use crate::runs::{FIELDS, Filler, Records, SLAB, combined, projection, records};
 use edgepush_shard::batch::{Container, Part, decode, join, piece_of};
-use edgepush_shard::codec::{CodecKind, Form, Level, codec};
+use edgepush_shard::codec::{CodecKind, Form, Level, Span, codec};
 use edgepush_shard::format::{Format, Reader, Stand};
 use edgepush_shard::frame::frames;
 use edgepush_shard::parse::Parser;
 use edgepush_shard::plan::Output;
+use edgepush_shard::record::Member;
+use edgepush_shard::testing::lines::{COLUMNS, TextLog};
 use serde_json::Value;
 use std::hint::black_box;
 
@@ -30,12 +33,21 @@ pub struct Ready {
 }
 
 /// All stages, in a line's order. `parse` contains `frame`; `parse-combined` is the requests of the log in that format, and
-/// `parse-as-json` the records that it makes, as lines of JSON; `project` and `pass-through` contain `parse`.
-pub const STAGES: [Stage; 13] = [
+/// `parse-as-json` the records that it makes, as lines of JSON; `project` and `pass-through` contain `parse`. `format-…`
+/// are logs of their own, of the same size.
+pub const STAGES: [Stage; 21] = [
     Stage { name: "frame", ready: frame },
     Stage { name: "parse", ready: parse },
     Stage { name: "parse-combined", ready: parse_combined },
     Stage { name: "parse-as-json", ready: parse_as_json },
+    Stage { name: "format-combined", ready: |lines| text_log(TextLog::Combined, lines.len()) },
+    Stage { name: "format-nginx", ready: |lines| text_log(TextLog::Nginx, lines.len()) },
+    Stage { name: "format-vhost-combined", ready: |lines| text_log(TextLog::VhostCombined, lines.len()) },
+    Stage { name: "format-haproxy", ready: |lines| text_log(TextLog::Haproxy, lines.len()) },
+    Stage { name: "format-csv", ready: |lines| text_log(TextLog::Csv, lines.len()) },
+    Stage { name: "format-tsv", ready: |lines| text_log(TextLog::Tsv, lines.len()) },
+    Stage { name: "format-w3c", ready: |lines| text_log(TextLog::W3c, lines.len()) },
+    Stage { name: "format-logfmt", ready: |lines| text_log(TextLog::Logfmt, lines.len()) },
     Stage { name: "project", ready: |lines| fill(lines, &projection(), projected_by_serde) },
     Stage { name: "pass-through", ready: |lines| fill(lines, &Output::PassThrough, str::to_owned) },
     Stage { name: "gzip-fast-12", ready: |lines| encode(lines, &projection(), CodecKind::Gzip, Level::Fast) },
@@ -132,6 +144,41 @@ fn parse_as_json(lines: &[u8]) -> Ready {
         json.push(b'\n');
     });
     parse(&json)
+}
+
+fn text_log(log: TextLog, bytes: usize) -> Ready {
+    let format = log.format();
+    format_stage(format, &Oracle::new(format, &COLUMNS), log.lines(1, bytes))
+}
+
+/// Lines of a text format into records with their text. Panics where a record is not what the oracle makes of its line.
+pub fn format_stage(format: &str, oracle: &Oracle, lines: Vec<u8>) -> Ready {
+    let format = Format::parse(format).expect("a format");
+    let mut reader = Reader::new();
+    let (mut records, mut rejects) = (0, 0);
+    let told = reader.lines(&format, AT_START, &lines, |frame, parsed| {
+        let got = parsed.ok().map(|record| {
+            let text = |span: Span| std::str::from_utf8(span.of(record.text)).expect("UTF-8");
+            let whole: Value = serde_json::from_slice(record.text).expect("JSON");
+            assert_eq!(whole.as_object().map(serde_json::Map::len), Some(record.members.len()));
+            let member = |member: &Member| {
+                (text(member.key).to_owned(), serde_json::from_str(text(member.value)).expect("JSON"))
+            };
+            record.members.iter().map(member).collect::<Vec<(String, Value)>>()
+        });
+        (records, rejects) = (records + u64::from(got.is_some()), rejects + u64::from(got.is_none()));
+        assert_eq!(got, oracle.members(frame.line), "{}", frame.line.escape_ascii());
+    });
+    assert_eq!(told.lines.all, told.lines.blank + records + rejects);
+    assert!(records > 100 * rejects, "{rejects} rejects");
+    Ready {
+        input_bytes: lines.len() as u64,
+        pass: Box::new(move || {
+            reader.lines(&format, AT_START, &lines, |_, parsed| {
+                black_box(parsed.is_ok());
+            });
+        }),
+    }
 }
 
 /// A line's projection, by the other implementation; the log's values are spelled as serde_json spells them.

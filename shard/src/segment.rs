@@ -7,6 +7,25 @@ use crate::chunk::{GroupId, JobId, Logged};
 use crate::codec::CodecKind;
 use crate::room::BatchNo;
 use bytes::Bytes;
+use std::sync::Arc;
+
+/// One domain and one slot of time of an archive: its records become files of their own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shelf {
+    /// The domain, as a directory is called.
+    pub domain: Arc<str>,
+    /// Where the slot begins, s since the epoch.
+    pub start: i64,
+    /// Its length, s.
+    pub seconds: u32,
+}
+
+impl Shelf {
+    /// Where the slot ends, s since the epoch.
+    pub fn end(&self) -> i64 {
+        self.start + i64::from(self.seconds)
+    }
+}
 
 /// One compressed run of records of one job.
 #[derive(Clone, Debug)]
@@ -17,8 +36,10 @@ pub struct Segment {
     pub version: u32,
     /// The shard's epoch: segments of a later one wait for the next commit (PROTOCOL P4).
     pub epoch: u64,
-    /// Which of the job's batches these records took room in.
+    /// Which of the job's batches these records took room in; means nothing with a shelf.
     pub batch: BatchNo,
+    /// Where its records belong, of a job that goes into an archive.
+    pub shelf: Option<Arc<Shelf>>,
     /// What the body is.
     pub codec: CodecKind,
     /// gzip: raw DEFLATE that ends with an empty stored block (BFINAL=0); zstd: one frame; none: the records.
@@ -29,9 +50,9 @@ pub struct Segment {
     pub raw_len: u32,
     /// Records.
     pub records: u32,
-    /// Processing time of the first record, ns since the epoch.
+    /// Processing time of the first record, ns since the epoch; with a shelf the earliest of the records' own times.
     pub first: i64,
-    /// Processing time of the last record, ns since the epoch.
+    /// Processing time of the last record, ns since the epoch; with a shelf the latest of the records' own times.
     pub last: i64,
 }
 

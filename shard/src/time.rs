@@ -69,6 +69,14 @@ impl Time {
         }
     }
 
+    /// As [`Time::parse`]; a date and time of day without a zone are UTC.
+    pub fn of_utc(text: &[u8]) -> Option<Time> {
+        match text.get(4) {
+            Some(b'-') => Time::of_date(text, Some(0)),
+            _ => Time::parse(text),
+        }
+    }
+
     /// `10/Oct/2000:13:55:36 -0700`, also in brackets; `.123` may follow the second (HAProxy), and without a zone it is
     /// UTC. A leap second is the second before it.
     pub fn of_access_log(text: &[u8]) -> Option<Time> {
@@ -127,6 +135,11 @@ impl Time {
     /// RFC 3339, with an offset; `+0100` and `+01` are taken too, and a space where the `T` should be. A leap second
     /// is the second before it; digits behind the nanosecond are cut off.
     pub fn of_rfc3339(text: &[u8]) -> Option<Time> {
+        Time::of_date(text, None)
+    }
+
+    /// The same; `zoneless`: the offset of times that have none.
+    fn of_date(text: &[u8], zoneless: Option<i64>) -> Option<Time> {
         let (date, rest) = text.split_first_chunk::<10>()?;
         let (clock, rest) = rest.split_first_chunk::<9>()?;
         let separated = date[4] == b'-' && date[7] == b'-' && clock[3] == b':' && clock[6] == b':';
@@ -140,7 +153,8 @@ impl Time {
         if !valid || hour > 23 || minute > 59 || second > 60 {
             return None;
         }
-        let clock = hour * 3600 + minute * 60 + second.min(59) - offset(zone)?;
+        let offset = if zone.is_empty() { zoneless? } else { offset(zone)? };
+        let clock = hour * 3600 + minute * 60 + second.min(59) - offset;
         Some(Time { seconds: days(year, month, day) * DAY_SECONDS + clock, nanos: nanos_of(fraction) })
     }
 

@@ -72,7 +72,9 @@ impl Tls {
 
 fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
     let of_cert = |why: &dyn fmt::Display| format!("EDGEPUSH_TLS_CERT={}: {why}", cert.display());
-    let of_key = |why: &dyn fmt::Display| format!("EDGEPUSH_TLS_KEY={}: {why}", key.display());
+    // Without its value: somebody has put the key itself there.
+    let of_key =
+        |why: &dyn fmt::Display| format!("EDGEPUSH_TLS_KEY: {why}; it must be the path of a PEM file");
     let chain = CertificateDer::pem_file_iter(cert).map_err(|error| of_cert(&error))?;
     let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|error| of_cert(&error))?;
     if chain.is_empty() {
@@ -86,9 +88,7 @@ fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
         .with_no_client_auth()
         .with_single_cert(chain, private);
     let mut config = config.map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            of_cert(&format_args!("does not belong to EDGEPUSH_TLS_KEY={}", key.display()))
-        }
+        rustls::Error::InconsistentKeys(_) => of_cert(&"does not belong to the key of EDGEPUSH_TLS_KEY"),
         error => of_cert(&error),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

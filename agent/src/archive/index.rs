@@ -117,9 +117,10 @@ impl Entry {
         super::name::path(&self.domain, self.start, self.serial)
     }
 
-    /// Whether no file can come any more for its slot, at `now` (s since the epoch).
-    pub fn is_final(&self, now: i64) -> bool {
-        now >= self.start + self.slot.seconds() + super::FINAL_AFTER
+    /// Whether no file can come any more for its slot at `now` (s since the epoch), when none comes `after` so many
+    /// seconds from the slot's end.
+    pub fn is_final(&self, now: i64, after: i64) -> bool {
+        now >= self.start + self.slot.seconds() + after
     }
 }
 
@@ -352,6 +353,25 @@ impl Index {
     /// The index cannot be read.
     pub fn oldest(&self, n: usize) -> Result<Vec<Entry>, IndexError> {
         self.entries(OLDEST, params![i64::try_from(n).unwrap_or(i64::MAX)])
+    }
+
+    /// Where the newest slot begins, s since the epoch.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn newest(&self) -> Result<Option<i64>, IndexError> {
+        self.on(|conn| conn.query_row("SELECT max(start) FROM file", [], |row| row.get(0)))
+    }
+
+    /// Where the oldest slot of a domain begins, s since the epoch.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn oldest_of(&self, domain: &str) -> Result<Option<i64>, IndexError> {
+        self.on(|conn| {
+            let sql = "SELECT min(start) FROM file WHERE domain = (SELECT id FROM domain WHERE name = ?1)";
+            conn.prepare_cached(sql)?.query_row([domain], |row| row.get(0))
+        })
     }
 
     /// Lists whole slots no more; their serials are not given again.

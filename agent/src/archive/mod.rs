@@ -5,10 +5,12 @@
 //!
 //! Promises: a file that is listed never changes, and goes only by retention, never while it is being downloaded.
 //! Must not know: HTTP, keys of customers.
+pub mod compose;
 pub mod index;
 pub mod lease;
 pub mod members;
 pub mod name;
+pub mod retention;
 
 pub use index::{Entry, Index, IndexError, Slot};
 pub use lease::{Lease, Leases};
@@ -17,5 +19,3 @@ pub use lease::{Lease, Leases};
 pub const DIR: &str = "archive";
 /// The index's file in the state directory.
 pub const INDEX_FILE: &str = "archive.db";
-/// So long after its end a slot takes no more records: then its list of files is final, seconds.
-pub const FINAL_AFTER: i64 = 48 * 3600;

@@ -23,7 +23,9 @@ use which::Found;
 pub fn archive(config: &Config, args: ArchiveArgs) -> Exit {
     let found = |filter| which::find(config, filter);
     let done = match &args.ask {
-        ArchiveAsk::Ls(filter) => found(filter).map(|found| ls(&found, args.json)),
+        ArchiveAsk::Ls(filter) => {
+            found(filter).map(|found| ls(&found, config.archive.final_after(), args.json))
+        }
         ArchiveAsk::Get { which, dir } => found(which).map(|found| get::get(&found, dir, args.json)),
         ArchiveAsk::Verify(filter) => found(filter).map(|found| verify::verify(&found, args.json)),
         ArchiveAsk::Cat(range) => cat::cat(config, range),
@@ -31,18 +33,19 @@ pub fn archive(config: &Config, args: ArchiveArgs) -> Exit {
     done.unwrap_or_else(|exit| exit)
 }
 
-fn ls(found: &Found, json: bool) -> Exit {
+fn ls(found: &Found, final_after: i64, json: bool) -> Exit {
     let now = jiff::Timestamp::now().as_second();
     let mut out = BufWriter::new(io::stdout().lock());
     let mut write = || -> io::Result<()> {
         if json {
-            let all: Value = found.entries.iter().map(|entry| shown(entry, now)).collect();
+            let all: Value =
+                found.entries.iter().map(|entry| shown(entry, entry.is_final(now, final_after))).collect();
             writeln!(out, "{all:#}")?;
             return out.flush();
         }
         writeln!(out, "{:>10}  {:>12}  {:>12}  {:5}  FILE", "RECORDS", "BYTES", "RAW BYTES", "FINAL")?;
         for entry in &found.entries {
-            let is_final = if entry.is_final(now) { "yes" } else { "no" };
+            let is_final = if entry.is_final(now, final_after) { "yes" } else { "no" };
             let (records, bytes, raw) = (entry.records, entry.bytes, entry.raw_bytes);
             writeln!(out, "{records:>10}  {bytes:>12}  {raw:>12}  {is_final:5}  {}", entry.path())?;
         }
@@ -63,7 +66,7 @@ fn ended(written: io::Result<()>) -> Exit {
     }
 }
 
-fn shown(entry: &Entry, now: i64) -> Value {
+fn shown(entry: &Entry, is_final: bool) -> Value {
     json!({
         "domain": entry.domain,
         "file": entry.path(),
@@ -77,6 +80,6 @@ fn shown(entry: &Entry, now: i64) -> Value {
         "first": entry.first,
         "last": entry.last,
         "published": times::write(entry.published),
-        "final": entry.is_final(now),
+        "final": is_final,
     })
 }

@@ -3,10 +3,11 @@
 //! Promises: segments of one batch stay in the order in which they came; a closed batch never gets another segment.
 //! Must not know: seals, markers, the ledger.
 use crate::protocol::{
-    BatchCommit, BatchId, CodecKind, Container, GroupId, JobId, Lost, Naming, Now, OpenBatch, OpenKey,
+    BatchCommit, BatchId, CodecKind, Container, GroupId, JobId, Lost, Member, Naming, Now, OpenBatch,
+    OpenKey, ShelfCommit,
 };
 use bytes::Bytes;
-use edgepush_shard::batch::{Frame, Part, piece_of};
+use edgepush_shard::batch::{self, Frame, Part, piece_of};
 use edgepush_shard::room::{BatchLimits, BatchNo, Room};
 use edgepush_shard::segment::Segment;
 use std::sync::Arc;
@@ -41,6 +42,15 @@ const INTERVAL_SLACK_MAX: Duration = Duration::from_millis(100);
 /// With many jobs every seal closes each batch that has had half of its interval: else each job's own timer would cut
 /// the slabs of all the others.
 const INTERVAL_PART_OF_MANY: u32 = 2;
+
+/// What a segment of a shelf takes in memory until its commit beside its body: with thousands of shelves there are
+/// thousands of small ones.
+const SHELVED_BYTES: u64 = 512;
+
+/// What a segment takes in memory.
+pub(super) fn held(segment: &Segment) -> u64 {
+    segment.body.len() as u64 + if segment.shelf.is_some() { SHELVED_BYTES } else { 0 }
+}
 
 /// The end of an epoch, as the batcher sees it.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +101,8 @@ pub(super) struct Lane {
     pub(super) job: BatchJob,
     pub(super) ending: Ending,
     open: Vec<Open>,
+    /// Segments of shelves, in the order in which they came: the ledger has the batches that they belong to.
+    shelved: Vec<Segment>,
     /// When the first unsealed record of each epoch came.
     begun: Vec<(u64, Duration)>,
     /// The batch that was being filled when the outstanding seal was asked for: those before it are complete.
@@ -106,6 +118,7 @@ impl Lane {
             job,
             ending: Ending::None,
             open: Vec::new(),
+            shelved: Vec::new(),
             begun: Vec::new(),
             sealed_below,
             closed: Vec::new(),
@@ -154,7 +167,7 @@ impl Lane {
 
     /// Whether it holds nothing: nothing waits for a commit, nothing is open.
     pub(super) fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.begun.is_empty()
+        self.open.is_empty() && self.begun.is_empty() && self.shelved.is_empty()
     }
 
     pub(super) fn begin(&mut self, epoch: u64, at: Duration) {
@@ -166,6 +179,9 @@ impl Lane {
     /// Takes a segment into the batch that it took room in; if that was closed meanwhile, into the one being filled,
     /// or into a batch alone.
     pub(super) fn take(&mut self, now: Now, segment: Segment, next_key: &mut u64) {
+        if segment.shelf.is_some() {
+            return self.shelved.push(segment);
+        }
         let filled = if self.closed.contains(&segment.batch) {
             let charged = self.job.room.charge(segment.records, segment.raw_len);
             charged.map_or(Filled::Over, Filled::Room)
@@ -231,7 +247,7 @@ impl Lane {
             let segments = std::mem::take(&mut batch.segments);
             let (of, later): (Vec<_>, Vec<_>) = segments.into_iter().partition(|s| s.epoch <= end.epoch);
             let close = self.closes(&batch, &later, end);
-            stored_bytes += of.iter().map(|s| s.body.len() as u64).sum::<u64>();
+            stored_bytes += of.iter().map(held).sum::<u64>();
             // A batch may close before its first record: all that took room in it came after the markers.
             if !of.is_empty() || close && batch.row.is_some() {
                 batches.push(self.change(&batch, &of, close));
@@ -253,7 +269,44 @@ impl Lane {
 
     /// Stored bytes in memory.
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.open.iter().flat_map(|batch| &batch.segments).map(|segment| segment.body.len() as u64).sum()
+        self.segments().map(held).sum()
+    }
+
+    /// All that is in memory.
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.open.iter().flat_map(|batch| &batch.segments).chain(&self.shelved)
+    }
+
+    /// Takes the segments of shelves of the epoch that ends (and before), by shelf; answers with their stored bytes.
+    pub(super) fn commit_shelves(&mut self, epoch: u64, shelves: &mut Vec<ShelfCommit>) -> u64 {
+        if self.shelved.is_empty() || self.ending == Ending::Dropped {
+            return 0;
+        }
+        let (mut of, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.shelved).into_iter().partition(|segment| segment.epoch <= epoch);
+        self.shelved = later;
+        // Stable: what one shard has sent stays in its order.
+        of.sort_by(|a, b| a.shelf.cmp(&b.shelf));
+        let stored_bytes = of.iter().map(held).sum();
+        for segments in of.chunk_by(|a, b| a.shelf == b.shelf) {
+            let shelf = segments[0].shelf.clone().expect("INVARIANT: only segments of shelves are here");
+            let member = |segment: &Segment| Member {
+                bytes: batch::member(&segment.into(), segment.records, (segment.first, segment.last)),
+                records: segment.records,
+                raw: segment.raw_len,
+                first: segment.first,
+                last: segment.last,
+            };
+            shelves.push(ShelfCommit {
+                job: self.job.id,
+                version: self.job.version,
+                naming: self.job.naming.clone(),
+                limits: self.job.room.limits(),
+                shelf,
+                members: segments.iter().map(member).collect(),
+            });
+        }
+        stored_bytes
     }
 
     /// What goes with a deleted job and that no commit has seen.
@@ -261,21 +314,22 @@ impl Lane {
         if self.ending != Ending::Dropped {
             return None;
         }
-        let segments = || self.open.iter().flat_map(|batch| &batch.segments);
         Some(Lost {
             job: self.job.id,
-            records: segments().map(|s| u64::from(s.records)).sum(),
-            bytes: segments().map(|s| s.body.len() as u64).sum(),
-            first: segments().map(|s| s.first).min()?,
-            last: segments().map(|s| s.last).max()?,
+            records: self.segments().map(|s| u64::from(s.records)).sum(),
+            bytes: self.segments().map(|s| s.body.len() as u64).sum(),
+            first: self.segments().map(|s| s.first).min()?,
+            last: self.segments().map(|s| s.last).max()?,
         })
     }
 
     /// Forgets everything; answers with the stored bytes that were in memory.
     fn drop_all(&mut self) -> u64 {
+        let bytes = self.stored_bytes();
         self.begun.clear();
-        let segments = std::mem::take(&mut self.open).into_iter().flat_map(|batch| batch.segments);
-        segments.map(|segment| segment.body.len() as u64).sum()
+        self.open.clear();
+        self.shelved.clear();
+        bytes
     }
 
     /// Whether a batch closes with this commit; if by its interval or the end of the run, its room is left behind.

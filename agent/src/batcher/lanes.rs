@@ -4,7 +4,9 @@
 //! Must not know: seals' reasons, the ledger.
 use super::BatchChange;
 use super::job::{BatchJob, Ending, EpochEnd, Lane};
-use crate::protocol::{BatchCommit, BatchId, GroupId, JobId, Lost, Now, OpenBatch, OpenKey, Scope};
+use crate::protocol::{
+    BatchCommit, BatchId, GroupId, JobId, Lost, Now, OpenBatch, OpenKey, Scope, ShelfCommit,
+};
 use edgepush_shard::segment::Segment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -167,14 +169,15 @@ impl Lanes {
         }
     }
 
-    /// Moves the segments of the epoch that ends (and before) into `batches`; answers with their stored bytes.
+    /// Moves the segments of the epoch that ends (and before) into `batches` and `shelves`; answers with their stored
+    /// bytes.
     pub(super) fn commit(
         &mut self,
         now: Now,
         scope: Scope,
         end: EpochEnd,
         next_key: &mut u64,
-        batches: &mut Vec<BatchCommit>,
+        (batches, shelves): (&mut Vec<BatchCommit>, &mut Vec<ShelfCommit>),
     ) -> u64 {
         let mut bytes = 0;
         let keys: Vec<Key> = self.active.keys().copied().collect();
@@ -182,7 +185,9 @@ impl Lanes {
             if scope == Scope::All || self.lanes[&key].job.group == GroupId::HOT {
                 let lost = self.lanes[&key].lost();
                 self.lost.extend(lost);
-                bytes += self.touch(key, |lane| lane.commit(now, end, next_key, batches));
+                bytes += self.touch(key, |lane| {
+                    lane.commit_shelves(end.epoch, shelves) + lane.commit(now, end, next_key, batches)
+                });
             }
         }
         if scope == Scope::All {

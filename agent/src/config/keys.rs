@@ -4,7 +4,7 @@
 //! Promises: a default is written as an operator would write it, and is read by the same parser.
 //! Must not know: the process environment.
 use super::value::{Bytes, HIDDEN, Secret, bytes_within, count_within, duration_within, redacted_url};
-use super::{Config, Host, choice, memory_default, output, source, token, value, zones};
+use super::{Config, Host, archive, choice, memory_default, output, source, token, value, zones};
 use super::{SourceSpec, source::Format};
 use edgepush_shard::limits;
 use std::io;
@@ -213,6 +213,28 @@ pub const KEYS: &[Key] = &[
         One(|c, t| output::dataset(t).map(|v| c.dataset = v)),
         "What the records of the job `env` are. `raw` passes them through as they came; the others have fields of \
          fixed names and types.",
+    ),
+    key(
+        "EDGEPUSH_MAPPING",
+        "`auto`, `none`, a server's name, or the path of a mapping file",
+        Text("auto"),
+        One(|c, t| {
+            t.clone_into(&mut c.mapping_text);
+            Ok(())
+        }),
+        "From which fields of a log those of `http_requests` and `medianova` come (`docs/datasets.md`). `auto` recognises \
+         the server by the fields that a record has; `none` takes records as they are. `edgepush fields --sample FILE` \
+         shows what comes of a log.",
+    ),
+    key(
+        "EDGEPUSH_MAPPING_<NAME>",
+        "as EDGEPUSH_MAPPING",
+        Unset("as EDGEPUSH_MAPPING"),
+        Named(|c, name, t| {
+            c.mapping_named.push((name.to_owned(), t.to_owned()));
+            Ok(())
+        }),
+        "The same of the source of that name.",
     ),
     Key {
         name: "EDGEPUSH_DESTINATION",
@@ -565,50 +587,83 @@ pub const KEYS: &[Key] = &[
         "Certificate of the Logs API and of the admin API, with those between it and its authority; read again when \
          it changes. On the admin API whoever comes over loopback may do without TLS.",
     ),
-    key(
-        "EDGEPUSH_TLS_KEY",
-        "PEM file",
-        Unset("none"),
-        One(|c, t| {
-            c.tls_key = Some(t.into());
+    Key {
+        name: "EDGEPUSH_TLS_KEY",
+        kind: "PEM file",
+        preset: Unset("none"),
+        // Somebody will put the key itself here.
+        privacy: Privacy::Secret,
+        parse: One(|c, t| {
+            c.tls_key = Some(Secret::new(t));
             Ok(())
         }),
-        "Its private key.",
-    ),
-    planned(
+        help: "Its private key.",
+    },
+    key(
         "EDGEPUSH_ARCHIVE_RULE",
-        "rule",
+        "`hour`, `5m`",
         Text("hour"),
-        "archive rules are",
-        "How the archive cuts files.",
+        One(|c, t| archive::rule(t).map(|v| c.archive.rule = v)),
+        "How the archive divides records into files: by whole hours of their own time, or by five minutes of the time at \
+         which they are processed.",
     ),
-    planned(
+    key(
+        "EDGEPUSH_ARCHIVE_RULE_SINCE",
+        "RFC 3339 time",
+        Unset("always"),
+        One(|c, t| archive::instant(t).map(|v| c.archive.since = Some(v))),
+        "From when on that rule holds; until then the other one does. Files of both stay listed.",
+    ),
+    key(
         "EDGEPUSH_ARCHIVE_PUBLISH",
-        "duration",
+        "duration, 0 to 24h",
         Text("5m"),
-        "archive rules are",
-        "When an hour is listed after its end.",
+        One(|c, t| duration_within(t, Duration::ZERO, 24 * HOUR).map(|v| c.archive.publish = v)),
+        "How long after its end an hour is listed. Late records follow at most every 15 minutes, in files of their own.",
     ),
-    planned(
+    key(
+        "EDGEPUSH_ARCHIVE_LATE",
+        "duration, 1h to 48h",
+        Text("48h"),
+        One(|c, t| duration_within(t, HOUR, 48 * HOUR).map(|v| c.archive.late = v)),
+        "So long after the end of its hour a record comes too late for the archive. `run --once` and lines that were in \
+         a file before it was followed know no such limit.",
+    ),
+    key(
+        "EDGEPUSH_ARCHIVE_LATE_RECORDS",
+        "`keep`, `drop`",
+        Text("keep"),
+        One(|c, t| archive::late_kept(t).map(|v| c.archive.late_kept = v)),
+        "What becomes of them: kept with the rejects (reason `late`), or only counted.",
+    ),
+    key(
         "EDGEPUSH_ARCHIVE_DAYS",
-        "days",
+        "1 to 3650",
         Text("40"),
-        "archive rules are",
-        "How long the archive keeps files.",
+        One(|c, t| count_within(t, 1, archive::DAYS_MAX).map(|v| c.archive.days = v)),
+        "How many days the archive keeps files.",
     ),
-    planned(
+    key(
+        "EDGEPUSH_ARCHIVE_DOMAIN_DAYS",
+        "list of `domain=days`",
+        Unset("none"),
+        One(|c, t| archive::domain_days(t).map(|v| c.archive.domain_days = v)),
+        "The same for single domains: `example.com=90,www.example.com=7`.",
+    ),
+    key(
         "EDGEPUSH_ARCHIVE_MAX",
-        "share or size",
+        "share (0% to 90%) or size",
         Text("20%"),
-        "archive rules are",
-        "Most disk space of the archive.",
+        One(|c, t| value::reserve(t).map(|v| c.archive.max = v)),
+        "Most disk space of the archive's files, as a share of their file system or a size. Beyond it the oldest hours \
+         go before their days are over, with a warning.",
     ),
-    planned(
+    key(
         "EDGEPUSH_ARCHIVE_DOMAINS_MAX",
-        "count",
+        "1 to 1000000",
         Text("10000"),
-        "archive rules are",
-        "Most domains of the archive.",
+        One(|c, t| count_within(t, 1, 1_000_000).map(|v| c.archive.domains_max = v)),
+        "Most domains of the archive; records of all others go to `_other`.",
     ),
     key(
         "EDGEPUSH_DOMAIN_FIELD",
@@ -618,14 +673,19 @@ pub const KEYS: &[Key] = &[
             c.domain_field = Some(t.to_owned());
             Ok(())
         }),
-        "In which field a record's host stands: by it zones and their jobs get their records.",
+        "In which field a record's host stands: by it zones and their jobs get their records, and the archive finds its \
+         domain.",
     ),
-    planned(
+    key(
         "EDGEPUSH_TIME_FIELD",
         "field name",
-        Unset("the first present of several"),
-        "archive rules are",
-        "Which field is the record's time.",
+        Unset("the first present of `EdgeStartTimestamp`, `timestamp`, `time`, `ts`, `msec`, `@timestamp`"),
+        One(|c, t| {
+            c.archive.time_field = Some(t.to_owned());
+            Ok(())
+        }),
+        "In which field a record's time stands: by it the archive finds its hour. Numbers since the epoch, RFC 3339 and \
+         the time of access logs are understood.",
     ),
     key(
         "EDGEPUSH_HOSTNAME",

@@ -6,9 +6,11 @@
 //! Promises: a [`Config`] is whole and inside every bound; all problems are reported at once, each with its remedy;
 //! no secret is ever in a problem, in `Debug` or in what `show` prints.
 //! Must not know: the process environment (it comes in as pairs), sources, destinations, jobs.
+pub mod archive;
 pub mod choice;
 pub mod host;
 pub mod keys;
+pub mod mapping;
 mod output;
 mod said;
 pub mod show;
@@ -17,6 +19,7 @@ pub mod token;
 pub mod value;
 pub mod zones;
 
+pub use archive::{ArchiveConfig, Rule};
 pub use choice::{CoreSpec, LogFormat, LogLevel, RuntimeChoice, SimdChoice, Start};
 pub use host::Host;
 pub use source::{Format, SourceKind, SourceSpec};
@@ -26,6 +29,7 @@ pub use zones::ZoneHosts;
 
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::{CodecKind, Level};
+use edgepush_shard::dataset::mapping::Choices;
 use edgepush_shard::dataset::{Dataset, RAW};
 use edgepush_shard::limits::SOURCES_MAX;
 use edgepush_shard::plan::{Filter, OutputOptions};
@@ -36,6 +40,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version that is told to operators.
@@ -66,6 +71,12 @@ pub struct Config {
     pub destination_said: bool,
     /// The environment job's data set.
     pub dataset: &'static Dataset,
+    /// From which fields those of typed data sets come, as it was said: of all sources, and of named ones.
+    pub mapping_text: String,
+    /// The same of named sources.
+    pub mapping_named: Vec<(String, String)>,
+    /// The same as it is meant, by source.
+    pub mappings: Arc<Choices>,
     /// The environment job's output fields, in order; `None` = not said.
     pub fields: Option<Vec<String>>,
     /// Its filter as it was said.
@@ -86,6 +97,8 @@ pub struct Config {
     pub privacy_key: Option<Secret>,
     /// In which field a record's host stands; `None` = in one of the usual ones.
     pub domain_field: Option<String>,
+    /// The archive.
+    pub archive: ArchiveConfig,
     /// Most records of a batch.
     pub batch_records: u32,
     /// Most uncompressed bytes of a batch; `None` = by destination (5MB HTTP kinds, 50MB others).
@@ -154,8 +167,8 @@ pub struct Config {
     pub logs_rate: u32,
     /// Certificate of the listeners.
     pub tls_cert: Option<PathBuf>,
-    /// Its private key.
-    pub tls_key: Option<PathBuf>,
+    /// The path of its private key; a secret, since somebody will put the key itself there.
+    pub tls_key: Option<Secret>,
     /// `{HOST}` in paths.
     pub hostname: String,
     /// How much the agent says about itself.
@@ -207,6 +220,9 @@ impl Config {
             destination: Target::new(""),
             destination_said: false,
             dataset: &RAW,
+            mapping_text: String::new(),
+            mapping_named: Vec::new(),
+            mappings: Arc::default(),
             fields: None,
             filter_text: String::new(),
             filter: None,
@@ -217,6 +233,7 @@ impl Config {
             job_disable_after: None,
             privacy_key: None,
             domain_field: None,
+            archive: ArchiveConfig::blank(),
             batch_records: 0,
             batch_bytes: None,
             batch_interval: Duration::ZERO,
@@ -461,6 +478,7 @@ fn check_together(config: &mut Config, around: &Around<'_>, problems: &mut Vec<P
             ),
         });
     }
+    problems.extend(mapping::compose(config, around.read));
     problems.extend(output::compose(config));
     let shards = config.cpus.len();
     let least = Config::memory_least(shards);

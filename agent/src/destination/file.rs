@@ -20,6 +20,8 @@ pub struct FileDestination {
     shown: String,
     bound: Option<Bound>,
     keep_free: Reserve,
+    /// Batches make no directories of their own.
+    flat: bool,
 }
 
 /// What may lie in the directory, and how many files went to keep it so.
@@ -33,7 +35,13 @@ impl FileDestination {
     /// A destination below `root`, which is made when it is missing.
     pub fn new(root: PathBuf) -> FileDestination {
         let shown = format!("file://{}", root.display());
-        FileDestination { root: root.into(), shown, bound: None, keep_free: Reserve::Percent(0) }
+        FileDestination { root: root.into(), shown, bound: None, keep_free: Reserve::Percent(0), flat: false }
+    }
+
+    /// Looks for what an earlier run left half written in the directory itself, not below it.
+    #[must_use]
+    pub(super) fn flat(self) -> FileDestination {
+        FileDestination { flat: true, ..self }
     }
 
     /// Writes nothing that would take the file system below this.
@@ -52,7 +60,7 @@ impl FileDestination {
 }
 
 /// Refuses what would take the file system below its reserve.
-fn admit(root: &Path, len: u64, keep_free: Reserve) -> io::Result<()> {
+pub(super) fn admit(root: &Path, len: u64, keep_free: Reserve) -> io::Result<()> {
     if keep_free == Reserve::Percent(0) {
         return Ok(());
     }
@@ -68,7 +76,7 @@ fn admit(root: &Path, len: u64, keep_free: Reserve) -> io::Result<()> {
 }
 
 /// Writes `body` to `root/name`, durably, or not at all. Blocks.
-fn store(root: &Path, name: &str, body: &[Bytes]) -> io::Result<()> {
+pub(super) fn store(root: &Path, name: &str, body: &[Bytes]) -> io::Result<()> {
     let path = root.join(name);
     let dir = path.parent().unwrap_or(root);
     make_dirs(dir)?;
@@ -145,12 +153,14 @@ fn is_leftover(name: &str) -> bool {
 }
 
 /// Removes what an earlier run left half written. Blocks.
-fn remove_leftovers(dir: &Path) -> io::Result<()> {
+fn remove_leftovers(dir: &Path, below: bool) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            remove_leftovers(&entry.path())?;
+            if below {
+                remove_leftovers(&entry.path(), below)?;
+            }
         } else if kind.is_file() && is_leftover(&entry.file_name().to_string_lossy()) {
             fs::remove_file(entry.path())?;
         }
@@ -184,7 +194,9 @@ impl Bound {
     }
 }
 
-async fn blocking<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     match tokio::task::spawn_blocking(job).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
@@ -196,9 +208,9 @@ async fn blocking<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send 
 
 impl Destination for FileDestination {
     fn prepare(&self) -> Boxed<'_, ()> {
-        let (root, shown) = (self.root.clone(), &self.shown);
+        let (root, shown, below) = (self.root.clone(), &self.shown, !self.flat);
         Box::pin(async move {
-            match blocking(move || remove_leftovers(&root)).await {
+            match blocking(move || remove_leftovers(&root, below)).await {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!("{shown}: half-written files of an earlier run cannot be removed: {e}");
                 }

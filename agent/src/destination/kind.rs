@@ -2,6 +2,7 @@
 //!
 //! Promises: a new kind is one file and one row here; what the rest of the agent must know of a kind stands in its row.
 //! Must not know: the text of URLs, how uploads are made.
+use super::archive::ArchiveDestination;
 use super::client::Clients;
 use super::file::FileDestination;
 use super::http::HttpDestination;
@@ -169,6 +170,9 @@ const STORE: Kind = Kind {
     build: store::s3::build,
 };
 
+/// The scheme of the archive: its jobs' records go to shelves.
+pub const ARCHIVE: &str = "archive";
+
 /// Every kind of destination.
 pub const DESTINATIONS: [Kind; 18] = [
     Kind { scheme: "https", ..HTTP },
@@ -187,7 +191,7 @@ pub const DESTINATIONS: [Kind; 18] = [
     vendor::IBMCL,
     vendor::CLICKHOUSE,
     LOCAL,
-    Kind { scheme: "archive", form: Form::Bare, build: build_archive, ..LOCAL },
+    Kind { scheme: ARCHIVE, form: Form::Bare, zstd: false, build: build_archive, ..LOCAL },
     Kind { scheme: "null", form: Form::Bare, build: build_null, ..LOCAL },
 ];
 
@@ -201,7 +205,7 @@ fn build_file(url: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destinati
 }
 
 fn build_archive(_: &DestinationUrl, with: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {
-    Ok(Arc::new(FileDestination::new(with.state.join("archive")).keeping_free(with.keep_free)))
+    Ok(Arc::new(ArchiveDestination::new(with.state, with.keep_free)))
 }
 
 fn build_null(_: &DestinationUrl, _: &Opening<'_>) -> Result<Arc<dyn Destination>, String> {

@@ -3,6 +3,7 @@
 //! Promises: a destination says what happened in one of the verdicts below and nothing else; retry, back-off, order
 //! and durability exist once, in `sender`. A new kind is one file and one row in [`kind::DESTINATIONS`].
 //! Must not know: the spool, the ledger, jobs, other destinations.
+pub mod archive;
 mod body;
 pub mod client;
 pub mod document;
@@ -27,6 +28,7 @@ pub use url::DestinationUrl;
 use bytes::Bytes;
 use edgepush_shard::batch::Container;
 use edgepush_shard::codec::CodecKind;
+use edgepush_shard::segment::Shelf;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -50,6 +52,8 @@ pub struct Outgoing {
     pub csv: bool,
     /// The body, in order; cheap to clone for a retry.
     pub body: Vec<Bytes>,
+    /// Where it belongs, of an archive.
+    pub shelf: Option<Arc<Shelf>>,
 }
 
 impl Outgoing {

@@ -6,10 +6,11 @@
 use super::error::Fault;
 use super::jobs::{self, Deleted};
 use super::pack::{Draft, Packs, point};
+use super::shelf::NextShelf;
 use super::{Disk, Ledger, OpenRow, db, feeds, grp, job, naming, sources};
 use crate::protocol::{
     BatchCommit, BatchId, CodecKind, Commit, Committed, Container, GroupId, Logged, Naming, Now, OpenBatch,
-    Piece, PieceAt, Progress, SourceId, SourceRow, Spooled,
+    Piece, PieceAt, Progress, ShelfCommit, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use rusqlite::{Connection, params};
@@ -61,15 +62,11 @@ impl Next {
         all: &mut [Next],
         conn: &Connection,
         namings: &HashMap<Naming, i64>,
+        new_namings: &mut HashMap<Naming, i64>,
     ) -> Result<(), Fault> {
-        let mut new_namings: HashMap<Naming, i64> = HashMap::new();
         for batch in all {
             if batch.new {
-                batch.row.naming_row = match new_namings.get(&*batch.row.naming) {
-                    Some(row) => *row,
-                    None => naming_row(conn, namings, &batch.row.naming)?,
-                };
-                new_namings.insert((*batch.row.naming).clone(), batch.row.naming_row);
+                batch.row.naming_row = naming_row(conn, namings, new_namings, &batch.row.naming)?;
                 put_batch(conn, &batch.row, batch.named.as_ref())?;
             } else {
                 update_batch(conn, &batch.row, batch.named.as_ref())?;
@@ -85,6 +82,13 @@ impl Next {
     pub(super) fn spooled(&self, body: Option<Vec<Bytes>>) -> Option<Spooled> {
         self.named.as_ref().map(|(name, key)| self.row.spooled(name, key, body))
     }
+}
+
+/// What the transaction has made, beside what was given to it.
+struct Transacted {
+    deleted: Deleted,
+    /// New rows of namings.
+    namings: HashMap<Naming, i64>,
 }
 
 /// What a commit makes of sources.
@@ -219,22 +223,27 @@ impl OpenRow {
             naming: self.naming.clone(),
             pieces: self.pieces.clone(),
             body,
+            shelf: self.shelf.clone(),
         }
     }
 }
 
 impl<D: Disk> Ledger<D> {
     pub(super) fn commit(&mut self, now: Now, commit: &Commit) -> Result<Committed, Fault> {
-        let small = self.admit_pieces(commit.batches.iter().map(|batch| length(&batch.piece)))?;
+        let shelved = |shelf: &ShelfCommit| shelf.members.iter().map(|member| length(&member.bytes)).sum();
+        let batches = commit.batches.iter().map(|batch| length(&batch.piece));
+        let small = self.admit_pieces(batches.chain(commit.shelves.iter().map(shelved)))?;
         self.admit_jobs(commit.jobs.as_deref())?;
         let sources = self.next_sources(commit);
         self.check_merges(commit.jobs.as_deref(), &sources.progress)?;
         let mut draft = Draft::default();
         let mut next = self.next_batches(&commit.batches, &mut draft, small)?;
+        let id = self.next_batch + next.iter().filter(|batch| batch.new).count() as u64;
+        let shelves = self.next_shelves(now, &commit.shelves, (&mut draft, small), id)?;
         self.packs.write(&mut self.disk, &draft)?;
         self.sync_sources(&commit.logs)?;
-        let gone = self.transact_commit((now, commit), &mut next, &mut draft, &sources)?;
-        let answer = self.apply_commit(commit, next, &draft, sources, gone)?;
+        let gone = self.transact_commit((now, commit), (&mut next, &shelves), &mut draft, &sources)?;
+        let answer = self.apply_commit(commit, (next, shelves), &draft, sources, gone)?;
         self.point("commit.after")?;
         Ok(answer)
     }
@@ -408,17 +417,19 @@ impl<D: Disk> Ledger<D> {
     fn transact_commit(
         &mut self,
         (now, commit): (Now, &Commit),
-        next: &mut [Next],
+        (next, shelves): (&mut [Next], &[NextShelf]),
         draft: &mut Draft,
         sources: &NextSources,
-    ) -> Result<Deleted, Fault> {
+    ) -> Result<Transacted, Fault> {
         let NextSources { progress, rows, levelled, .. } = sources;
         debug_assert!(
             progress.iter().all(|((group, id), ranges)| self.progress_of(*group, *id).low <= ranges.low),
             "I4: progress went back"
         );
-        let tx = self.conn.transaction()?;
-        Next::put_all(next, &tx, &self.namings)?;
+        let tx = self.conn.unchecked_transaction()?;
+        let mut namings = HashMap::new();
+        Next::put_all(next, &tx, &self.namings, &mut namings)?;
+        self.put_shelves(&tx, shelves, &mut namings)?;
         for ((group, id), ranges) in progress {
             sources::put_progress(&tx, grp(*group), *id, ranges)?;
         }
@@ -446,23 +457,23 @@ impl<D: Disk> Ledger<D> {
         point(&mut self.disk, "commit.open")?;
         point(&mut self.disk, "commit.before")?;
         tx.commit()?;
-        Ok(deleted)
+        Ok(Transacted { deleted, namings })
     }
 
     fn apply_commit(
         &mut self,
         commit: &Commit,
-        next: Vec<Next>,
+        (next, shelves): (Vec<Next>, Vec<NextShelf>),
         draft: &Draft,
         sources: NextSources,
-        deleted: Deleted,
+        Transacted { deleted, namings }: Transacted,
     ) -> Result<Committed, Fault> {
+        self.namings.extend(namings);
         let (mut open, mut spooled) = (Vec::new(), Vec::new());
         for (asked, Next { row, new, placed, named }) in commit.batches.iter().zip(next) {
             let id = row.batch.id;
             if new {
                 self.next_batch = id.0 + 1;
-                self.namings.entry((*row.naming).clone()).or_insert(row.naming_row);
             }
             match named {
                 Some((name, key)) => {
@@ -476,6 +487,7 @@ impl<D: Disk> Ledger<D> {
                 }
             }
         }
+        let filled = self.apply_shelves(shelves)?;
         self.let_go(draft)?;
         let main = |((group, id), ranges): (&(GroupId, SourceId), &Progress)| {
             (*group == GroupId::MAIN).then_some((*id, ranges.low))
@@ -495,7 +507,7 @@ impl<D: Disk> Ledger<D> {
         let parked = commit.logs.iter().filter(|(group, _)| !group.is_live());
         let caught = parked.map(|(group, log)| (*group, log.len())).collect();
         let hot_ahead = sources.all && self.progress.keys().any(|(group, _)| *group == GroupId::HOT);
-        Ok(Committed { epoch: commit.epoch, open, spooled, durable, deleted, caught, hot_ahead })
+        Ok(Committed { epoch: commit.epoch, open, spooled, filled, durable, deleted, caught, hot_ahead })
     }
 }
 
@@ -518,12 +530,18 @@ fn fresh(id: BatchId, batch: &BatchCommit) -> OpenRow {
         naming_row: 0,
         bytes: 0,
         pieces: Vec::new(),
+        shelf: None,
     }
 }
 
 /// The row of a naming, made when it is new.
-fn naming_row(conn: &Connection, known: &HashMap<Naming, i64>, naming: &Naming) -> Result<i64, Fault> {
-    if let Some(row) = known.get(naming) {
+pub(super) fn naming_row(
+    conn: &Connection,
+    known: &HashMap<Naming, i64>,
+    new: &mut HashMap<Naming, i64>,
+    naming: &Naming,
+) -> Result<i64, Fault> {
+    if let Some(row) = known.get(naming).or(new.get(naming)) {
         return Ok(*row);
     }
     let mut statement = conn.prepare_cached(
@@ -532,5 +550,7 @@ fn naming_row(conn: &Connection, known: &HashMap<Naming, i64>, naming: &Naming) 
     )?;
     let framing = naming::framing_text(naming);
     let values = params![naming.path, naming.suffix, naming.host, naming.job, naming.dataset, framing];
-    Ok(statement.query_row(values, |row| row.get(0))?)
+    let row = statement.query_row(values, |row| row.get(0))?;
+    new.insert(naming.clone(), row);
+    Ok(row)
 }

@@ -3,7 +3,7 @@
 //! Promises: an `Ok` of a sync means durable; packs are preallocated, so that a full file system is met when a pack
 //! is made and not in the middle of a write, wherever the file system can preallocate.
 //! Must not know: SQLite, what a pack's bytes mean.
-use super::failpoint;
+use crate::failpoint;
 use crate::protocol::SourceId;
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, fstatvfs, fsync};
@@ -54,6 +54,8 @@ pub const POINTS: &[&str] = &[
     "pack.trim.after",
     "compact.before",
     "compact.after",
+    "publish.before",
+    "publish.after",
     "expire.before",
     "expire.after",
 ];

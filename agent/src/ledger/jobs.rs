@@ -143,6 +143,9 @@ impl<D: Disk> Ledger<D> {
             self.progress.extend(progress_rows(&self.conn, *group)?);
         }
         self.open.retain(|_, row| !change.deleted.contains(&row.batch.job));
+        if !change.deleted.is_empty() {
+            self.recount_shelves()?;
+        }
         Ok(())
     }
 

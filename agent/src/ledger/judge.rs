@@ -220,7 +220,8 @@ impl<D: Disk> Ledger<D> {
         for (seq, piece) in child.pieces.iter().enumerate() {
             placed.push(self.place(draft, std::slice::from_ref(piece), seq as u32, small)?);
         }
-        let mut row = parent.clone();
+        // A part of a file is no file of its shelf.
+        let mut row = OpenRow { shelf: None, ..parent.clone() };
         row.batch.id = id;
         row.batch.records = child.records;
         row.batch.raw = child.raw;

@@ -10,7 +10,6 @@ mod aside;
 mod commit;
 pub mod disk;
 mod error;
-pub mod failpoint;
 mod feeds;
 mod gaps;
 mod jobs;
@@ -23,6 +22,7 @@ mod progress;
 pub mod read;
 mod restart;
 mod schema;
+mod shelf;
 mod sources;
 mod space;
 pub mod state_dir;
@@ -33,12 +33,13 @@ pub use disk::{Disk, OsDisk, POINTS};
 pub use error::LedgerError;
 pub use read::{ReadError, SpoolReader};
 pub use schema::SCHEMA_VERSION;
+pub use shelf::{Left, Serials};
 pub use space::Space;
 pub use state_dir::{StateDir, StateDirError};
 
 use crate::protocol::{
     AsideWord, BatchCommit, BatchId, Commit, Committed, Gap, GroupId, JobId, JobRow, Judged, Naming,
-    NewSource, Now, OpenBatch, Piece, Progress, SourceChange, SourceId, SourceRow, Spooled,
+    NewSource, Now, OpenBatch, Piece, Progress, Shelf, SourceChange, SourceId, SourceRow, Spooled,
 };
 use bytes::Bytes;
 use error::Fault;
@@ -48,6 +49,7 @@ use space::Gauge;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Pieces up to this go into the ledger, larger ones into a pack, bytes.
 pub const SMALL_BYTES: u64 = 64 << 10;
@@ -69,6 +71,8 @@ pub struct LedgerSettings {
     pub new_id: Option<u128>,
     /// Pieces up to this go into the ledger, bytes; [`SMALL_BYTES`].
     pub small_bytes: u64,
+    /// `EDGEPUSH_ARCHIVE_PUBLISH`: from a slot's end to its first file.
+    pub publish_after: Duration,
 }
 
 impl Default for LedgerSettings {
@@ -80,6 +84,7 @@ impl Default for LedgerSettings {
             boot_id: String::new(),
             new_id: None,
             small_bytes: SMALL_BYTES,
+            publish_after: Duration::from_secs(300),
         }
     }
 }
@@ -117,6 +122,8 @@ pub struct Recovered {
     pub last_group: u32,
     /// Batches that are held aside.
     pub aside: u64,
+    /// Batches of shelves that are open.
+    pub shelves: u64,
     /// Nothing has ever been registered: `EDGEPUSH_START` says where files begin.
     pub first_start: bool,
     /// The host has booted since the last start: device numbers may have changed (PROTOCOL S1).
@@ -190,6 +197,13 @@ pub enum LedgerEvent {
         /// What is gone; only what the main group has decided and this one has not is counted.
         ranges: Vec<Range<u64>>,
     },
+    /// Batches of shelves that are due close.
+    Publish {
+        /// Also those that are not due yet.
+        all: bool,
+        /// At most so many in this step.
+        at_most: usize,
+    },
     /// Time passes: upkeep in small steps. Once a second or so.
     Tick,
 }
@@ -247,6 +261,15 @@ pub enum LedgerReply {
         /// Bytes that its jobs have lost with it.
         bytes: u64,
     },
+    /// Answer to [`LedgerEvent::Publish`].
+    Published {
+        /// The batches that closed.
+        spooled: Vec<Spooled>,
+        /// There may be more of them.
+        more: bool,
+        /// What is open.
+        left: Left,
+    },
     /// Room has changed.
     Space(Space),
     /// No room: rolled back, nothing has changed. Try the event again later; deliveries make room.
@@ -261,6 +284,7 @@ struct OpenRow {
     naming_row: i64,
     bytes: u64,
     pieces: Vec<Piece>,
+    shelf: Option<Arc<Shelf>>,
 }
 
 /// The ledger and its spool.
@@ -278,6 +302,7 @@ pub struct Ledger<D: Disk> {
     open: BTreeMap<BatchId, OpenRow>,
     namings: HashMap<Naming, i64>,
     packs: Packs,
+    shelves: shelf::Shelves,
     next_batch: u64,
     gauge: Gauge,
     space: Option<Space>,
@@ -345,6 +370,7 @@ impl<D: Disk> Ledger<D> {
                 let bytes = self.lose(now, *group, *source, ranges)?;
                 Ok(vec![LedgerReply::Lost { group: *group, source: *source, bytes }])
             }
+            LedgerEvent::Publish { all, at_most } => Ok(vec![self.publish(now, *all, *at_most)?]),
             LedgerEvent::Tick => self.tick(now).map(|()| Vec::new()),
         }
     }

@@ -9,6 +9,7 @@ use super::pack::Draft;
 use super::{Disk, Ledger, LedgerReply, Part, naming, restart};
 use crate::ledger::commit::length;
 use crate::protocol::BatchId;
+use std::collections::HashMap;
 
 impl<D: Disk> Ledger<D> {
     pub(super) fn part(&mut self, part: &Part) -> Result<LedgerReply, Fault> {
@@ -43,13 +44,14 @@ impl<D: Disk> Ledger<D> {
             // Nothing of it is to come any more.
             None => gone.iter().try_for_each(|gone| complete(&tx, gone))?,
         }
-        Next::put_all(&mut rejects, &tx, &self.namings)?;
+        let mut namings = HashMap::new();
+        Next::put_all(&mut rejects, &tx, &self.namings, &mut namings)?;
         put_packs(&tx, &self.packs, &draft)?;
         tx.commit()?;
+        self.namings.extend(namings);
         self.next_batch += (rejects.len() + usize::from(child.is_some())) as u64;
         let mut spooled = Vec::with_capacity(rejects.len());
         for (asked, next) in part.rejects.iter().zip(rejects) {
-            self.namings.entry((*next.row.naming).clone()).or_insert(next.row.naming_row);
             spooled.extend(next.spooled(Some(asked.piece.clone())));
         }
         self.let_go(&draft)?;

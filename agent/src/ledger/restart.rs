@@ -5,11 +5,12 @@
 //! Must not know: how sources are matched, who sends.
 use super::error::{Fault, LedgerError};
 use super::pack::{Pack, Packs};
+use super::shelf::Shelves;
 use super::space::Gauge;
 use super::{Disk, Ledger, LedgerSettings, OpenRow, Recovered, Space, db, jobs, schema};
 use crate::protocol::{
     BatchId, CodecKind, Container, FileIdent, GroupId, Head, JobId, Naming, Now, OpenBatch, Piece, PieceAt,
-    Progress, SourceId, SourceRow, SourceState, Spooled,
+    Progress, Shelf, SourceId, SourceRow, SourceState, Spooled,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(super) const BATCH: &str = "SELECT b.id, b.job, b.version, b.codec, b.container, b.records, b.raw, b.first, b.last, b.bytes, b.naming,
-  n.path, n.suffix, n.host, n.job, n.dataset, b.name, b.key, n.framing, b.state, b.reason FROM batch b JOIN naming n ON n.id = b.naming";
+  n.path, n.suffix, n.host, n.job, n.dataset, b.name, b.key, n.framing, b.state, b.reason, b.domain, b.start, b.slot FROM batch b JOIN naming n ON n.id = b.naming";
 
 /// A batch with its name and key; both are empty while it is open.
 pub(super) type Named = (OpenRow, String, String);
@@ -50,14 +51,20 @@ pub(super) fn batch_row(row: &Row<'_>) -> rusqlite::Result<Named> {
         naming_row: row.get(10)?,
         bytes: row.get::<_, i64>(9)? as u64,
         pieces: Vec::new(),
+        shelf: shelf_of(row)?,
     };
     let text =
         |at: usize| -> rusqlite::Result<String> { Ok(row.get::<_, Option<String>>(at)?.unwrap_or_default()) };
     Ok((open, text(16)?, text(17)?))
 }
 
+fn shelf_of(row: &Row<'_>) -> rusqlite::Result<Option<Arc<Shelf>>> {
+    let Some(domain) = row.get::<_, Option<Arc<str>>>(21)? else { return Ok(None) };
+    Ok(Some(Arc::new(Shelf { domain, start: row.get(22)?, seconds: row.get(23)? })))
+}
+
 /// A naming: its five texts from column `from` on, and its framing.
-fn naming_of(row: &Row<'_>, from: usize, framing: usize) -> rusqlite::Result<Naming> {
+pub(super) fn naming_of(row: &Row<'_>, from: usize, framing: usize) -> rusqlite::Result<Naming> {
     let (framing, csv) = super::naming::framing_of(row.get_ref(framing)?.as_str()?);
     Ok(Naming {
         path: row.get(from)?,
@@ -98,7 +105,9 @@ pub(super) fn closed_batch(conn: &Connection, id: BatchId) -> Result<Option<Name
 }
 
 fn batches(conn: &Connection, state: &str) -> Result<Vec<Named>, Fault> {
-    let mut statement = conn.prepare_cached(&format!("{BATCH} WHERE b.state = ?1 ORDER BY b.id"))?;
+    let mut statement = conn.prepare_cached(&format!(
+        "{BATCH} WHERE b.state = ?1 AND (b.domain IS NULL OR b.state <> 'open') ORDER BY b.id"
+    ))?;
     let rows = statement.query_map([state], batch_row)?;
     let mut found: Vec<Named> = rows.collect::<Result<_, _>>()?;
     for (row, _, _) in &mut found {
@@ -259,6 +268,7 @@ impl<D: Disk> Ledger<D> {
     ) -> Result<(Ledger<D>, Recovered), Fault> {
         let mut ledger = Ledger {
             packs: Packs::new(settings.limit_bytes, 0),
+            shelves: Shelves::new(settings.publish_after),
             next_batch: schema::last_id(&conn, "batch")? + 1,
             groups: std::iter::once(GroupId::MAIN).chain(jobs::groups(&conn)?).collect(),
             sources: source_rows(&conn)?,
@@ -280,6 +290,7 @@ impl<D: Disk> Ledger<D> {
         ledger.require_progress()?;
         let packs_removed = ledger.recover_packs()?;
         let spooled = ledger.recover_batches()?;
+        ledger.recount_shelves()?;
         let space = ledger.measure()?;
         ledger.space = Some(space);
         let recovered = ledger.recovered(identity, spooled, packs_removed, space)?;
@@ -371,6 +382,7 @@ impl<D: Disk> Ledger<D> {
             parked: self.groups[1..].iter().map(|group| (*group, self.parked_progress(*group))).collect(),
             last_group: schema::last_id(&self.conn, "grp")? as u32,
             aside: aside as u64,
+            shelves: self.open_shelves(),
             first_start: !identity.begun,
             rebooted: identity.rebooted,
             cloned: identity.cloned,

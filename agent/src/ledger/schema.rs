@@ -6,7 +6,7 @@ use super::error::{Fault, LedgerError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The schema that this program writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 /// "EPSH" in the SQLite header: tells our ledger from another program's database.
 const APPLICATION_ID: i64 = 0x4550_5348;
 /// WAL pages before a checkpoint.
@@ -31,6 +31,7 @@ CREATE TABLE batch(id INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL, v
   state TEXT NOT NULL CHECK(state IN ('open', 'spooled', 'rejected')), name TEXT, key TEXT,
   codec TEXT NOT NULL, container TEXT NOT NULL, naming INTEGER NOT NULL, records INTEGER NOT NULL,
   bytes INTEGER NOT NULL, raw INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT,
+  domain TEXT, start INTEGER, slot INTEGER, serial INTEGER, due INTEGER,
   CHECK(state = 'open' OR (name IS NOT NULL AND key IS NOT NULL)));
 CREATE UNIQUE INDEX batch_key ON batch(key) WHERE key IS NOT NULL;
 CREATE TABLE pack(id INTEGER PRIMARY KEY AUTOINCREMENT, end INTEGER NOT NULL, live INTEGER NOT NULL,
@@ -41,6 +42,8 @@ CREATE INDEX piece_pack ON piece(pack) WHERE pack IS NOT NULL;
 CREATE TABLE loss(job INTEGER NOT NULL, hour INTEGER NOT NULL, reason TEXT NOT NULL, records INTEGER NOT NULL,
   bytes INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY(job, hour, reason)) WITHOUT ROWID;
 CREATE INDEX batch_job ON batch(job);
+CREATE INDEX batch_shelf ON batch(domain, start) WHERE domain IS NOT NULL;
+CREATE INDEX batch_due ON batch(due) WHERE due IS NOT NULL;
 INSERT INTO grp(id, kind) VALUES(0, 'main'), (1, 'hot');
 ";
 
@@ -56,6 +59,17 @@ INSERT INTO naming SELECT *, '' FROM naming_1;
 DROP TABLE naming_1;
 CREATE INDEX batch_job ON batch(job);
 INSERT INTO grp(id, kind) VALUES(1, 'hot');
+";
+
+/// What makes schema 2 of it, which knew no shelves.
+const FROM_2: &str = "
+ALTER TABLE batch ADD COLUMN domain TEXT;
+ALTER TABLE batch ADD COLUMN start INTEGER;
+ALTER TABLE batch ADD COLUMN slot INTEGER;
+ALTER TABLE batch ADD COLUMN serial INTEGER;
+ALTER TABLE batch ADD COLUMN due INTEGER;
+CREATE INDEX batch_shelf ON batch(domain, start) WHERE domain IS NOT NULL;
+CREATE INDEX batch_due ON batch(due) WHERE due IS NOT NULL;
 ";
 
 /// Sets the connection up. Idempotent; needed at every open, because most of it is not kept in the file.
@@ -102,7 +116,9 @@ pub(super) fn establish(conn: &mut Connection, file: &str) -> Result<bool, Ledge
     }
     if version < SCHEMA_VERSION {
         let tx = conn.transaction().map_err(fault)?;
-        tx.execute_batch(FROM_1).map_err(fault)?;
+        for step in &[FROM_1, FROM_2][version as usize - 1..] {
+            tx.execute_batch(step).map_err(fault)?;
+        }
         tx.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fault)?;
         tx.commit().map_err(fault)?;
     }

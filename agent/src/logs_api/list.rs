@@ -174,12 +174,18 @@ fn domains_of(spelling: Spelling, said: Vec<String>) -> Result<Vec<(String, Stri
     Ok(domains)
 }
 
-/// The answer's text: the files of each asked domain, in its order. `url` makes a file's URL, `now`: s since the epoch.
-pub fn text(asked: &ListAsked, found: &[Vec<Entry>], url: impl Fn(&Entry) -> String, now: i64) -> String {
+/// The answer's text: the files of each asked domain, in its order. `url` makes a file's URL; slots that ended by
+/// `final_until` (s since the epoch) take no more.
+pub fn text(
+    asked: &ListAsked,
+    found: &[Vec<Entry>],
+    url: impl Fn(&Entry) -> String,
+    final_until: i64,
+) -> String {
     let of = |((said, _), files): (&(String, String), &Vec<Entry>)| {
         let slots: Vec<Value> = slots(asked, files)
             .iter()
-            .map(|(start, slot)| told(asked.spelling, *start, slot, &url, now))
+            .map(|(start, slot)| told(asked.spelling, *start, slot, &url, final_until))
             .collect();
         json!({ "domain": said, "logs": slots })
     };
@@ -211,7 +217,7 @@ fn told(
     start: i64,
     (slot, files): &(Slot, Vec<&Entry>),
     url: impl Fn(&Entry) -> String,
-    now: i64,
+    final_until: i64,
 ) -> Value {
     let values: Vec<Value> = files
         .iter()
@@ -225,7 +231,7 @@ fn told(
             }
         })
         .collect();
-    let is_final = now >= start + slot.seconds() + crate::archive::FINAL_AFTER;
+    let is_final = final_until >= start + slot.seconds();
     json!({ "timestamp": times::write(start), "values": values, "final": is_final })
 }
 
@@ -327,7 +333,7 @@ mod tests {
         let tell = |asked: &ListAsked, now| -> Value {
             serde_json::from_str(&text(asked, &[files.to_vec()], |file| file.path(), now)).unwrap()
         };
-        let end = hour + 3600 + 48 * 3600;
+        let end = hour + 3600;
         let all = tell(&asked, end);
         assert_eq!(
             all,

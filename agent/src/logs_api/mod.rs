@@ -51,10 +51,20 @@ pub struct LogsApi {
     leases: Leases,
     counters: Arc<LogsCounters>,
     buffers: Buffers,
-    /// What URLs begin with; `None`: as the request did.
-    url: Option<String>,
+    settings: LogsSettings,
     /// Now, s since the epoch.
     wall: fn() -> i64,
+}
+
+/// What an operator says of the API.
+#[derive(Clone, Debug)]
+pub struct LogsSettings {
+    /// What each key may.
+    pub allowance: Allowance,
+    /// What URLs begin with, without a `/` at the end; `None`: as the request did.
+    pub url: Option<String>,
+    /// So long after its end no file can come for a slot any more, seconds.
+    pub final_after: i64,
 }
 
 /// A request whose body has come.
@@ -72,8 +82,7 @@ impl LogsApi {
     /// The archive of a state directory. Nothing is opened yet; it may come later.
     pub fn new(
         state: &Path,
-        allowance: Allowance,
-        url: Option<String>,
+        settings: LogsSettings,
         (leases, counters): (Leases, Arc<LogsCounters>),
     ) -> LogsApi {
         LogsApi {
@@ -81,11 +90,11 @@ impl LogsApi {
             index_file: state.join(archive::INDEX_FILE),
             index: Mutex::default(),
             keys: KeyRing::new(state),
-            turnstile: Turnstile::new(allowance),
+            turnstile: Turnstile::new(settings.allowance),
             leases,
             counters,
             buffers: Buffers::default(),
-            url: url.map(|url| url.trim_end_matches('/').to_owned()),
+            settings,
             wall: || jiff::Timestamp::now().as_second(),
         }
     }
@@ -112,13 +121,13 @@ impl LogsApi {
         let list = ListAsked::read(spelling, asked.uri.query(), &asked.body)?;
         let found = self.found(spelling, &key, &list)?;
         let now = (self.wall)();
-        let base = self.url.clone().unwrap_or_else(|| base(asked));
+        let base = self.settings.url.clone().unwrap_or_else(|| base(asked));
         let url = |entry: &Entry| {
             let (path, expire) = (entry.path(), now + URL_SECONDS);
             let sign = sign::url(key.secret.expose(), &path, expire, &key.id);
             format!("{base}/{path}?expire={expire}&key={}&sign={sign}", key.id)
         };
-        Ok(answer::json(StatusCode::OK, list::text(&list, &found, url, now)))
+        Ok(answer::json(StatusCode::OK, list::text(&list, &found, url, now - self.settings.final_after)))
     }
 
     /// The key that signed a request.

@@ -250,6 +250,10 @@ pub struct DeliveryCounters {
     pub(super) rejects_dropped: Arc<AtomicU64>,
     pub(super) records_refused: AtomicU64,
     pub(super) sets_refused: Arc<AtomicU64>,
+    pub(super) archive_files: AtomicU64,
+    pub(super) archive_open: AtomicU64,
+    pub(super) archive_bytes: AtomicU64,
+    pub(super) archive_removed: [AtomicU64; 3],
 }
 
 impl DeliveryCounters {
@@ -265,6 +269,21 @@ impl DeliveryCounters {
     /// How many sets of jobs are refused at present: written by who guards them.
     pub fn sets_refused(&self) -> Arc<AtomicU64> {
         self.sets_refused.clone()
+    }
+    /// The archive has published a file.
+    pub fn archived(&self) {
+        self.archive_files.fetch_add(1, Relaxed);
+    }
+    /// Files of the archive that are being filled.
+    pub fn archive_open(&self, files: u64) {
+        self.archive_open.store(files, Relaxed);
+    }
+    /// Retention has removed so many files (their days were over, for the bound, for the reserve); so much is left.
+    pub fn archive_swept(&self, removed: [u64; 3], left_bytes: u64) {
+        for (cell, files) in self.archive_removed.iter().zip(removed) {
+            cell.fetch_add(files, Relaxed);
+        }
+        self.archive_bytes.store(left_bytes, Relaxed);
     }
     /// So many records were refused by destinations: they are rejects.
     pub fn records_refused(&self, records: u64) {

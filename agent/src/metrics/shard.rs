@@ -30,12 +30,15 @@ enum Fixed {
     BodiesGeneral,
     BodiesVerified,
     BodiesWrong,
+    ShelvedLate,
+    ShelvedAhead,
+    ShelvedTimeless,
     TickMs,
 }
 const FIXED: usize = Fixed::TickMs as usize + 1;
 
 /// Numbers of one source.
-const PER_SOURCE: usize = 4;
+const PER_SOURCE: usize = 5;
 
 /// The counters of one shard. **One writer**: the shard itself; others only read. Whoever lets a second thread write
 /// loses counts, not safety.
@@ -92,6 +95,10 @@ impl ShardCounters {
     pub fn source_lag(&self, source: usize, bytes: u64) {
         self.cell(self.of_source(source, 3)).store(bytes, Relaxed);
     }
+    /// So many connections of a source are open on this shard.
+    pub fn socket_connections(&self, source: usize, open: u64) {
+        self.cell(self.of_source(source, 4)).store(open, Relaxed);
+    }
     /// A file became shorter than what was read of it.
     pub fn source_shrunk(&self) {
         self.add(Fixed::Shrunk as usize, 1);
@@ -133,6 +140,11 @@ impl ShardCounters {
         let cells = [Fixed::BodiesSchema, Fixed::BodiesGeneral, Fixed::BodiesVerified, Fixed::BodiesWrong];
         cells.into_iter().zip(numbers).for_each(|(cell, n)| self.add(cell as usize, n));
     }
+    /// Records of archives that came too late, were too far ahead, had no time.
+    pub fn shelved(&self, numbers: [u64; 3]) {
+        let cells = [Fixed::ShelvedLate, Fixed::ShelvedAhead, Fixed::ShelvedTimeless];
+        cells.into_iter().zip(numbers).for_each(|(cell, n)| self.add(cell as usize, n));
+    }
     /// Bytes that the ring holds now.
     pub fn ring_bytes(&self, bytes: u64) {
         self.cell(Fixed::RingBytes as usize).store(bytes, Relaxed);
@@ -156,6 +168,9 @@ impl ShardCounters {
     }
     pub(super) fn read_dropped(&self, source: usize) -> u64 {
         self.read(self.of_source(source, 2))
+    }
+    pub(super) fn read_connections(&self, source: usize) -> u64 {
+        self.read(self.of_source(source, 4))
     }
     pub(super) fn read_lag(&self, source: usize) -> u64 {
         self.read(self.of_source(source, 3))
@@ -190,6 +205,10 @@ impl ShardCounters {
     /// The numbers of [`ShardCounters::bodies`].
     pub(super) fn read_bodies(&self, which: usize) -> u64 {
         self.read(Fixed::BodiesSchema as usize + which)
+    }
+    /// The numbers of [`ShardCounters::shelved`].
+    pub(super) fn read_shelved(&self, which: usize) -> u64 {
+        self.read(Fixed::ShelvedLate as usize + which)
     }
     pub(super) fn read_ring(&self) -> u64 {
         self.read(Fixed::RingBytes as usize)
@@ -227,6 +246,8 @@ mod tests {
             (Box::new(|n| c.filtered(n)), Box::new(|| c.read_filtered())),
             (Box::new(|n| c.bodies([n, 0, 0, 0])), Box::new(|| c.read_bodies(0))),
             (Box::new(|n| c.bodies([0, 0, 0, n])), Box::new(|| c.read_bodies(3))),
+            (Box::new(|n| c.shelved([n, 0, 0])), Box::new(|| c.read_shelved(0))),
+            (Box::new(|n| c.shelved([0, 0, n])), Box::new(|| c.read_shelved(2))),
             (Box::new(|n| c.ring_bytes(n)), Box::new(|| c.read_ring())),
             (Box::new(|n| c.tick(Duration::from_millis(n))), Box::new(|| c.ticked().as_millis() as u64)),
         ];

@@ -249,6 +249,38 @@ pub static TABLE: &[Row] = &[
     row("edgepush_socket_dropped_total", Counter, &["source"], "Datagrams that the kernel dropped", |m| {
         by_source(m, ShardCounters::read_dropped)
     }),
+    row("edgepush_archive_late_total", Counter, &[], "Records that came too late for the archive", |m| {
+        one(sum(m, |s| s.read_shelved(0)))
+    }),
+    row(
+        "edgepush_archive_future_total",
+        Counter,
+        &[],
+        "Records of the archive more than an hour ahead of the clock: they go by the time at which they were read",
+        |m| one(sum(m, |s| s.read_shelved(1))),
+    ),
+    row(
+        "edgepush_archive_timeless_total",
+        Counter,
+        &[],
+        "Records of the archive without a time that can be read: they go by the time at which they were read",
+        |m| one(sum(m, |s| s.read_shelved(2))),
+    ),
+    row("edgepush_archive_files_total", Counter, &[], "Files that the archive has published", |m| {
+        one(m.delivery.archive_files.load(Relaxed))
+    }),
+    row("edgepush_archive_open", Gauge, &[], "Files of the archive that are being filled", |m| {
+        one(m.delivery.archive_open.load(Relaxed))
+    }),
+    row("edgepush_archive_bytes", Gauge, &[], "Bytes of all listed files", |m| {
+        one(m.delivery.archive_bytes.load(Relaxed))
+    }),
+    row("edgepush_archive_removed_total", Counter, &["reason"], "Files that retention has removed", |m| {
+        by_word(&["days", "bound", "reserve"], |i| m.delivery.archive_removed[i].load(Relaxed))
+    }),
+    row("edgepush_socket_connections", Gauge, &["source"], "Open connections of stream sockets", |m| {
+        by_source(m, ShardCounters::read_connections)
+    }),
     row("edgepush_memory_bytes", Gauge, &[], "Resident memory of the process", |_| {
         one(super::resident_bytes())
     }),

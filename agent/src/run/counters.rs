@@ -44,6 +44,12 @@ impl Published {
                  general encoder, which this job uses from now on. Nothing is lost; please report it with a sample of the log"
             );
         }
+        let (shelved, before) = (now.shelved, last.shelved);
+        to.shelved([
+            shelved.late - before.late,
+            shelved.ahead - before.ahead,
+            shelved.timeless - before.timeless,
+        ]);
         to.ring_bytes(ring_bytes as u64);
         self.last.clone_from(now);
     }

@@ -6,6 +6,7 @@ use super::asides::Asides;
 use super::changes::{self, Ask, Changes, Regroup, Riding};
 use super::jobs::Jobs;
 use super::port::{JobsShown, ParkedShown, Word};
+use super::publish::Publishing;
 use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
@@ -61,6 +62,7 @@ pub(super) struct Delivery {
     complete: bool,
     /// Everything is durable since (monotonic).
     finished: Option<Duration>,
+    publishing: Publishing,
     todo: VecDeque<Todo>,
 }
 
@@ -121,6 +123,7 @@ impl Delivery {
         uploads: Uploads,
         jobs: Jobs,
         changing: Changing,
+        publishing: Publishing,
         ending: Ending,
     ) -> Delivery {
         let (to_ledger, to_source) =
@@ -138,6 +141,7 @@ impl Delivery {
             finishing: false,
             complete: false,
             finished: None,
+            publishing,
             todo: VecDeque::new(),
         }
     }
@@ -152,6 +156,7 @@ impl Delivery {
         loop {
             self.change();
             self.work();
+            self.publish();
             self.tell();
             if let Some(ended) = self.ended() {
                 return ended;
@@ -211,6 +216,18 @@ impl Delivery {
                 tracing::info!(job = label, "batch {name}, which was aside, is tried again");
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(vec![batch])));
             }
+        }
+    }
+
+    /// Asks for what is due of the archive.
+    fn publish(&mut self) {
+        // What a stop leaves open is published by the next run.
+        if self.inbox.stopping {
+            return;
+        }
+        let now = self.inbox.shared.clock.now().mono;
+        if let Some(event) = self.publishing.ask(now, self.sender.pending()) {
+            self.inbox.to_ledger.put(ToLedger::Event(event));
         }
     }
 
@@ -278,6 +295,9 @@ impl Delivery {
             tracing::warn!(batches, records, "records of deleted jobs are gone with them, undelivered");
         }
         self.jobs = jobs;
+        if self.jobs.are_shelved() {
+            self.publishing.begin();
+        }
         self.changing.told.book(book);
         // Before anything else that waits for the sender: it must not begin an upload of a job that is gone, nor of one
         // that takes nothing any more.
@@ -386,10 +406,19 @@ impl Delivery {
                     "what the parked job had still to read has left the disk: it is lost"
                 );
             }
-            LedgerReply::Space(space) => self.todo.push_back(Todo::Send(SendEvent::Space {
-                used_bytes: space.spool_bytes,
-                limit_bytes: space.shared_bytes,
-            })),
+            LedgerReply::Published { spooled, more, left } => {
+                self.publishing.told(self.inbox.shared.clock.now().mono, more, left);
+                self.changing.metrics.delivery().archive_open(left.batches);
+                self.closed(&spooled);
+                self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
+            }
+            LedgerReply::Space(space) => {
+                self.publishing.space(space);
+                self.todo.push_back(Todo::Send(SendEvent::Space {
+                    used_bytes: space.spool_bytes,
+                    limit_bytes: space.shared_bytes,
+                }));
+            }
             LedgerReply::Registered(_) | LedgerReply::Gaps { .. } | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")
             }
@@ -469,7 +498,13 @@ impl Delivery {
                 words.uncommitted_full.store(stop, Ordering::Release);
                 self.inbox.shared.ring_shards();
             }
-            BatcherAction::Finished => self.finished = Some(self.inbox.shared.clock.now().mono),
+            BatcherAction::Finished => {
+                let now = self.inbox.shared.clock.now().mono;
+                self.finished = Some(now);
+                if self.ending.close {
+                    self.publishing.finish(now);
+                }
+            }
         }
     }
 
@@ -535,6 +570,9 @@ impl Delivery {
         let Some(counters) = self.jobs.get(batch.job).map(|job| &job.counters) else { return };
         counters.verdict(fate);
         if fate == Fate::Delivered {
+            if batch.shelf.is_some() {
+                self.changing.metrics.delivery().archived();
+            }
             let lag = self.inbox.shared.clock.now().wall.saturating_sub(batch.first).max(0);
             let compressed = batch.pieces.iter().map(|piece| piece.len).sum();
             counters.delivered(batch.records, (batch.raw, compressed), Duration::from_nanos(lag as u64));
@@ -586,7 +624,9 @@ impl Delivery {
         let tell = (!self.untold.is_empty()).then_some(self.told_at + TELL_EVERY);
         let change = self.changing.changes.deadline();
         let grace = self.finished.and_then(|at| self.grace().map(|grace| at + grace));
-        [self.batcher.deadline(), self.sender.deadline(), change, tell, grace].into_iter().flatten().min()
+        let publish = self.publishing.deadline(self.sender.pending()).filter(|_| !self.inbox.stopping);
+        let machines = [self.batcher.deadline(), self.sender.deadline(), publish];
+        machines.into_iter().chain([change, tell, grace]).flatten().min()
     }
 
     fn grace(&self) -> Option<Duration> {
@@ -598,9 +638,10 @@ impl Delivery {
         let at = self.finished?;
         let pending = self.sender.pending() as u64;
         // Nobody waits for what a disabled job holds.
-        let done = pending == self.sender.held() as u64;
+        let open = if self.publishing.is_done() { 0 } else { self.publishing.left() };
+        let done = pending == self.sender.held() as u64 && self.publishing.is_done();
         let late = self.grace().is_some_and(|grace| self.inbox.shared.clock.now().mono >= at + grace);
         let idle = self.inbox.stopping && self.sender.in_flight() == 0;
-        (done || late || idle).then_some(Ended { undelivered: pending, complete: self.complete })
+        (done || late || idle).then_some(Ended { undelivered: pending + open, complete: self.complete })
     }
 }

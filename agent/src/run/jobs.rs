@@ -12,7 +12,8 @@ use crate::shard_loop::{PlanJob, PlanOutput, ShardPlan};
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::Dataset;
-use edgepush_shard::plan::{Filter, HashKey, OutputOptions, Sample};
+use edgepush_shard::dataset::mapping::Choices;
+use edgepush_shard::plan::{Filter, HashKey, OutputOptions, Sample, Shelving};
 use edgepush_shard::room::Room;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(super) struct Job {
     pub(super) frame: Arc<Frame>,
     pub(super) interval: Duration,
     pub(super) room: Arc<Room>,
+    /// Whether its records go to the archive's shelves.
+    pub(super) shelved: bool,
     pub(super) uploads: usize,
     pub(super) drop_oldest: bool,
     /// Most bytes a second that leave this host for its destination.
@@ -65,6 +68,7 @@ impl Job {
             codec: self.codec,
             level: self.level,
             room: self.room.clone(),
+            shelved: self.shelved,
             matched: self.counters.matched(),
         }
     }
@@ -114,14 +118,25 @@ impl Job {
 pub(super) struct Jobs {
     jobs: BTreeMap<JobId, Arc<Job>>,
     hash_key: HashKey,
-    host_fields: Arc<[String]>,
+    shelving: Arc<Shelving>,
+    mappings: Arc<Choices>,
 }
 
 impl Jobs {
-    /// These jobs; `host_fields`: where records have their host.
-    pub(super) fn new(jobs: Vec<Job>, hash_key: HashKey, host_fields: Vec<String>) -> Jobs {
+    /// These jobs; `shelving` also says where records have their host.
+    pub(super) fn new(jobs: Vec<Job>, hash_key: HashKey, shelving: Arc<Shelving>) -> Jobs {
         let jobs = jobs.into_iter().map(|job| (job.id, Arc::new(job))).collect();
-        Jobs { jobs, hash_key, host_fields: host_fields.into() }
+        Jobs { jobs, hash_key, shelving, mappings: Arc::default() }
+    }
+
+    /// The same, with what was said of each source's fields.
+    pub(super) fn mapped(self, mappings: Arc<Choices>) -> Jobs {
+        Jobs { mappings, ..self }
+    }
+
+    /// Whether there is a job of the archive.
+    pub(super) fn are_shelved(&self) -> bool {
+        self.jobs.values().any(|job| job.shelved)
     }
 
     /// A job; `None`: it was deleted.
@@ -200,8 +215,10 @@ impl Jobs {
             }
         }
         let rejects = rejects.expect("INVARIANT: the rejects are always a job");
-        let (hash_key, host_fields) = (self.hash_key.clone(), self.host_fields.clone());
-        Arc::new(ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields))
+        let (hash_key, host_fields) = (self.hash_key.clone(), self.shelving.domain_fields.clone());
+        let shelved = jobs.iter().any(|job| job.shelved);
+        let plan = ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields).mapped(self.mappings.clone());
+        Arc::new(if shelved { plan.shelved(self.shelving.clone()) } else { plan })
     }
 
     /// What the batcher must know.

@@ -82,7 +82,8 @@ fn keep_at_start(
 ) -> Result<(), StartError> {
     recovered.spooled.retain(|batch| !rows.deleted.contains(&batch.job));
     recovered.open.retain(|batch| !rows.deleted.contains(&batch.job));
-    let commit = Commit { epoch: 0, batches: Vec::new(), logs: Vec::new(), jobs: Some(rows) };
+    let commit =
+        Commit { epoch: 0, batches: Vec::new(), shelves: Vec::new(), logs: Vec::new(), jobs: Some(rows) };
     let replies = ledger.step(now, LedgerEvent::Commit(commit));
     let replies = replies.map_err(|e| StartError::coded(e.exit_code(), &e))?;
     match replies.iter().any(|reply| matches!(reply, LedgerReply::NoSpace(_))) {

@@ -4,10 +4,11 @@
 //! made any more (a directory that is gone, an older program) is held and named, and stops nobody else.
 //! Must not know: machines, threads, how jobs change.
 use super::jobs::{Job, Jobs};
+use crate::archive::name;
 use crate::config::Config;
 use crate::destination::client::Clients;
 use crate::destination::file::FileDestination;
-use crate::destination::kind::Caps;
+use crate::destination::kind::{ARCHIVE, Caps};
 use crate::destination::null::NullDestination;
 use crate::destination::{Destination, DestinationUrl, Opening};
 use crate::jobs::{self, Book, BookLimits, Checks, JobConfig, Life, Origin, Owner, Zones};
@@ -19,7 +20,7 @@ use crate::protocol::{
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::{Dataset, MEDIANOVA, RAW};
-use edgepush_shard::plan::{Envelope, Filter, HashKey, OutputOptions, OutputType};
+use edgepush_shard::plan::{Envelope, Filter, HashKey, OutputOptions, OutputType, Shelving};
 use edgepush_shard::room::{BatchLimits, Room};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,10 +66,12 @@ pub(super) struct Maker {
     pub(super) zones: Arc<Zones>,
     metrics: Arc<Metrics>,
     outputs: Outputs,
+    /// Nothing comes late that is read once (PROTOCOL 6.3).
+    once: bool,
 }
 
 impl Maker {
-    pub(super) fn new(config: &Config, state: PathBuf, metrics: Arc<Metrics>) -> Maker {
+    pub(super) fn new(config: &Config, state: PathBuf, metrics: Arc<Metrics>, once: bool) -> Maker {
         let zones = Arc::new(Zones::new(config.zones.clone()));
         Maker {
             config: config.clone(),
@@ -77,6 +80,7 @@ impl Maker {
             zones,
             metrics,
             outputs: Outputs::default(),
+            once,
         }
     }
 
@@ -112,12 +116,35 @@ impl Maker {
             kept.push(entry);
         }
         let limits = BookLimits { jobs_max: self.config.jobs_max as usize };
-        let host_fields = match &self.config.domain_field {
-            Some(field) => vec![field.clone()],
-            None => HOST_FIELDS.map(str::to_owned).into(),
-        };
         let book = Book::new(kept, recovered.last_job + 1, limits);
-        Ok((Jobs::new(all, self.hash_key(recovered), host_fields), book))
+        let shelving = Arc::new(self.shelving());
+        let jobs = Jobs::new(all, self.hash_key(recovered), shelving);
+        Ok((jobs.mapped(self.config.mappings.clone()), book))
+    }
+
+    /// How records of archives are divided.
+    fn shelving(&self) -> Shelving {
+        let fields = |said: &Option<String>, usual: &[&str]| -> Arc<[String]> {
+            match said {
+                Some(field) => [field.clone()].into(),
+                None => usual.iter().map(|field| (*field).to_owned()).collect(),
+            }
+        };
+        let archive = &self.config.archive;
+        let zones = self.config.zones.as_ref();
+        Shelving {
+            domain_fields: fields(&self.config.domain_field, &HOST_FIELDS),
+            time_fields: fields(&archive.time_field, &TIME_FIELDS),
+            rule: archive.rule,
+            since: archive.since,
+            late_after: (!self.once).then(|| i64::try_from(archive.late.as_nanos()).unwrap_or(i64::MAX)),
+            late_kept: archive.late_kept,
+            domains_max: archive.domains_max as usize,
+            zones: zones.map(|zones| zones.values().flatten().cloned().collect()),
+            domain: name::domain,
+            invalid: name::INVALID,
+            other: name::OTHER,
+        }
     }
 
     /// The key of hashed fields: the operator's, or one that this ledger has to itself. Records' ids are this ledger's.
@@ -148,7 +175,8 @@ impl Maker {
         let label = label(entry);
         let codec = readable(&label, config.codec().unwrap_or(self.config.codec), &url);
         let level = config.level().unwrap_or(self.config.level);
-        let container = url.container(self.config.gzip);
+        let shelved = is_archive(&url);
+        let container = if shelved { Container::Members } else { url.container(self.config.gzip) };
         if let Some(warning) = url.warning(self.config.gzip) {
             tracing::warn!(job = label, "{warning}");
         }
@@ -177,6 +205,7 @@ impl Maker {
             naming,
             interval: config.limits().interval,
             room: Arc::new(room(limits, form, recovered)),
+            shelved,
             uploads: if config.uploads == 0 { self.config.uploads } else { config.uploads } as usize,
             drop_oldest: config.drops_oldest(),
             egress_max: config.egress_max().or(self.config.job_egress_max.map(|rate| rate.0)),
@@ -209,6 +238,7 @@ impl Maker {
             frame: Arc::default(),
             interval: self.config.batch_interval,
             room: Arc::new(Room::new(REJECTS_LIMITS, 0, 0)),
+            shelved: false,
             uploads: 1,
             drop_oldest: false,
             egress_max: None,
@@ -258,6 +288,7 @@ impl Maker {
             frame: Arc::default(),
             interval: config.batch_interval,
             room: Arc::new(room(REJECTS_LIMITS, form, Some(recovered))),
+            shelved: false,
             uploads: 1,
             drop_oldest: true,
             egress_max: None,
@@ -273,7 +304,8 @@ impl Maker {
     fn environment(&self, recovered: &Recovered) -> Result<Job, String> {
         let config = &self.config;
         let url = DestinationUrl::parse(config.destination.expose())?;
-        let container = url.container(config.gzip);
+        let shelved = is_archive(&url);
+        let container = if shelved { Container::Members } else { url.container(config.gzip) };
         if let Some(warning) = url.warning(config.gzip) {
             tracing::warn!("{warning}");
         }
@@ -285,7 +317,7 @@ impl Maker {
         let limits = capped(ENVIRONMENT, limits, url.caps());
         let output = enveloped(config.output.clone(), url.envelope())?;
         let naming = self.naming(ENVIRONMENT, &url, codec, config.dataset, &output);
-        let version = version(&output, config.filter.as_ref(), &naming);
+        let version = version((&output, config.filter.as_ref(), &naming), &mapping_said(config));
         let row = recovered.jobs.iter().find(|row| row.id == JobId::ENV);
         Ok(Job {
             id: JobId::ENV,
@@ -306,6 +338,7 @@ impl Maker {
             naming,
             interval: config.batch_interval,
             room: Arc::new(room(limits, (JobId::ENV, version, codec, container), Some(recovered))),
+            shelved,
             uploads: config.uploads as usize,
             drop_oldest: false,
             egress_max: config.job_egress_max.map(|rate| rate.0),
@@ -369,6 +402,9 @@ fn suffix(dataset: &Dataset, output: &OutputOptions) -> &'static str {
 /// Where a record's host stands, unless `EDGEPUSH_DOMAIN_FIELD` says it (INTERFACE 1).
 const HOST_FIELDS: [&str; 5] = ["ClientRequestHost", "http_host", "host", "vhost", "server_name"];
 
+/// Where its time stands, unless `EDGEPUSH_TIME_FIELD` says it (INTERFACE 1).
+const TIME_FIELDS: [&str; 6] = ["EdgeStartTimestamp", "timestamp", "time", "ts", "msec", "@timestamp"];
+
 /// What logs and metrics call a job.
 pub(super) fn label(entry: &jobs::Job) -> String {
     if entry.id == JobId::ENV {
@@ -412,8 +448,17 @@ fn capped(label: &str, limits: BatchLimits, caps: Caps) -> BatchLimits {
     allowed
 }
 
+/// Whether a job's records go to the archive's shelves.
+fn is_archive(url: &DestinationUrl) -> bool {
+    url.kind().scheme == ARCHIVE
+}
+
 /// A codec that the receiver reads; said once when it is another one than the job's.
 fn readable(label: &str, codec: CodecKind, url: &DestinationUrl) -> CodecKind {
+    if codec == CodecKind::None && is_archive(url) {
+        tracing::info!(job = label, "the archive's files are gzip: batches are compressed with it");
+        return CodecKind::Gzip;
+    }
     if codec != CodecKind::Zstd || url.kind().zstd {
         return codec;
     }
@@ -493,10 +538,19 @@ fn unreadable(row: &JobRow) -> jobs::Job {
     jobs::Job { id: row.id, version: row.version, owner, origin, config, life: Life::default() }
 }
 
+/// What is said of the fields of a typed data set; nothing where nothing is, so that versions stay what they were.
+fn mapping_said(config: &Config) -> String {
+    let plain = config.mapping_text == "auto" && config.mapping_named.is_empty();
+    match plain || config.dataset.fields.is_empty() {
+        true => String::new(),
+        false => format!(" {} {:?}", config.mapping_text, config.mapping_named),
+    }
+}
+
 /// The version of a job whose settings have no number of their own: another form is another version, so that an open
 /// batch never mixes two (INTERFACE 6).
-fn version(output: &OutputOptions, filter: Option<&Filter>, naming: &Naming) -> u32 {
-    crc32fast::hash(format!("{} {filter:?} {naming:?}", output.key()).as_bytes()).max(1)
+fn version((output, filter, naming): (&OutputOptions, Option<&Filter>, &Naming), mapping: &str) -> u32 {
+    crc32fast::hash(format!("{} {filter:?} {naming:?}{mapping}", output.key()).as_bytes()).max(1)
 }
 
 /// The room in the batch that the last run left open, if it has the job's present form; else a fresh one.

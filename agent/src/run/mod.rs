@@ -26,6 +26,8 @@ mod ledger;
 mod logs;
 mod make;
 mod port;
+mod publish;
+mod retention;
 mod shard;
 mod shared;
 mod shown;

@@ -8,18 +8,21 @@ use super::clock::Clock;
 use super::counters::Published;
 use super::delivery::{Changing, Delivery, Ended, Ending};
 use super::error::StartError;
-use super::feed::{self, Feeds, ShardFeeds};
+use super::feed::{self, Feeds, Registered, ShardFeeds};
 use super::jobs::Jobs;
 use super::make::Maker;
 use super::port::{ASKS, JobsShown, Port, Word};
+use super::publish::Publishing;
+use super::retention::Retention;
 use super::shared::Shared;
 use super::{known, labels, ledger, shard, tail};
 use crate::api::{self, bind::Bound, health::Health, tls::Tls};
+use crate::archive::{INDEX_FILE, Index, IndexError};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
 use crate::config::{Config, RuntimeChoice, SimdChoice};
 use crate::jobs::{GuardState, follow};
-use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, StateDir};
+use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Serials, StateDir};
 use crate::logs_api::LogsServer;
 use crate::metrics::Metrics;
 use crate::parking::Parking;
@@ -29,7 +32,9 @@ use crate::sender::{Sender, SenderSettings, Uploads};
 use crate::shard_loop::{Formats, ShardLoop, ShardPlan};
 use crate::source::feed::bind::SocketFile;
 use edgepush_shard::scan::Simd;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -63,19 +68,15 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;
     tracing::info!("runtime {}: {}", chosen.backend.as_str(), chosen.why);
-    let mut feeds = Feeds::open(config, once)?;
-    let globs = std::mem::take(&mut feeds.globs);
-    let (mut ledger, mut recovered) = open_ledger(config, &state, &clock)?;
-    let feeds = feeds.register(config, (&mut ledger, &mut recovered))?;
+    let (mut ledger, mut recovered, feeds) = open_sources(config, once, &state, &clock)?;
     let metrics = Metrics::new(labels::labels(config, chosen.backend), config.cpus.len());
-    let maker = Arc::new(Maker::new(config, state.path().to_owned(), metrics.clone()));
+    let maker = Arc::new(Maker::new(config, state.path().to_owned(), metrics.clone(), once));
     let known = known::open(config, maker, &metrics, (&mut ledger, &mut recovered), clock.now())?;
     let parts = Parts::new(config.cpus.len(), clock)?;
     let shared = parts.shared.clone();
-    let tls = super::logs::tls(config)?;
     let api = super::admin::bind(config, once, state.path())?;
     let feeds = feeds.share(config, once, &shared, &metrics)?;
-    let logs = super::logs::bind(config, once, &known.book, state.path())?;
+    let logs = super::logs::open(config, once, &known.book, state.path())?;
 
     let (say_ended, ended) = std::sync::mpsc::channel();
     let ledger = spawn("ledger", {
@@ -85,11 +86,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     })?;
     let health = Health::new(metrics.shards());
     health.ledger_open();
-    let tail = (globs, feeds.words);
-    let tail = tail::Plan::new(config, once, &recovered, tail, (health.clone(), metrics.shard(0)));
-    let sources = (tail, feeds.shards);
-    let shards =
-        start_shards(config, &shared, &metrics, known.jobs.plan(), parts.shards, chosen.backend, sources)?;
+    let tail = tail::Plan::new(config, once, &recovered, feeds.tail, (health.clone(), metrics.shard(0)));
+    let (plan, read) = (known.jobs.plan(), (tail, feeds.shards));
+    let shards = start_shards(config, &shared, &metrics, plan, parts.shards, chosen.backend, read)?;
     let told = Arc::new(JobsShown::default());
     told.book(known.book);
     let (asks, asked) = mpsc::channel(ASKS);
@@ -98,18 +97,23 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
     let logpush = super::admin::logpush(&shared, port.clone(), recovered.ledger_id);
     let admin = Arc::new(super::admin::state(config, &shared, &metrics, &health, (logpush, told.clone())));
     let changing = changing(config, known.maker, (asked, told), metrics.clone(), recovered.last_group);
-    let admin_tls = tls.clone();
     let delivery = spawn("delivery", {
         let (shared, bell, jobs, well) = (shared.clone(), parts.delivery, known.jobs, known.well);
         let (reader, config) = (state.reader(recovered.ledger_id), config.clone());
+        let retention = Retention::new(&config, state.path(), shared.leases.clone(), metrics.clone());
+        let tls = logs.tls.clone();
         let followed = (!once).then(|| follow::follow(known.from, port, known.follow));
         move || {
             let ended = on_its_runtime(async move {
                 for destination in jobs.destinations() {
                     destination.prepare().await;
                 }
+                match once {
+                    true => retention.once(true).await,
+                    false => drop(tokio::task::spawn_local(retention.drive())),
+                }
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
-                serve(api, admin, admin_tls);
+                serve(api, admin, tls);
                 if let Some(followed) = followed {
                     tokio::task::spawn_local(followed);
                 }
@@ -119,9 +123,9 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
             let _ = say_ended.send(ended);
         }
     })?;
-    let logs = super::logs::serve(logs, config, &shared, &metrics, tls)?;
     crate::notify::ready("following");
     Ok(Running {
+        _logs: logs.serve(config, &shared, &metrics)?,
         shared,
         stop_timeout: config.stop_timeout,
         health,
@@ -131,7 +135,6 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
         ledger,
         ended,
         _sockets: feeds.files,
-        _logs: logs,
         _state: state,
     })
 }
@@ -227,6 +230,19 @@ impl Parts {
     }
 }
 
+/// Sockets and pipes first: what an operator got wrong with them is said before anything is written.
+fn open_sources(
+    config: &Config,
+    once: bool,
+    state: &StateDir,
+    clock: &Clock,
+) -> Result<(Ledger<OsDisk>, Recovered, Registered), StartError> {
+    let feeds = Feeds::open(config, once)?;
+    let (mut ledger, mut recovered) = open_ledger(config, state, clock)?;
+    let feeds = feeds.register(config, (&mut ledger, &mut recovered))?;
+    Ok((ledger, recovered, feeds))
+}
+
 fn open_ledger(
     config: &Config,
     state: &StateDir,
@@ -235,17 +251,37 @@ fn open_ledger(
     let settings = LedgerSettings {
         limit_bytes: config.spool_max.0,
         reserve: config.disk_reserve,
+        publish_after: config.archive.publish,
         ..LedgerSettings::of_host()
     };
     let conn = state.connect().map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let opened = Ledger::open(conn, state.disk(), settings, clock.now());
-    let (ledger, recovered) = opened.map_err(|e| StartError::coded(e.exit_code(), &e))?;
+    let (mut ledger, recovered) = opened.map_err(|e| StartError::coded(e.exit_code(), &e))?;
+    ledger.publish_by(serials(state.path().join(INDEX_FILE)));
     if recovered.space.reserve_hit {
         tracing::warn!(
             "the disk is below EDGEPUSH_DISK_RESERVE: running with the minimum spool until space is free"
         );
     }
     Ok((ledger, recovered))
+}
+
+/// The serials of published files.
+fn serials(index: PathBuf) -> Serials {
+    let opened: RefCell<Option<Index>> = RefCell::new(None);
+    Box::new(move |domain, start| {
+        let mut opened = opened.borrow_mut();
+        if opened.is_none() {
+            *opened = match Index::look(&index) {
+                Ok(index) => Some(index),
+                // Nothing was ever published.
+                Err(IndexError::Missing(_)) => return Ok(1),
+                Err(error) => return Err(error.to_string()),
+            };
+        }
+        let index = opened.as_ref().expect("INVARIANT: opened above");
+        index.serial_after(domain, start).map_err(|error| error.to_string())
+    })
 }
 
 fn start_shards(
@@ -258,7 +294,11 @@ fn start_shards(
     (tail, mut feeds): (tail::Plan, Vec<Option<ShardFeeds>>),
 ) -> Result<Vec<ShardThread>, StartError> {
     let mut tail = Some(tail);
-    let formats = config.sources.iter().map(|source| (source.name.clone(), source.format.clone()));
+    // Whoever writes to a socket may put a head of syslog before each line.
+    let formats = config.sources.iter().map(|source| match source.kind.is_socket() {
+        true => (source.name.clone(), source.format.clone().syslog()),
+        false => (source.name.clone(), source.format.clone()),
+    });
     let formats = Arc::new(Formats::new(formats));
     let mut threads = Vec::new();
     for (index, bell) in bells.into_iter().enumerate() {
@@ -342,6 +382,7 @@ fn assemble(
         uncommitted_bytes_max: uncommitted_bytes_max(config, jobs.len()),
         many: BatcherSettings::MANY,
     };
+    let publishing = Publishing::new(recovered.shelves, jobs.are_shelved());
     let batcher = Batcher::new(settings, now, jobs.batch_jobs(), recovered.open.clone());
     let egress = config.egress_max.map(|rate| rate.0);
     let share = memory_share(config, jobs.len(), SHARE_BYTES_MAX);
@@ -352,7 +393,7 @@ fn assemble(
     };
     let sender = Sender::new(jobs.send_jobs(), settings);
     let uploads = Uploads::new(Arc::new(reader), share, egress);
-    Delivery::new(shared, batcher, sender, uploads, jobs, changing, ending)
+    Delivery::new(shared, batcher, sender, uploads, jobs, changing, publishing, ending)
 }
 
 /// An eighth of the spool (PROTOCOL P8), and what memory there is for it. A commit costs each job that has something

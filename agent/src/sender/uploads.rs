@@ -179,6 +179,7 @@ impl Wire {
             records: batch.records,
             csv: batch.naming.csv,
             body,
+            shelf: batch.shelf.clone(),
         };
         let (bytes, begun) = (outgoing.len(), Instant::now());
         let mut answer = to.deliver(outgoing).await;

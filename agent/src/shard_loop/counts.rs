@@ -4,6 +4,7 @@
 use edgepush_shard::codec::Encoded;
 use edgepush_shard::limits::SOURCES_MAX;
 use edgepush_shard::parse::Reason;
+use edgepush_shard::plan::ShelfCounts;
 use edgepush_shard::record::{Record, RepairKind, Way};
 
 /// Lines and bytes of one configured source.
@@ -38,6 +39,8 @@ pub struct Counts {
     pub filtered: u64,
     /// How gzip bodies were made.
     pub encoded: Encoded,
+    /// Records of archives that their own time does not place.
+    pub shelved: ShelfCounts,
 }
 
 impl Default for Counts {
@@ -53,6 +56,7 @@ impl Default for Counts {
             rejected: [0; Reason::ALL.len()],
             filtered: 0,
             encoded: Encoded::default(),
+            shelved: ShelfCounts::default(),
         }
     }
 }

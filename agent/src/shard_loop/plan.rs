@@ -5,8 +5,9 @@
 //! Must not know: destinations, the ledger, who asked for a job.
 use crate::protocol::{GroupId, JobId};
 use edgepush_shard::codec::{CodecKind, Level};
-use edgepush_shard::dataset::Dataset;
-use edgepush_shard::plan::{Filter, HashKey, OutputOptions, RouteJob, Sample};
+use edgepush_shard::dataset::mapping::Choices;
+use edgepush_shard::dataset::{Dataset, RAW};
+use edgepush_shard::plan::{Filter, HashKey, OutputOptions, RouteJob, Sample, Shelving};
 use edgepush_shard::room::Room;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,6 +37,8 @@ pub struct PlanJob {
     pub level: Level,
     /// What still fits into its open batch.
     pub room: Arc<Room>,
+    /// Whether its records go to shelves, by [`ShardPlan::shelving`]: then they take no room.
+    pub shelved: bool,
     /// Records that it took, counted by all shards.
     pub matched: Arc<AtomicU64>,
 }
@@ -80,6 +83,10 @@ pub struct ShardPlan {
     pub host_fields: Arc<[String]>,
     /// Numbers of the jobs of the hot group.
     pub hot: Vec<u32>,
+    /// How records of shelved jobs are divided; `None`: there is no such job.
+    pub shelving: Option<Arc<Shelving>>,
+    /// From which fields those of typed data sets come, by source.
+    pub mappings: Arc<Choices>,
 }
 
 impl ShardPlan {
@@ -95,6 +102,23 @@ impl ShardPlan {
         jobs.insert(0, rejects);
         let hot = jobs.iter().enumerate().filter(|(_, job)| job.group == GroupId::HOT);
         let hot = hot.map(|(at, _)| at as u32).collect();
-        ShardPlan { jobs, outputs, hash_key, host_fields, hot }
+        ShardPlan { jobs, outputs, hash_key, host_fields, hot, shelving: None, mappings: Arc::default() }
+    }
+
+    /// The same with jobs whose records go to shelves.
+    #[must_use]
+    pub fn shelved(self, shelving: Arc<Shelving>) -> ShardPlan {
+        ShardPlan { shelving: Some(shelving), ..self }
+    }
+
+    /// The same, with what was said of each source's fields.
+    #[must_use]
+    pub fn mapped(self, mappings: Arc<Choices>) -> ShardPlan {
+        ShardPlan { mappings, ..self }
+    }
+
+    /// The data set of a job's records.
+    pub(super) fn dataset(&self, job: &PlanJob) -> &'static Dataset {
+        self.outputs.get(job.output).map_or(&RAW, |output| output.dataset)
     }
 }

@@ -187,8 +187,7 @@ impl fmt::Display for Notice {
             ),
             Notice::Unread { path, bytes } => write!(
                 f,
-                "{bytes} bytes of {} left the disk before they were read: keep rotated files longer, uncompressed and \
-                 under a glob",
+                "{bytes} bytes of {} left the disk before they were read: keep rotated files longer, and under a glob",
                 path.display()
             ),
             Notice::CopyAdopted { path, of, position } => {

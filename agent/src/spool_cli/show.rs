@@ -188,6 +188,7 @@ mod tests {
             naming: Arc::new(naming),
             pieces: Vec::new(),
             body: None,
+            shelf: None,
         };
         Looked { batch, bytes: 77, stands, reason: reason.map(str::to_owned) }
     }

@@ -31,6 +31,7 @@ pub fn batch(number: u64, body: &[&[u8]]) -> Outgoing {
         container: Container::Single,
         records: 3,
         csv: false,
+        shelf: None,
         body: body.iter().map(|part| Bytes::copy_from_slice(part)).collect(),
     }
 }

@@ -277,7 +277,13 @@ pub fn logged(source: SourceId, start: u64, end: u64) -> Logged {
 }
 
 pub fn commit(epoch: u64, batches: Vec<BatchCommit>, log: Vec<Logged>) -> LedgerEvent {
-    LedgerEvent::Commit(Commit { epoch, batches, logs: vec![(GroupId::MAIN, log)], jobs: None })
+    LedgerEvent::Commit(Commit {
+        epoch,
+        batches,
+        shelves: Vec::new(),
+        logs: vec![(GroupId::MAIN, log)],
+        jobs: None,
+    })
 }
 
 pub fn judged(id: BatchId, fate: Fate) -> LedgerEvent {

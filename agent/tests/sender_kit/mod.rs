@@ -30,6 +30,7 @@ pub fn sized(id: u64, job: JobId, records: u64, len: u64) -> Spooled {
         naming: Default::default(),
         pieces: vec![Piece { at: PieceAt::Ledger { seq: 0 }, len, crc: 0 }],
         body: Some(vec![Bytes::from_static(b"0123456789")]),
+        shelf: None,
     }
 }
 

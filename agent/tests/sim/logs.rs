@@ -24,6 +24,8 @@ pub struct Inode {
     copy_of: Option<usize>,
     /// It began as a copy.
     copied: bool,
+    /// It is compressed, of this text, and whether it is whole.
+    pub packed: Option<bool>,
     /// Lines that stand in it whole: number, start, end.
     lines: Vec<(u64, usize, usize)>,
 }
@@ -91,6 +93,8 @@ pub struct Logs {
     homes: BTreeMap<u64, Vec<Home>>,
     /// A copy is being made, or was, and its original is not truncated yet: original, copy, bytes copied.
     copying: Option<(usize, usize, usize)>,
+    /// A rotated file is being compressed: original, its name, compressed file.
+    compressing: Option<(usize, String, usize)>,
     /// Files that changed since the world looked.
     pub touched: BTreeSet<usize>,
     /// Names changed since the world looked.
@@ -99,6 +103,7 @@ pub struct Logs {
 
 pub const LIVE: &str = "/log/access.log";
 const KEPT: usize = 5;
+const PACKED: &str = ".gz";
 
 /// Reads a line as it stands in a log or in a record batch.
 pub fn line_of(text: &[u8]) -> Option<Line> {
@@ -132,6 +137,7 @@ impl Logs {
             committed: BTreeSet::new(),
             homes: BTreeMap::new(),
             copying: None,
+            compressing: None,
             touched: BTreeSet::new(),
             moved: false,
         };
@@ -157,6 +163,7 @@ impl Logs {
             opens: 0,
             copy_of: None,
             copied: false,
+            packed: None,
             lines: Vec::new(),
         });
         let at = self.files.len() - 1;
@@ -336,9 +343,57 @@ impl Logs {
     }
 
     fn shift(&mut self, outside: bool) {
-        self.unlink(&self.rotated(KEPT, outside));
-        for n in (1..KEPT).rev() {
-            self.rename(&self.rotated(n, outside), self.rotated(n + 1, outside));
+        // A rotation waits for the one before.
+        self.end_compress();
+        for end in ["", PACKED] {
+            let name = |n| format!("{}{end}", self.rotated(n, outside));
+            let names: Vec<String> = (1..=KEPT).map(name).collect();
+            self.unlink(&names[KEPT - 1]);
+            for n in (1..KEPT).rev() {
+                self.rename(&names[n - 1], names[n].clone());
+            }
+        }
+    }
+
+    /// Compresses a rotated file, all at once or its first part: the original goes when it is done.
+    pub fn compress(&mut self) {
+        if self.compressing.is_some() {
+            return self.end_compress();
+        }
+        let busy = |at: usize| {
+            self.writer == Some(at)
+                || self.files[at].packed.is_some()
+                || self.copying.is_some_and(|(original, copy, _)| original == at || copy == at)
+        };
+        let plain =
+            self.names.iter().filter(|(path, at)| path.starts_with("/log/access.log.") && !busy(**at));
+        let plain: Vec<(String, usize)> = plain.map(|(path, at)| (path.clone(), *at)).collect();
+        if plain.is_empty() {
+            return;
+        }
+        let (path, original) = plain[self.rng.below(plain.len())].clone();
+        if self.files[original].data.len() < 2 * HEAD_BYTES_MAX {
+            return;
+        }
+        let packed = self.create(format!("{path}{PACKED}"));
+        let file = &mut self.files[packed];
+        (file.copy_of, file.copied, file.packed) = (Some(original), true, Some(false));
+        let size = self.files[original].data.len();
+        let part = HEAD_BYTES_MAX + self.rng.below(size - HEAD_BYTES_MAX);
+        self.copy_part(original, packed, 0, part);
+        self.compressing = Some((original, path, packed));
+        if self.rng.one_in(2) {
+            self.end_compress();
+        }
+    }
+
+    fn end_compress(&mut self) {
+        let Some((original, path, packed)) = self.compressing.take() else { return };
+        let done = self.files[packed].data.len();
+        self.copy_part(original, packed, done, self.files[original].data.len());
+        (self.files[packed].packed, self.files[packed].copy_of) = (Some(true), None);
+        if self.names.get(&path) == Some(&original) {
+            self.unlink(&path);
         }
     }
 
@@ -396,6 +451,11 @@ impl Logs {
     fn copy_more(&mut self, original: usize, copy: usize, done: usize) {
         let size = self.files[original].data.len();
         let end = if self.rng.one_in(3) { done + self.rng.below(size - done + 1) } else { size };
+        self.copy_part(original, copy, done, end);
+        self.copying = Some((original, copy, end));
+    }
+
+    fn copy_part(&mut self, original: usize, copy: usize, done: usize, end: usize) {
         let bytes = self.files[original].data[done..end].to_vec();
         self.append(copy, &bytes);
         let whole = self.files[original].lines.iter().filter(|l| l.2 > done && l.2 <= end);
@@ -404,7 +464,6 @@ impl Logs {
             self.files[copy].lines.push(line);
             self.homes.entry(line.0).or_default().push(Home::File(copy));
         }
-        self.copying = Some((original, copy, end));
         if !self.reachable(copy) {
             self.lose_file(copy);
         }
@@ -484,6 +543,11 @@ impl Logs {
         self.copying = None;
         self.partial = None;
         self.writer = None;
+        if let Some((_, _, packed)) = self.compressing.take() {
+            // What was begun is begun again one day.
+            let name = self.files[packed].name.clone();
+            name.into_iter().for_each(|name| self.unlink(&name));
+        }
         self.process_ended();
         for at in 0..self.files.len() {
             let unsynced = self.files[at].data.len() - self.files[at].synced;
@@ -496,6 +560,9 @@ impl Logs {
             // What a copy was made of reached the disk before the copy: else it is nobody's copy any more.
             if let Some(original) = self.files[at].copy_of {
                 kept = kept.min(self.files[original].data.len());
+            }
+            if kept < self.files[at].data.len() {
+                self.files[at].packed = self.files[at].packed.map(|_| false);
             }
             self.files[at].data.truncate(kept);
             self.files[at].synced = kept;

@@ -179,6 +179,7 @@ impl World {
             boot_id: format!("boot-{}", self.boots),
             new_id: Some(0xfeed_0001),
             small_bytes: self.small_bytes,
+            publish_after: Duration::from_secs(300),
         };
         if !self.calm && self.rng.one_in(5) {
             let calls = self.rng.below(14) as u32;
@@ -365,6 +366,10 @@ impl World {
             90..=96 if self.logs.is_copying() => {
                 self.logs.truncate();
                 "truncate"
+            }
+            97 | 98 => {
+                self.logs.compress();
+                "compress"
             }
             99 => {
                 self.logs.delete();

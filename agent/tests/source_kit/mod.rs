@@ -5,7 +5,7 @@ use edgepush::protocol::{NewSource, Now, Progress, SourceChange, SourceId, Sourc
 use edgepush::source::file::unpack::{Reader, Step};
 use edgepush::source::file::{buffers::Buffers, os};
 use edgepush::source::{
-    FileKey, FileSettings, FileSource, Notice, SeenHead, Source, SourceAction, SourceEvent,
+    Dirty, FileKey, FileSettings, FileSource, Notice, SeenHead, Source, SourceAction, SourceEvent,
 };
 use edgepush_shard::chunk::{Chunk, ChunkKind};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -172,7 +172,10 @@ impl World {
             }
             SourceAction::SealNow => self.seals += 1,
             SourceAction::Sweep => events.push_back(SourceEvent::Swept(os::sweep(&self.open_files()))),
-            SourceAction::Watch { file, .. } => assert!(self.files.contains_key(&file)),
+            SourceAction::Watch { file, size } => {
+                let changed = self.files[&file].metadata().unwrap().len() != size;
+                events.extend(changed.then(|| SourceEvent::Dirty(vec![Dirty::File(file)])));
+            }
             SourceAction::Wake { after } => self.wake = Some(self.now.mono + after),
             SourceAction::Attach { file, .. } => assert!(self.files.contains_key(&file)),
             SourceAction::Detach { .. } => {}

@@ -45,6 +45,7 @@ pub fn batch(number: u64, body: &[&[u8]]) -> Outgoing {
         container: Container::Single,
         records: 1,
         csv: false,
+        shelf: None,
         body: body.iter().map(|part| Bytes::copy_from_slice(part)).collect(),
     }
 }

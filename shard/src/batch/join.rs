@@ -4,7 +4,7 @@
 //! read back from a pack); a piece that is not one of ours is an error that names it, never a panic: it comes from
 //! a disk.
 //! Must not know: where the pieces were kept.
-use super::{Checksum, Container, DEFLATE_END, GZIP_HEADER, TRAILER_BYTES};
+use super::{Checksum, Container, DEFLATE_END, GZIP_HEADER, TRAILER_BYTES, span};
 use crate::codec::{CodecKind, FRAME_START};
 use bytes::Bytes;
 use std::fmt;
@@ -63,7 +63,7 @@ pub fn join(container: Container, kind: CodecKind, pieces: Vec<Vec<Bytes>>) -> R
         if piece.is_empty() {
             continue;
         }
-        check(kind, number, &piece)?;
+        check(kind, single, number, &piece)?;
         if single {
             let (crc32, raw_len) = strip(number, &mut piece)?;
             if body.is_empty() {
@@ -83,7 +83,7 @@ pub fn join(container: Container, kind: CodecKind, pieces: Vec<Vec<Bytes>>) -> R
 }
 
 /// What is cheap to see: that a piece is no torn or foreign block.
-fn check(kind: CodecKind, number: usize, piece: &[Bytes]) -> Result<(), Malformed> {
+fn check(kind: CodecKind, single: bool, number: usize, piece: &[Bytes]) -> Result<(), Malformed> {
     let (least, start) = match kind {
         CodecKind::Gzip => (GZIP_BYTES_MIN, &GZIP_HEADER[..]),
         CodecKind::Zstd => (FRAME_START.len() + 1, &FRAME_START[..]),
@@ -93,8 +93,9 @@ fn check(kind: CodecKind, number: usize, piece: &[Bytes]) -> Result<(), Malforme
     if bytes < least {
         return Err(Malformed::Short { piece: number, bytes });
     }
-    let begins = piece.iter().flatten().take(start.len()).eq(start);
-    if begins { Ok(()) } else { Err(Malformed::Start { piece: number }) }
+    let begins = |with: &[u8]| piece.iter().flatten().take(with.len()).eq(with);
+    let spanned = kind == CodecKind::Gzip && !single && begins(&span::FIXED);
+    if spanned || begins(start) { Ok(()) } else { Err(Malformed::Start { piece: number }) }
 }
 
 /// Takes header and trailer off a piece of the single container; the CRC-32 and the length that stood in it.

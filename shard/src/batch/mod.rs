@@ -91,6 +91,17 @@ pub fn piece_of(container: Container, kind: CodecKind, parts: &[Part]) -> Vec<By
     }
 }
 
+/// A gzip member that says its span (`records`, and the times of the first and the last one): header, body, trailer.
+pub fn member(part: &Part, records: u32, (first, last): (i64, i64)) -> [Bytes; 3] {
+    let member_bytes = (span::HEADER_BYTES + part.body.len() + TRAILER_BYTES) as u32;
+    let mut ends = Vec::with_capacity(span::HEADER_BYTES + TRAILER_BYTES);
+    span::write(&span::Span { member_bytes, records, raw_bytes: part.raw_len, first, last }, &mut ends);
+    ends.extend_from_slice(&trailer(part.crc32, part.raw_len));
+    let mut header = Bytes::from(ends);
+    let trailer = header.split_off(span::HEADER_BYTES);
+    [header, part.body.clone(), trailer]
+}
+
 fn members(parts: &[Part]) -> Vec<Bytes> {
     let mut out = Vec::with_capacity(2 * parts.len() + 1);
     out.push(Bytes::from_static(&GZIP_HEADER));

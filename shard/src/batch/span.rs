@@ -13,7 +13,7 @@ use super::TRAILER_BYTES;
 /// Length of the whole header, bytes.
 pub const HEADER_BYTES: usize = FIXED.len() + FIELD_BYTES;
 /// The header up to the field: FEXTRA set, no time, unknown system; the extra field's length; the field's name and length.
-const FIXED: [u8; 16] =
+pub(super) const FIXED: [u8; 16] =
     [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, FIELD_BYTES as u8 + 4, 0, b'E', b'P', FIELD_BYTES as u8, 0];
 /// Length of the field's own bytes.
 const FIELD_BYTES: usize = 28;

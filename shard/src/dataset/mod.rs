@@ -2,8 +2,9 @@
 //!
 //! `raw` is whatever a source writes; the others have a fixed set of typed fields.
 //! Promises: a field's name and type are those of the product that the data set comes from.
-//! Must not know: how a source fills a field.
+//! Must not know: how a source fills a field, but for `mapping`, which is just that.
 mod http_requests;
+pub mod mapping;
 mod medianova;
 
 /// What a field's value is.

@@ -5,11 +5,13 @@
 use super::field::{Escape, Kind, Piece};
 use super::pattern::{Found, Pattern};
 use super::search::Search;
+use super::straight::{Line, Read, Straight};
 use super::write::{Key, REQUEST_PARTS, Raw, Writer};
 use crate::parse::{Fault, Reason};
 use crate::record::{Record, ShapeId};
 use crate::syslog::head;
 use crate::syslog::heads::NAMES;
+use crate::scan::{Marks, Simd, widest};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Ids of text formats' shapes begin here: a parser of JSON counts from 1.
@@ -45,13 +47,24 @@ struct OneWay {
     pattern: Pattern,
     shape: ShapeId,
     keys: Box<[Keys]>,
+    straight: Option<Straight>,
 }
 
+/// The keys of a field.
 #[derive(Clone, Debug)]
-struct Keys {
-    own: Key,
+pub(super) struct Keys {
+    pub(super) own: Key,
     /// Of the parts of a request, unless the format has them itself.
-    parts: Option<Box<[Key; 3]>>,
+    pub(super) parts: Option<Box<[Key; 3]>>,
+}
+
+impl Keys {
+    /// What they, and what stands around their values, take at most.
+    pub(super) fn bytes(&self) -> usize {
+        const AROUND: usize = "null".len();
+        let own = self.own.len() + AROUND;
+        self.parts.iter().flat_map(|parts| parts.iter()).fold(own, |sum, key| sum + key.len() + AROUND)
+    }
 }
 
 /// Buffers for reading lines.
@@ -60,6 +73,7 @@ pub(super) struct Hands {
     found: Vec<Found>,
     search: Search,
     pub(super) writer: Writer,
+    pub(super) marks: Option<Box<Marks>>,
     /// The way that fitted last.
     likely: usize,
 }
@@ -87,8 +101,7 @@ impl Layout {
         hands: &'h mut Hands,
     ) -> Result<Record<'h>, Fault> {
         let led = start + self.lead.len(&text[start..end]);
-        // Where a line can be of one way only, the way of the line before it is the likeliest.
-        let likely = if self.lead == Lead::Syslog { hands.likely.min(self.ways.len() - 1) } else { 0 };
+        let likely = self.likely(hands);
         let order = || std::iter::once(likely).chain((0..self.ways.len()).filter(|way| *way != likely));
         let mut shows = start;
         for at in order() {
@@ -106,6 +119,35 @@ impl Layout {
             }
         }
         Err(Fault { reason: Reason::Format, column: (shows - start) as u32 + 1 })
+    }
+
+    /// Where a line can be of one way only, the way of the line before it is the likeliest.
+    #[inline]
+    fn likely(&self, hands: &Hands) -> usize {
+        if self.lead == Lead::Syslog { hands.likely.min(self.ways.len() - 1) } else { 0 }
+    }
+
+    /// How many marks the likeliest way's lines have before their end; none: it cannot read by marks.
+    #[inline]
+    pub(super) fn likely_marks(&self, hands: &Hands) -> Option<usize> {
+        self.ways[self.likely(hands)].straight.as_ref().map(Straight::marks)
+    }
+
+    /// Makes a record of a line by its marks, the likeliest way; false: the line is not for that.
+    #[inline]
+    pub(super) fn straight(&self, level: Simd, line: Line<'_>, hands: &mut Hands) -> bool {
+        let OneWay { pattern, keys, straight, .. } = &self.ways[self.likely(hands)];
+        let Some(straight) = straight else { return false };
+        let lead = self.lead.len(&line.text[..line.len]);
+        let line = Line { text: &line.text[lead..], start: line.start + lead, len: line.len - lead, ..line };
+        widest(level, Read { straight, pattern, keys, line, writer: &mut hands.writer })
+    }
+
+    /// The record that [`Layout::straight`] has made.
+    #[inline]
+    pub(super) fn written<'h>(&self, hands: &'h mut Hands) -> Record<'h> {
+        let shape = self.ways[self.likely(hands)].shape;
+        hands.writer.end(shape)
     }
 
     /// The fields' names, of all ways; an operator may ask for them.
@@ -137,7 +179,9 @@ impl OneWay {
             own: Key::new(&slot.field.name, at == 0),
             parts: (first == Some(at)).then(|| Box::new(REQUEST_PARTS.map(|part| Key::new(part, false)))),
         });
-        Ok(OneWay { keys: keys.collect(), shape: new_shape(), pattern })
+        let keys: Box<[Keys]> = keys.collect();
+        let straight = Straight::new(&pattern, &keys);
+        Ok(OneWay { keys, shape: new_shape(), pattern, straight })
     }
 
     #[inline]

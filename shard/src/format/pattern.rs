@@ -30,7 +30,7 @@ pub(super) struct Slot {
     /// Values have no space.
     spaceless: bool,
     /// Values have to be asked for bytes that they cannot have.
-    asked: bool,
+    pub(super) asked: bool,
     /// Ends at the first quote that is not escaped.
     pub(super) quoted: bool,
 }

@@ -7,9 +7,10 @@ use super::behind::{self, Behind};
 use super::layout::Hands;
 use super::table::{Columns, Table, Tables};
 use super::texts::Texts;
-use super::{Format, How, auto};
+use super::{Format, How, auto, marked};
 use crate::frame::Frame;
 use crate::parse::{Fault, Lines, Parsed, Parser, Reason};
+use crate::scan::{self, Simd};
 use crate::syslog::head;
 use crate::syslog::heads::Heads;
 
@@ -47,8 +48,8 @@ impl<'a> Stand<'a> {
 }
 
 /// Reads the lines of one shard; owns every buffer that takes.
-#[derive(Default)]
 pub struct Reader {
+    level: Simd,
     json: Parser,
     hands: Hands,
     /// For lines that are only looked at.
@@ -60,10 +61,30 @@ pub struct Reader {
     behind: Behind,
 }
 
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader::new()
+    }
+}
+
 impl Reader {
     /// A reader that has seen nothing.
     pub fn new() -> Reader {
-        Reader::default()
+        Reader::with_level(scan::level())
+    }
+
+    /// The same with these vector instructions, which the machine has.
+    pub fn with_level(level: Simd) -> Reader {
+        Reader {
+            level,
+            json: Parser::with_level(level),
+            hands: Hands::default(),
+            probe: Hands::default(),
+            tables: Tables::default(),
+            named: Vec::new(),
+            heads: Heads::default(),
+            behind: Behind::default(),
+        }
     }
 
     /// Reads the lines of `bytes` and gives each one that is not skipped to `take`.
@@ -101,7 +122,7 @@ impl Reader {
         bytes: &[u8],
         mut take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) -> Told {
-        let Reader { json, hands, probe, tables, named, heads, behind } = self;
+        let Reader { level, json, hands, probe, tables, named, heads, behind } = self;
         heads.begin(stand.wall, stand.zone_seconds);
         let mut told = Told::default();
         if let How::Auto | How::Json = how {
@@ -120,6 +141,14 @@ impl Reader {
         let texts =
             Texts { hands, probe, heads: behind_heads.then_some(heads), stand, bytes, told: &mut told };
         match how {
+            How::Lines(_, layout) if !behind_heads => {
+                told.lines = marked::lines(layout, *level, (bytes, stand.start), hands, |frame, parsed| {
+                    if parsed.is_err() {
+                        told.note_contrary(false, frame.line, probe);
+                    }
+                    take(frame, parsed);
+                });
+            }
             How::Lines(_, layout) => texts.patterns(layout, take),
             How::Logfmt => texts.logfmt(take),
             How::Named(_, columns, names) => {

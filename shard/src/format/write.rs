@@ -4,6 +4,7 @@
 //! allocated once the buffers have grown.
 //! Must not know: how values were found.
 use super::field::{Absent, Escape, Field, Kind};
+use super::straight::{Done, Pen};
 use super::unescape::unescape;
 use crate::limits::PARSE_BYTES_KEPT;
 use crate::parse::strict::number_end;
@@ -17,7 +18,7 @@ const BLOCK: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     bytes: Box<[u8]>,
-    /// The first of them, filled up.
+    /// The first of them and a string's opening quote, filled up.
     block: [u8; BLOCK],
     /// Where the name stands in it.
     name: Span,
@@ -30,9 +31,19 @@ impl Key {
         push_text(name.as_bytes(), &mut bytes);
         let name = Span::new(2, bytes.len());
         bytes.extend_from_slice(b"\":");
-        let (mut block, len) = ([0; BLOCK], bytes.len().min(BLOCK));
+        let (mut block, len) = ([b'"'; BLOCK], bytes.len().min(BLOCK));
         block[..len].copy_from_slice(&bytes[..len]);
         Key { bytes: bytes.into(), block, name }
+    }
+
+    /// Its first bytes; a quote behind it, if that has room.
+    pub(super) fn block(&self) -> &[u8; BLOCK] {
+        &self.block
+    }
+
+    /// How many bytes it takes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 }
 
@@ -71,6 +82,8 @@ pub(super) struct Writer {
     members: Vec<Member>,
     /// Bytes of a value without escapes.
     bare: Vec<u8>,
+    /// A value as JSON spells it.
+    spelled: Vec<u8>,
     repairs: Repairs,
 }
 
@@ -78,14 +91,22 @@ impl Writer {
     /// Begins a record.
     #[inline]
     pub(super) fn begin(&mut self) {
+        self.begin_over();
+        self.members.clear();
+    }
+
+    /// Begins a record whose members will be written over those of the one before it.
+    #[inline]
+    fn begin_over(&mut self) {
         if self.text.capacity() > PARSE_BYTES_KEPT {
             self.text = Vec::new();
         }
-        if self.bare.capacity() > PARSE_BYTES_KEPT {
-            self.bare = Vec::new();
+        for buffer in [&mut self.bare, &mut self.spelled] {
+            if buffer.capacity() > PARSE_BYTES_KEPT {
+                *buffer = Vec::new();
+            }
         }
         self.at = 0;
-        self.members.clear();
         self.repairs = Repairs::NONE;
     }
 
@@ -121,7 +142,7 @@ impl Writer {
 
     /// Makes room for so many bytes and blocks behind them.
     #[inline(always)]
-    fn room(&mut self, bytes: usize) {
+    pub(super) fn room(&mut self, bytes: usize) {
         if self.text.len() < self.at + bytes + 2 * BLOCK {
             self.grow(bytes);
         }
@@ -132,6 +153,40 @@ impl Writer {
         const LEAST: usize = 4096;
         let len = self.at + bytes + 2 * BLOCK;
         self.text.resize(len.max(self.text.len() * 2).max(LEAST), 0);
+    }
+
+    /// A pen for a new record with room for so many bytes and members.
+    #[inline(always)]
+    pub(super) fn pen(&mut self, bytes: usize, members: usize) -> Pen<'_> {
+        self.begin_over();
+        self.room(bytes);
+        self.resize(members);
+        Pen { text: &mut self.text, members: &mut self.members, done: Done { bytes: 0, members: 0 } }
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, members: usize) {
+        let nothing = Member { key: Span::default(), value: Span::default(), kind: ValueKind::Null };
+        // They are written over: those of the line before will do.
+        if self.members.len() != members {
+            self.members.resize(members, nothing);
+        }
+    }
+
+    /// A pen that goes on with the record, which will have so many members.
+    #[inline(always)]
+    pub(super) fn pen_on(&mut self, bytes: usize, members: usize) -> Pen<'_> {
+        self.room(bytes);
+        let done = Done { bytes: self.at, members: self.members.len() };
+        self.resize(members);
+        Pen { text: &mut self.text, members: &mut self.members, done }
+    }
+
+    /// What a pen has written.
+    #[inline(always)]
+    pub(super) fn wrote(&mut self, done: Done) {
+        self.at = done.bytes;
+        self.members.truncate(done.members);
     }
 
     /// A field's value as it stands in the line.
@@ -213,11 +268,22 @@ impl Writer {
         self.members.push(Member { key: name, value, kind });
     }
 
-    /// Lets `write` append to what is written.
-    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.text.truncate(self.at);
-        write(&mut self.text);
-        self.at = self.text.len();
+    /// Bytes of any length.
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.room(bytes.len());
+        let from = self.at;
+        self.text[from..from + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    /// Text as the body of a JSON string.
+    fn put_text(&mut self, text: &[u8]) {
+        self.spelled.clear();
+        push_text(text, &mut self.spelled);
+        let spelled = std::mem::take(&mut self.spelled);
+        self.put(&spelled);
+        self.spelled = spelled;
     }
 
     /// A string with bytes that have to be unescaped or escaped, or that may be no UTF-8.
@@ -251,28 +317,28 @@ impl Writer {
 
     /// The bare bytes as a string.
     fn push_bare(&mut self) {
-        self.append(|text| text.push(b'"'));
+        self.put(b"\"");
         self.push_text_of_bare();
-        self.append(|text| text.push(b'"'));
+        self.put(b"\"");
     }
 
     fn push_text_of_bare(&mut self) {
-        self.text.truncate(self.at);
-        for chunk in self.bare.utf8_chunks() {
-            push_text(chunk.valid().as_bytes(), &mut self.text);
+        let bare = std::mem::take(&mut self.bare);
+        for chunk in bare.utf8_chunks() {
+            self.put_text(chunk.valid().as_bytes());
             if !chunk.invalid().is_empty() {
-                self.text.extend_from_slice("\u{fffd}".as_bytes());
+                self.put("\u{fffd}".as_bytes());
                 self.repairs.insert(RepairKind::InvalidUtf8);
             }
         }
-        self.at = self.text.len();
+        self.bare = bare;
     }
 
     /// A member whose name stands in the line, `first` of its record or not; `token` is JSON.
     pub(super) fn named(&mut self, name: (&[u8], bool), token: &[u8], kind: ValueKind, utf8: bool) {
         let key = self.name(name, utf8);
         let from = self.at;
-        self.append(|text| text.extend_from_slice(token));
+        self.put(token);
         self.members.push(Member { key, value: Span::new(from, self.at), kind });
     }
 
@@ -280,27 +346,30 @@ impl Writer {
     pub(super) fn named_string(&mut self, name: (&[u8], bool), value: &[u8], escape: Escape, plain: bool) {
         let key = self.name(name, plain);
         let from = self.at;
-        self.bare.clear();
-        match plain {
-            true => self.bare.extend_from_slice(value),
-            false => unescape(value, escape, &mut self.bare),
+        if plain {
+            self.put(b"\"");
+            self.put(value);
+            self.put(b"\"");
+        } else {
+            self.bare.clear();
+            unescape(value, escape, &mut self.bare);
+            self.push_bare();
         }
-        self.push_bare();
         self.members.push(Member { key, value: Span::new(from, self.at), kind: ValueKind::String });
     }
 
     fn name(&mut self, (name, first): (&[u8], bool), utf8: bool) -> Span {
-        self.append(|text| text.extend_from_slice(if first { b"{\"" } else { b",\"" }));
+        self.put(if first { b"{\"" } else { b",\"" });
         let start = self.at;
-        if utf8 {
-            self.append(|text| push_text(name, text));
+        if utf8 && crate::scan::string_stop(name, 0) == name.len() {
+            self.put(name);
         } else {
             self.bare.clear();
             self.bare.extend_from_slice(name);
             self.push_text_of_bare();
         }
         let name = Span::new(start, self.at);
-        self.append(|text| text.extend_from_slice(b"\":"));
+        self.put(b"\":");
         name
     }
 }
@@ -314,7 +383,7 @@ pub(super) fn is_number(value: &[u8]) -> bool {
 /// The lengths of method, target and protocol of `GET /path HTTP/1.1`, with a space between them; a request of HTTP/0.9
 /// has no protocol.
 #[inline]
-fn request_parts(value: &[u8]) -> [Option<usize>; 3] {
+pub(super) fn request_parts(value: &[u8]) -> [Option<usize>; 3] {
     let is_method = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_');
     let method = value.iter().take_while(|byte| is_method(byte)).count();
     if method == 0 || value.get(method) != Some(&b' ') || value.len() == method + 1 {

@@ -44,11 +44,13 @@ pub enum Reason {
     NoNewline,
     /// The line is not as the source's format has it.
     Format,
+    /// It is a record, and came too late for the archive.
+    Late,
 }
 
 impl Reason {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::NotAnObject,
         Reason::Cut,
         Reason::Depth,
@@ -60,6 +62,7 @@ impl Reason {
         Reason::TooLong,
         Reason::NoNewline,
         Reason::Format,
+        Reason::Late,
     ];
 
     /// The metric label.
@@ -76,6 +79,7 @@ impl Reason {
             Reason::TooLong => "too_long",
             Reason::NoNewline => "no_newline",
             Reason::Format => "format",
+            Reason::Late => "late",
         }
     }
 }

@@ -77,6 +77,11 @@ impl Formatter {
         Formatter { form, ids, scratch: options.defuses().then(Scratch::default) }
     }
 
+    /// Whether it writes whatever a record has, and not only what the job names.
+    pub fn takes_all(&self) -> bool {
+        matches!(self.form, Form::Text(..) | Form::Members(_))
+    }
+
     /// At least as many bytes as [`Formatter::write`] writes.
     #[inline]
     pub fn bytes_max(&mut self, record: &Record<'_>) -> usize {

@@ -9,9 +9,12 @@ pub mod filter;
 mod format;
 mod host;
 mod output;
-mod path;
+pub(crate) mod path;
 mod route;
 mod sample;
+mod shelf;
+
+pub(crate) use output::text;
 
 pub use fields::{FieldSlot, FieldTable, Resolved};
 pub use filter::{Compiled, Filter, FilterError};
@@ -19,3 +22,4 @@ pub use format::{Formatter, Output};
 pub use output::{Envelope, HashKey, OptionError, OutputOptions, OutputType, Privacy};
 pub use route::{RouteJob, Router};
 pub use sample::Sample;
+pub use shelf::{Reading, Rule, ShelfCounts, Shelver, Shelving, Spot};

@@ -7,7 +7,7 @@ use crate::record::{Member, Record};
 
 /// What a requested field means in records of one shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// No member has the name or its first part.
     Nothing,
     /// The member with exactly this name.
@@ -17,7 +17,7 @@ pub(super) enum Found {
 }
 
 /// Looks a name up among a record's members.
-pub(super) fn find(record: &Record<'_>, name: &str) -> Found {
+pub(crate) fn find(record: &Record<'_>, name: &str) -> Found {
     let last = |wanted: &str| {
         let same = |member: &Member| key_is(member.key.of(record.text), wanted);
         record.members.iter().rposition(same).map(|index| index as u32)
@@ -32,7 +32,7 @@ pub(super) fn find(record: &Record<'_>, name: &str) -> Found {
 }
 
 /// Walks from a member's value down the parts of `name` after its first.
-pub(super) fn walk(text: &[u8], from: Member, name: &str) -> Option<Member> {
+pub(crate) fn walk(text: &[u8], from: Member, name: &str) -> Option<Member> {
     let mut at = from;
     for part in name.split('.').skip(1) {
         let start = at.value.start as usize;
@@ -52,7 +52,7 @@ fn index(part: &str) -> Option<usize> {
 }
 
 /// Whether a key's raw bytes decode to `wanted`.
-pub(super) fn key_is(raw: &[u8], wanted: &str) -> bool {
+pub(crate) fn key_is(raw: &[u8], wanted: &str) -> bool {
     if memchr::memchr(b'\\', raw).is_none() {
         return raw == wanted.as_bytes();
     }

@@ -118,14 +118,14 @@ pub enum Full {
     TooLarge,
 }
 
-/// A slab's records, and the processing times of its first and last one (ns since the epoch).
+/// A slab's records, and the earliest and latest time that came with them (ns since the epoch).
 #[derive(Clone, Copy, Debug)]
 pub struct Slab<'a> {
     /// The records.
     pub run: Run<'a>,
-    /// Processing time of the first record.
+    /// The earliest of the records' times.
     pub first: i64,
-    /// Processing time of the last record.
+    /// The latest.
     pub last: i64,
 }
 
@@ -358,7 +358,7 @@ impl Ring {
         }
     }
 
-    /// Appends one record of at most `bytes_max` bytes and `fields_max` values, written by `write`, at the processing
+    /// Appends one record of at most `bytes_max` bytes and `fields_max` values, written by `write`, at the
     /// time `now` (ns since the epoch). With `fields_max` 0 no spans are noted. A record is at least its line end.
     #[inline]
     pub fn append(
@@ -404,7 +404,8 @@ impl Ring {
         held.bytes += bytes as u32;
         held.fields += fields as u32;
         held.records += 1;
-        held.last = now;
+        // Times of a shelf's records come in any order.
+        (held.first, held.last) = (held.first.min(now), held.last.max(now));
         self.field_ends.push(pages, &mut held.records_at.clone(), held.fields);
         self.ends.push(pages, &mut held.records_at, held.bytes);
         Ok(())

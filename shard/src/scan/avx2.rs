@@ -3,6 +3,7 @@
 //! Promises: as [`super::scalar`]. Must not know: whether the machine has AVX2; its callers do.
 #![allow(unsafe_code)]
 use super::marks::{BLOCK, Finder, Marks, Masks, Quick};
+use super::wide::{WIDE, Wide, Work};
 use std::arch::x86_64::{
     __m256i, _mm256_andnot_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
     _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
@@ -85,7 +86,27 @@ unsafe fn both(low: __m256i, high: __m256i) -> u64 {
 /// # Safety
 /// The machine has these instructions.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) unsafe fn find(marks: &mut Marks, text: &[u8]) {
+pub(super) unsafe fn find<const STEP: usize>(marks: &mut Marks, text: &[u8]) {
     // SAFETY: they are enabled here.
-    unsafe { marks.find_with(Avx2, text) }
+    unsafe { marks.find_with::<_, STEP>(Avx2, text) }
+}
+
+impl Wide for Avx2 {
+    #[inline(always)]
+    fn equal(self, block: &[u8; WIDE], byte: u8) -> u32 {
+        // SAFETY: the block has 32 bytes; only `run_with` gives an `Avx2` to work, where AVX2 is enabled.
+        unsafe { _mm256_movemask_epi8(equal(_mm256_loadu_si256(block.as_ptr().cast()), byte)) as u32 }
+    }
+}
+
+/// See [`super::wide::widest`].
+#[inline]
+pub(super) fn run<W: Work>(work: W) -> W::Made {
+    // SAFETY: a level is only in use where the machine has it.
+    unsafe { run_with(work) }
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn run_with<W: Work>(work: W) -> W::Made {
+    work.run(Avx2)
 }

@@ -40,7 +40,7 @@ unsafe fn is(bytes: __m512i, byte: u8) -> u64 {
 /// # Safety
 /// The machine has these instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) unsafe fn find(marks: &mut Marks, text: &[u8]) {
+pub(super) unsafe fn find<const STEP: usize>(marks: &mut Marks, text: &[u8]) {
     // SAFETY: they are enabled here.
-    unsafe { marks.find_with(Avx512, text) }
+    unsafe { marks.find_with::<_, STEP>(Avx512, text) }
 }

@@ -3,6 +3,7 @@
 //! Promises: as [`super::scalar`]. Must not know: whether the machine has NEON; its callers do.
 #![allow(unsafe_code)]
 use super::marks::{BLOCK, Finder, Marks, Masks};
+use super::wide::{WIDE, Wide, Work};
 use std::arch::aarch64::{
     uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcgeq_u8, vcltq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8,
     vld1q_u8,
@@ -53,7 +54,24 @@ unsafe fn bits(bytes: uint8x16_t) -> u64 {
 /// # Safety
 /// The machine has NEON.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn find(marks: &mut Marks, text: &[u8]) {
+pub(super) unsafe fn find<const STEP: usize>(marks: &mut Marks, text: &[u8]) {
     // SAFETY: it is enabled here.
-    unsafe { marks.find_with(Neon, text) }
+    unsafe { marks.find_with::<_, STEP>(Neon, text) }
+}
+
+impl Wide for Neon {
+    #[inline(always)]
+    fn equal(self, block: &[u8; WIDE], byte: u8) -> u32 {
+        // SAFETY: the block has 32 bytes; only `run` gives a `Neon` to work, and a level is only in use where the
+        // machine has it.
+        unsafe {
+            let (low, high) = (vld1q_u8(block.as_ptr()), vld1q_u8(block.as_ptr().add(16)));
+            (is(low, byte) | is(high, byte) << 16) as u32
+        }
+    }
+}
+
+/// See [`super::wide::widest`].
+pub(super) fn run<W: Work>(work: W) -> W::Made {
+    work.run(Neon)
 }

@@ -89,9 +89,21 @@ impl super::marks::Finder for Bytes {
     }
 }
 
+impl super::wide::Wide for Bytes {
+    #[inline(always)]
+    fn equal(self, block: &[u8; super::wide::WIDE], byte: u8) -> u32 {
+        block.iter().enumerate().fold(0, |bits, (at, &found)| bits | u32::from(found == byte) << at)
+    }
+}
+
+/// See [`super::wide::widest`].
+pub(super) fn run<W: super::wide::Work>(work: W) -> W::Made {
+    work.run(Bytes)
+}
+
 /// See [`super::Marks::find`].
 #[allow(unsafe_code)]
-pub(super) fn find(marks: &mut super::Marks, text: &[u8]) {
+pub(super) fn find<const STEP: usize>(marks: &mut super::Marks, text: &[u8]) {
     // SAFETY: no instructions are needed.
-    unsafe { marks.find_with(Bytes, text) }
+    unsafe { marks.find_with::<_, STEP>(Bytes, text) }
 }

@@ -3,6 +3,7 @@
 //! Promises: as [`super::scalar`].
 //! Must not know: text shorter than a block; that is the scalar way's.
 #![allow(unsafe_code)]
+use super::wide::{WIDE, Wide, Work};
 use std::arch::x86_64::{
     __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
 };
@@ -112,7 +113,21 @@ impl super::marks::Finder for Sse2 {
 }
 
 /// See [`super::Marks::find`].
-pub(super) fn find(marks: &mut super::Marks, text: &[u8]) {
+pub(super) fn find<const STEP: usize>(marks: &mut super::Marks, text: &[u8]) {
     // SAFETY: SSE2 is part of the x86-64 baseline.
-    unsafe { marks.find_with(Sse2, text) }
+    unsafe { marks.find_with::<_, STEP>(Sse2, text) }
+}
+
+impl Wide for Sse2 {
+    #[inline(always)]
+    fn equal(self, block: &[u8; WIDE], byte: u8) -> u32 {
+        let (low, high) = halves(block);
+        // SAFETY: SSE2 is part of the x86-64 baseline.
+        unsafe { equals(low, byte) | equals(high, byte) << 16 }
+    }
+}
+
+/// See [`super::wide::widest`].
+pub(super) fn run<W: Work>(work: W) -> W::Made {
+    work.run(Sse2)
 }

@@ -5,6 +5,7 @@
 pub mod corpus;
 pub mod filter;
 pub mod format;
+pub mod lines;
 pub mod oracle;
 pub mod output;
 pub mod property;

@@ -73,6 +73,8 @@ pub(super) struct Basin {
     /// The rest is emitted whether readers stand still or not.
     finishing: bool,
     drops: Option<Drops>,
+    /// Connections of this shard.
+    connections: u64,
 }
 
 /// Where a UDP socket's drops are found.
@@ -88,7 +90,22 @@ struct Drops {
 impl Basin {
     pub(super) fn new(words: Arc<FeedWords>, shared: Shared, counters: Arc<ShardCounters>) -> Basin {
         let collector = Collector::default();
-        Basin { words, collector, shared, counters, held: None, finishing: false, drops: None }
+        Basin {
+            words,
+            collector,
+            shared,
+            counters,
+            held: None,
+            finishing: false,
+            drops: None,
+            connections: 0,
+        }
+    }
+
+    /// A connection came, or went.
+    pub(super) fn count_connection(&mut self, came: bool) {
+        self.connections = if came { self.connections + 1 } else { self.connections - 1 };
+        self.counters.socket_connections(usize::from(self.words.origin), self.connections);
     }
 
     /// This socket's drops are counted.

@@ -71,7 +71,8 @@ impl Receiver {
     }
 
     fn take(&mut self, message: &[u8]) {
-        let first = put(&mut self.basin.borrow_mut(), &self.site, message, message.len());
+        let when = (self.site.now(), self.site.line_max);
+        let first = put(&mut self.basin.borrow_mut(), when, message, message.len());
         if first {
             self.site.poke();
         }
@@ -98,10 +99,12 @@ impl Receiver {
 
     /// Takes some messages that are there; answers how many.
     fn some(&mut self) -> io::Result<usize> {
-        let (site, mut basin) = (&self.site, self.basin.borrow_mut());
+        // One look at the clock for all of them.
+        let when = (self.site.now(), self.site.line_max);
+        let mut basin = self.basin.borrow_mut();
         let mut first = false;
         let received = self.bag.receive(self.socket.as_fd(), |message| {
-            first |= put(&mut basin, site, message.bytes, message.length);
+            first |= put(&mut basin, when, message.bytes, message.length);
         });
         basin.note_drops(self.bag.dropped());
         drop(basin);
@@ -145,9 +148,8 @@ impl Receiver {
 }
 
 /// Puts a message of this length, of which so many bytes fitted. Answers whether it is the first that waits.
-fn put(basin: &mut Basin, site: &Site, message: &[u8], length: usize) -> bool {
-    let now = site.now();
-    if message.len() <= site.line_max {
+fn put(basin: &mut Basin, (now, line_max): (Duration, usize), message: &[u8], length: usize) -> bool {
+    if message.len() <= line_max {
         return basin.collector.append(now, |out| datagram(message, out)).1;
     }
     // With a head it is one line; without one it may hold several that are short enough.
@@ -156,7 +158,7 @@ fn put(basin: &mut Basin, site: &Site, message: &[u8], length: usize) -> bool {
         return false;
     }
     let mut first = false;
-    let mut lines = Lines::new(site.line_max);
+    let mut lines = Lines::new(line_max);
     let mut each = |found: Found<'_>| match found {
         Found::Lines(text) => first |= basin.collector.append(now, |out| datagram(text, out)).1,
         Found::TooLong(kept, length) => basin.collector.too_long(now, kept, length),

@@ -13,7 +13,7 @@ mod pipes;
 mod streams;
 
 pub(super) use basin::FeedWords;
-pub(super) use open::Feeds;
+pub(super) use open::{Feeds, Registered};
 
 use super::shared::{FromSource, Outbox, Shared};
 use crate::metrics::ShardCounters;

@@ -14,7 +14,7 @@ use crate::run::error::StartError;
 use crate::run::shared::Shared;
 use crate::source::feed::bind::{self, BindSettings, Bound, Inlet, SocketFile};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,8 +23,7 @@ const CONNECTED: usize = 64;
 
 /// What was opened.
 pub(in crate::run) struct Feeds {
-    /// The globs of files, by number of the source; empty for those that are none.
-    pub(in crate::run) globs: Vec<String>,
+    globs: Vec<String>,
     bound: Vec<(u16, SourceKind, Bound)>,
     /// Every source is a pipe.
     only_pipes: bool,
@@ -32,8 +31,8 @@ pub(in crate::run) struct Feeds {
 
 /// What is left of them beside the shards.
 pub(in crate::run) struct Opened {
-    /// All feeds.
-    pub(in crate::run) words: Vec<Arc<FeedWords>>,
+    /// The globs of files, by number of the source, empty for those that are none; and all feeds.
+    pub(in crate::run) tail: (Vec<String>, Vec<Arc<FeedWords>>),
     /// Each shard's part.
     pub(in crate::run) shards: Vec<Option<ShardFeeds>>,
     /// They go when the agent has ended.
@@ -43,10 +42,7 @@ pub(in crate::run) struct Opened {
 /// A named pipe may be followed as a file by mistake, or by an older habit.
 fn kind_of(kind: &SourceKind) -> SourceKind {
     match kind {
-        SourceKind::File { glob } => match std::fs::metadata(glob) {
-            Ok(meta) if meta.file_type().is_fifo() => SourceKind::Pipe { path: glob.into() },
-            _ => kind.clone(),
-        },
+        SourceKind::File { glob } if bind::is_fifo(Path::new(glob)) => SourceKind::Pipe { path: glob.into() },
         other => other.clone(),
     }
 }
@@ -126,12 +122,13 @@ impl Feeds {
             };
             (Arc::new(words), bound)
         });
-        Ok(Registered { feeds: feeds.collect(), only_pipes: self.only_pipes })
+        Ok(Registered { globs: self.globs, feeds: feeds.collect(), only_pipes: self.only_pipes })
     }
 }
 
 /// Feeds with their rows.
 pub(in crate::run) struct Registered {
+    globs: Vec<String>,
     feeds: Vec<(Arc<FeedWords>, Bound)>,
     only_pipes: bool,
 }
@@ -196,6 +193,6 @@ impl Registered {
             let thread = std::thread::Builder::new().name("accept".into()).spawn(accepting);
             thread.map_err(|e| StartError::new(Exit::Failed, format!("no thread for connections: {e}")))?;
         }
-        Ok(Opened { words, shards: parts, files })
+        Ok(Opened { tail: (self.globs, words), shards: parts, files })
     }
 }

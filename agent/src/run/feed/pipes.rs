@@ -5,7 +5,7 @@
 //! Must not know: what lines mean.
 use super::Site;
 use super::basin::Basin;
-use super::streams::{LAST_READ, LAST_READS, READ_BYTES};
+use super::streams::{LAST_READ, LAST_READS};
 use crate::source::feed::Lines;
 use crate::source::feed::lines::Found;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +15,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Bytes of one read: what a pipe holds.
+const READ_BYTES: usize = 64 << 10;
 /// How often a named pipe is looked at while nobody writes to it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

@@ -119,6 +119,11 @@ pub fn open(kind: &SourceKind, settings: &BindSettings) -> Result<Bound, String>
     }
 }
 
+/// Whether a path is a named pipe: one that is followed as a file is read as what it is.
+pub fn is_fifo(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo())
+}
+
 /// Whether epoll takes it; io_uring reads of others would begin at offset 0 each time.
 fn can_be_waited_for(fd: &OwnedFd) -> bool {
     match rustix::fs::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode)) {

@@ -483,7 +483,7 @@ impl FileSource {
     fn watch(&mut self, token: Token, out: &mut Vec<SourceAction>) {
         let stream = self.stream(token);
         if let Some(file) = stream.file {
-            out.push(SourceAction::Watch { file, size: stream.place.size });
+            out.push(SourceAction::Watch { file, size: stream.at().stored() });
         }
     }
 

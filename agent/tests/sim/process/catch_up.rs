@@ -1,5 +1,5 @@
 //! The part of `run::catch_up`: performs what the reader of parked groups asks for on the simulated files.
-use super::tail::{GLOB, head, ident_of, nlink, size};
+use super::tail::{GLOB, head, ident_of, nlink, text};
 use super::{Around, Cut, FromSource, Io, Life, ToLedger, short};
 use bytes::Bytes;
 use edgepush::ledger::LedgerEvent;
@@ -127,15 +127,14 @@ impl Life {
                 let from = (offset as usize).min(data.len());
                 let to = (from + len).min(data.len());
                 let bytes = Bytes::copy_from_slice(&data[from..to]);
-                return self.io.push(Io::CatchUpVerify { file, bytes });
+                let known = (from + bytes.len()) as u64;
+                return self.io.push(Io::CatchUpVerify { file, bytes, known });
             }
-            Io::CatchUpVerify { file, bytes } => {
+            Io::CatchUpVerify { file, bytes, known } => {
                 let (logs, at) = (&around.logs, self.catch_up_files[&file]);
-                let (size_after, nlink, head) = (size(logs, at), nlink(logs, at), head(logs, at));
-                CatchUpEvent::Read {
-                    file,
-                    result: Ok(ReadBack { bytes, size_after, nlink, head, packed: None }),
-                }
+                let ((size_after, packed), nlink, head) =
+                    (text(logs, at, known), nlink(logs, at), head(logs, at));
+                CatchUpEvent::Read { file, result: Ok(ReadBack { bytes, size_after, nlink, head, packed }) }
             }
             _ => unreachable!("the live source's"),
         };

@@ -23,6 +23,7 @@ impl Life {
             LedgerReply::Parted { parent, again, rejects } => {
                 self.send(SendEvent::Parted { parent, again, rejects }, around)
             }
+            LedgerReply::Published { .. } => unreachable!("no archive is simulated"),
             LedgerReply::Aside { .. } => unreachable!("no operator is simulated"),
             LedgerReply::Registered(_)
             | LedgerReply::Gaps { .. }

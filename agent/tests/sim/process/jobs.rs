@@ -150,6 +150,7 @@ pub fn plan(jobs: &SimJobs) -> Arc<ShardPlan> {
             codec: job.codec,
             level: Level::Fast,
             room: job.room.clone(),
+            shelved: false,
             matched: Arc::default(),
         });
     }

@@ -102,6 +102,7 @@ enum Io {
     CatchUpVerify {
         file: FileKey,
         bytes: Bytes,
+        known: u64,
     },
 }
 

@@ -190,13 +190,10 @@ impl Life {
             }
             Io::Verify { file, offset, bytes } => {
                 let Some(&inode) = self.files.get(&file) else { return };
-                let result = Ok(ReadBack {
-                    bytes,
-                    size_after: size(around.logs, inode),
-                    nlink: nlink(around.logs, inode),
-                    head: head(around.logs, inode),
-                    packed: None,
-                });
+                let known = offset + bytes.len() as u64;
+                let (size_after, packed) = text(around.logs, inode, known);
+                let (nlink, head) = (nlink(around.logs, inode), head(around.logs, inode));
+                let result = Ok(ReadBack { bytes, size_after, nlink, head, packed });
                 self.inbox.push_back(SourceEvent::Read { file, offset, result });
             }
         }
@@ -211,19 +208,28 @@ pub(super) fn open_at(logs: &Logs, path: &str, ident: FileIdent) -> Result<(usiz
         return Err(OpenError::Gone);
     }
     let mtime = logs.files[at].mtime;
-    let stat = OpenStat {
-        ident: found,
-        size: size(logs, at),
-        mtime,
-        nlink: nlink(logs, at),
-        head: head(logs, at),
-        packed: None,
-    };
+    let ((size, packed), nlink, head) = (text(logs, at, 0), nlink(logs, at), head(logs, at));
+    let stat = OpenStat { ident: found, size, mtime, nlink, head, packed };
     Ok((at, stat))
 }
 
+/// Size on the disk.
 pub(super) fn size(logs: &Logs, at: usize) -> u64 {
-    logs.files[at].data.len() as u64
+    let (file, len) = (&logs.files[at], logs.files[at].data.len() as u64);
+    file.packed.map_or(len, |whole| len / 4 + 10 + u64::from(whole) * 8)
+}
+
+/// What is known of a file's size when it was read, or decompressed, up to `known`.
+pub(super) fn text(logs: &Logs, at: usize, known: u64) -> (u64, Option<Packed>) {
+    let (file, len) = (&logs.files[at], logs.files[at].data.len() as u64);
+    let Some(whole) = file.packed else { return (len, None) };
+    let known = known.max(1024).min(len);
+    let state = match whole {
+        _ if known < len => PackedState::More,
+        true => PackedState::Whole,
+        false => PackedState::Torn,
+    };
+    (known + u64::from(known < len), Some(Packed { stored: size(logs, at), taken: known / 4, state }))
 }
 
 pub(super) fn nlink(logs: &Logs, at: usize) -> u64 {
@@ -245,5 +251,14 @@ fn seen(logs: &Logs, path: &str, known: &KnownFiles) -> Option<Seen> {
     let (ident, size, mtime) = (ident_of(logs, at), size(logs, at), logs.files[at].mtime);
     let wanted = known.wants_head(ident, size, mtime);
     let head = if wanted { SeenHead::Bytes(head(logs, at)) } else { SeenHead::Skipped };
-    Some(Seen { path: path.into(), glob: 0, ident, size, mtime, nlink: 1, head, packed: false })
+    Some(Seen {
+        path: path.into(),
+        glob: 0,
+        ident,
+        size,
+        mtime,
+        nlink: 1,
+        head,
+        packed: wanted && logs.files[at].packed.is_some(),
+    })
 }

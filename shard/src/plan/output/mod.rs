@@ -17,7 +17,7 @@ mod read;
 pub(super) mod scratch;
 mod shapes;
 mod template;
-mod text;
+pub(crate) mod text;
 mod treat;
 
 pub use envelope::Envelope;

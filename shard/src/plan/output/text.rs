@@ -5,7 +5,7 @@
 use crate::plan::path::next_char;
 
 /// Appends what a string's body (inside its quotes) says. A lone surrogate, which is no character, is U+FFFD.
-pub(super) fn decode(body: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn decode(body: &[u8], out: &mut Vec<u8>) {
     let mut rest = body;
     while let Some(plain) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..plain]);
@@ -23,15 +23,22 @@ pub(super) fn decode(body: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends a text as a JSON string, with its quotes.
-pub(super) fn json_string(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    if !text.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        out.extend_from_slice(text);
+        return out.push(b'"');
+    }
     for &byte in text {
         match byte {
             b'"' | b'\\' => out.extend([b'\\', byte]),
             b'\n' => out.extend(b"\\n"),
             b'\r' => out.extend(b"\\r"),
             b'\t' => out.extend(b"\\t"),
-            0..0x20 => out.extend(format!("\\u{byte:04x}").bytes()),
+            0..0x20 => {
+                let digit = |half: u8| b"0123456789abcdef"[half as usize];
+                out.extend([b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+            }
             _ => out.push(byte),
         }
     }
