@@ -89,8 +89,8 @@ fn apache_by_file_and_through_its_own_pipe() {
         log(format!("\"|{}\"", script.display()), "combined"),
     ];
     let Some(mut apache) = Apache::start(&logs.join("\n")) else { return };
-    let Some(()) = load(apache.port) else { return };
-    let requests = apache.requests();
+    let Some(()) = load(apache.port, seconds()) else { return };
+    let requests = settled(1, || apache.requests());
     let came = site.came(agent, requests * 2);
     let (json_copies, text_copies) = (came.copies(true), came.copies(false));
     say(&format!("Apache httpd: {requests} requests, in two files and through its pipe"));

@@ -59,13 +59,17 @@ impl HaProxy {
         stats.read_to_string(&mut said).unwrap();
         said
     }
-    /// Requests that a frontend counts.
+    /// Requests that a frontend counts, without those that the client cut off.
     fn requests(&self, frontend: &str) -> u64 {
         let csv = self.ask("show stat");
         let mut rows = csv.trim_start_matches("# ").lines().map(|row| row.split(',').collect::<Vec<_>>());
-        let column = rows.next().unwrap().iter().position(|name| *name == "req_tot").unwrap();
-        let row = rows.find(|row| row.len() > column && row[0] == frontend && row[1] == "FRONTEND");
-        row.unwrap()[column].parse().unwrap()
+        let names = rows.next().unwrap();
+        let row = rows.find(|row| row.len() > 2 && row[0] == frontend && row[1] == "FRONTEND").unwrap();
+        let column = |name: &str| {
+            let at = names.iter().position(|column| *column == name).unwrap();
+            row[at].parse::<u64>().unwrap()
+        };
+        column("req_tot") - column("ereq")
     }
     /// Lines that it could not write or send.
     fn dropped(&self) -> u64 {
@@ -96,8 +100,8 @@ fn haproxy_by_file_and_by_syslog() {
     let Some(haproxy) = HaProxy::start(&json_logs.join("\n"), &text_logs.join("\n"), &out, &err) else {
         return;
     };
-    let (Some(()), Some(())) = (load(haproxy.json), load(haproxy.text)) else { return };
-    let (json, text) = (haproxy.requests("json"), haproxy.requests("text"));
+    let (Some(()), Some(())) = (load(haproxy.json, seconds()), load(haproxy.text, seconds())) else { return };
+    let [json, text] = ["json", "text"].map(|name| settled(0, || haproxy.requests(name)));
     let refused = haproxy.dropped();
     let came = site.came(agent, (json + text) * 3 - refused);
     let (json_copies, text_copies) = (came.copies(true), came.copies(false));

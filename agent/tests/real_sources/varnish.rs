@@ -96,8 +96,8 @@ fn varnishncsa_by_file_and_through_a_pipe() {
     let reader = piped.setup().program(&script).start_ready();
     // A varnishncsa looks into shared memory from where it is when it has found it.
     std::thread::sleep(Duration::from_secs(1));
-    let Some(()) = load(varnish.port) else { return };
-    let requests = varnish.requests();
+    let Some(()) = load(varnish.port, seconds()) else { return };
+    let requests = settled(0, || varnish.requests());
     std::thread::sleep(Duration::from_millis(500));
     writers.iter_mut().for_each(|writer| writer.quit(Signal::TERM));
     let came = site.came(agent, requests * 2);
