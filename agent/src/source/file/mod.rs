@@ -264,9 +264,10 @@ impl FileSource {
             stream.settled = stream.is_known_whole() && stream.pos >= stream.place.size;
             let (file, reads) = (stream.file, !stream.settled);
             out.extend(file.map(|file| SourceAction::Attach { source: *id, file }));
-            match reads {
-                true => self.want(*token),
-                false => self.packed_end(now, *token, out),
+            if reads {
+                self.want(*token);
+            } else {
+                self.packed_end(now, *token, out);
             }
         }
     }
