@@ -39,7 +39,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_PER_FILE: Duration = Duration::from_millis(5);
 /// The globs are walked this often in case inotify is blind, and longer by the second for each file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const LOOK_PER_FILE: Duration = Duration::from_millis(1);
+const LOOK_PER_FILE: Duration = Duration::from_millis(4);
 /// A walk that something has asked for waits so long for more of the same.
 const LOOK_SOON: Duration = Duration::from_millis(5);
 /// A stranger that equals a followed file is held back so long (PROTOCOL S4).
@@ -264,9 +264,10 @@ impl FileSource {
             stream.settled = stream.is_known_whole() && stream.pos >= stream.place.size;
             let (file, reads) = (stream.file, !stream.settled);
             out.extend(file.map(|file| SourceAction::Attach { source: *id, file }));
-            match reads {
-                true => self.want(*token),
-                false => self.packed_end(now, *token, out),
+            if reads {
+                self.want(*token);
+            } else {
+                self.packed_end(now, *token, out);
             }
         }
     }
