@@ -9,3 +9,4 @@ pub mod oracle;
 pub mod output;
 pub mod property;
 pub mod syslog;
+pub mod time;
