@@ -1,6 +1,12 @@
-//! Whatever is written as a format is one or a mistake; whatever a line is, it is JSON or a reject.
+//! Whatever is written as a format of a server, or as one at all, is one or a mistake; whatever a line is, it is JSON or a
+//! reject.
 #![no_main]
 use edgepush_shard::testing::format::formats_and_lines_are_survived;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (&str, &[u8])| formats_and_lines_are_survived(input.0, input.1));
+const BEGINS: [&str; 8] = ["", "nginx:", "apache:", "varnish:", "csv:", "tsv:", "syslog:", "syslog:nginx:"];
+
+fuzz_target!(|input: (u8, &str, &[u8])| {
+    let begin = BEGINS[usize::from(input.0) % BEGINS.len()];
+    formats_and_lines_are_survived(&format!("{begin}{}", input.1), input.2);
+});

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use edgepush_shard::format::{Absent, Escape, Field, Format, Kind, Pattern, Piece, Reader, Stand};
 use edgepush_shard::testing::format::{
-    Hand, formats_and_lines_are_survived, line_of, naive, read_all, text_field, values_are_naive, written,
+    Hand, formats_and_lines_are_survived, line_of, naive, read_all, rows_are_cells, text_field,
+    values_are_naive, written,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -197,6 +198,22 @@ fn rows_are_what_another_implementation_writes() {
         let got: Vec<_> =
             ["a", "b", "c"].map(|name| record[name].as_str().unwrap_or("null").to_owned()).into();
         assert_eq!(got, row, "{}", line.escape_ascii());
+    }
+}
+
+/// What another implementation reads is what is read.
+#[test]
+fn rows_are_what_another_implementation_reads() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let lines = prop::collection::vec(prop::sample::select(b"a\"',;- \r\xc3\xa9".to_vec()), 1..16);
+    let cells = |line: &[u8]| {
+        let mut reader = csv::ReaderBuilder::new();
+        reader.has_headers(false).flexible(true).terminator(csv::Terminator::Any(b'\n'));
+        let row = reader.from_reader(line).into_byte_records().next()?.ok()?;
+        Some(row.iter().map(<[u8]>::to_vec).collect())
+    };
+    for _ in 0..5000 {
+        rows_are_cells(&lines.new_tree(&mut runner).unwrap().current(), cells);
     }
 }
 

@@ -3,6 +3,7 @@
 use edgepush_shard::limits::TOO_LONG_KEPT_BYTES;
 use edgepush_shard::syslog::{Cut, Splitter, TooLong, head};
 use edgepush_shard::testing::syslog::{a_head_is_the_begin_of_its_line, split, split_anywhere_is_the_same};
+use edgepush_shard::testing::time::{Parts, access_log_times_are, syslog_times_are_near};
 use edgepush_shard::time::Time;
 use proptest::prelude::*;
 
@@ -215,6 +216,14 @@ fn lines_without_a_head_have_none() {
     }
 }
 
+/// What jiff says of parts of a time, in UTC.
+fn seconds((year, month, day, hour, minute, second): Parts) -> Option<i64> {
+    let [month, day, hour, minute, second] =
+        [month, day, hour, minute, second].map(|part| i8::try_from(part).ok());
+    let time = jiff::civil::DateTime::new(year, month?, day?, hour?, minute?, second?, 0).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
 /// Text that could be taken for something else.
 fn nasty(alphabet: &'static [u8], most: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(alphabet.to_vec()), 1..=most)
@@ -222,6 +231,17 @@ fn nasty(alphabet: &'static [u8], most: usize) -> impl Strategy<Value = Vec<u8>>
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn times_are_what_jiff_says(
+        parts in (0..10_000_i16, 0..14_u8, 0..33_u8, 0..26_u8, 0..62_u8, 0..62_u8),
+        nanos in any::<Option<u32>>(),
+        zone in any::<Option<i16>>(),
+        wall in prop_oneof![Just(WALL.seconds), any::<i64>()],
+    ) {
+        access_log_times_are(parts, nanos, zone, seconds);
+        syslog_times_are_near(parts, wall, zone.unwrap_or(0), seconds);
+    }
 
     #[test]
     fn bytes_may_be_split_anywhere(

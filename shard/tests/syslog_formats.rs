@@ -56,6 +56,28 @@ fn json_gets_what_its_head_says() {
 }
 
 #[test]
+fn a_format_is_written_as_it_is_read() {
+    for (text, written) in [
+        ("syslog", "syslog"),
+        ("syslog:auto", "syslog"),
+        ("syslog: json", "syslog:json"),
+        ("syslog:syslog:json", "syslog:json"),
+        ("syslog:nginx:$a $b", "syslog:nginx:$a $b"),
+    ] {
+        let format = Format::parse(text).unwrap();
+        assert_eq!((format.to_string(), format.is_behind_heads()), (written.to_owned(), true));
+        assert_eq!(Format::parse(written), Ok(format.clone().syslog()));
+    }
+    assert_eq!(Format::json().syslog(), Format::parse("syslog:json").unwrap());
+    assert_ne!(Format::json().syslog(), Format::json());
+    for (text, wrong) in
+        [("syslog:", "must be"), ("syslog:jsom", "did you mean json"), ("syslogs", "did you mean syslog")]
+    {
+        assert!(Format::parse(text).unwrap_err().contains(wrong), "{text}");
+    }
+}
+
+#[test]
 fn names_in_a_head_are_escaped() {
     let line = b"<14>1 - h\"\\\xff a\" - - - {\"a\":1}";
     let (got, _) = read("syslog:json", NOW, line);
@@ -149,6 +171,18 @@ fn a_fault_is_shown_in_the_line_as_it_came() {
             let got = read(format, NOW, format!("{before}{HEAD}{message}\n").as_bytes()).0;
             assert_eq!(got.last(), Some(&Err(Fault { reason, column: column + at })), "{message}");
         }
+    }
+}
+
+#[test]
+fn what_is_behind_a_head_is_told() {
+    let combined = r#"192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 200 1 "-" "-""#;
+    for (format, message, contrary) in
+        [("syslog:json", combined, "combined"), ("syslog:combined", r#"{"a":1}"#, "json")]
+    {
+        let line = format!("{HEAD}{message}\n");
+        let told = Reader::new().lines(&Format::parse(format).unwrap(), NOW, line.as_bytes(), |_, _| {});
+        assert_eq!(told.contrary, Some(contrary));
     }
 }
 

@@ -176,8 +176,8 @@ pub const KEYS: &[Key] = &[
             Ok(())
         }),
         "How lines are read: `json`, `combined`, `common`, `main`, `vhost_combined`, `nginx:` with a log_format, `apache:` \
-         with a LogFormat, `haproxy`, `varnish:` with a format, `csv`, `tsv`, `w3c`, `squid`, `logfmt` \
-         (`docs/formats.md`). `auto` goes by the first lines of each file and says what it found.",
+         with a LogFormat, `haproxy`, `varnish:` with a format, `csv`, `tsv`, `w3c`, `squid`, `logfmt`, or `syslog:` \
+         before one of these (`docs/formats.md`). `auto` goes by the first lines of each file and says what it found.",
     ),
     key(
         "EDGEPUSH_FORMAT_<NAME>",

@@ -4,6 +4,7 @@
 //! Must not know: files, which formats an operator knows.
 use super::known::{self, NAMES};
 use super::layout::Hands;
+use super::reader::message;
 use super::{How, Told, logfmt};
 use crate::frame::frames;
 use crate::record::ValueKind;
@@ -12,15 +13,15 @@ use crate::record::ValueKind;
 const LINES_MAX: usize = 50;
 
 /// The format of the first line in `bytes` that is of one; whether the last line is `whole` although it has no line end,
-/// and how many bytes of a line are not looked at.
+/// and whether lines are `behind_heads` of syslog.
 pub(super) fn decide(
     bytes: &[u8],
     (start, whole): (u64, bool),
-    head: impl Fn(&[u8]) -> usize,
+    behind_heads: bool,
     hands: &mut Hands,
 ) -> Option<How> {
     for frame in frames(bytes, start).take(LINES_MAX) {
-        let own = &frame.line[head(frame.line)..];
+        let own = message(frame.line, behind_heads);
         let line = own.trim_ascii_start();
         if line.starts_with(b"{") {
             return Some(How::Json);

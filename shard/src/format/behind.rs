@@ -8,7 +8,7 @@
 //! its place in the line. Nothing is allocated per line after warm-up.
 //! Must not know: what becomes of records.
 use crate::frame::{BOM, Frame, frames};
-use crate::limits::{MARKED_BYTES_MAX, PARSE_BYTES_KEPT};
+use crate::limits::{MARKED_BYTES_MAX, PARSE_BYTES_KEPT, SHAPES_MAX};
 use crate::parse::{Fault, Lines, Parsed, Parser};
 use crate::record::{Member, Record, ShapeId};
 use crate::syslog::heads::{Added, Heads, own_names};
@@ -39,13 +39,17 @@ struct Origin {
     added: u8,
 }
 
+/// Shapes of which is remembered that no name stands twice in them: all that a parser knows at once, mostly.
+const SHAPES_KNOWN: usize = 32;
+const _: () = assert!(SHAPES_KNOWN > SHAPES_MAX);
+
 /// Looks at single lines again, which is for the few.
 #[derive(Default)]
 struct Again {
     parser: Parser,
     text: Vec<u8>,
-    /// The shape, and what was added, that had no name twice when it was looked at last.
-    apart: Option<(ShapeId, u8)>,
+    /// Shapes, and what was added, that had no name twice when they were looked at, each at its number's place.
+    apart: [(u64, u8); SHAPES_KNOWN],
 }
 
 /// Reads the lines of `bytes`, which stand at `start` in their source, each behind a head or not.
@@ -160,12 +164,14 @@ impl Again {
     /// Whether a record has none of the names itself that were added.
     #[inline]
     fn is_apart(&mut self, record: &Record<'_>, added: u8) -> bool {
-        if self.apart == Some((record.shape, added)) && record.shape != ShapeId::UNKNOWN {
+        let known = &mut self.apart[record.shape.0 as usize % SHAPES_KNOWN];
+        let here = (record.shape.0, added);
+        if *known == here && record.shape != ShapeId::UNKNOWN {
             return true;
         }
         let apart = own(record, added) == 0;
         if apart {
-            self.apart = Some((record.shape, added));
+            *known = here;
         }
         apart
     }

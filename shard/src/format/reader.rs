@@ -105,12 +105,8 @@ impl Reader {
 
     /// By the source's first lines; where they say nothing, by those of the chunk.
     fn decide(&mut self, stand: Stand<'_>, bytes: &[u8], behind_heads: bool) -> Option<How> {
-        let head = |line: &[u8]| match behind_heads {
-            true => head::read(line).map_or(0, |head| line.len() - head.message.len()),
-            false => 0,
-        };
-        let decided = auto::decide(stand.head, (0, false), head, &mut self.probe);
-        decided.or_else(|| auto::decide(bytes, (stand.start, true), head, &mut self.probe))
+        let decided = auto::decide(stand.head, (0, false), behind_heads, &mut self.probe);
+        decided.or_else(|| auto::decide(bytes, (stand.start, true), behind_heads, &mut self.probe))
     }
 
     fn lines_of(
@@ -126,7 +122,7 @@ impl Reader {
         if let How::Auto | How::Json = how {
             let take = |frame: Frame<'_>, parsed: Parsed<'_>| {
                 if let Err(Fault { reason: Reason::NotAnObject, .. }) = parsed {
-                    told.note_contrary(true, frame.line, probe);
+                    told.note_contrary(true, message(frame.line, behind_heads), probe);
                 }
                 take(frame, parsed);
             };
@@ -161,5 +157,13 @@ impl Reader {
             How::Auto | How::Json | How::W3c => texts.headed(Columns::W3c, tables, take),
         }
         told
+    }
+}
+
+/// A line without its head.
+pub(super) fn message(line: &[u8], behind_heads: bool) -> &[u8] {
+    match head::read(line) {
+        Some(head) if behind_heads => head.message,
+        _ => line,
     }
 }

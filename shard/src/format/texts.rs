@@ -6,13 +6,12 @@
 use super::behind::behind;
 use super::layout::{Hands, Layout};
 use super::logfmt;
-use super::reader::{Stand, Told};
+use super::reader::{Stand, Told, message};
 use super::table::{Columns, Table, Tables};
 use crate::frame::{BOM, Frame, frames};
 use crate::limits::LINE_BYTES_MAX;
 use crate::parse::{Fault, Parsed, Reason};
 use crate::record::ShapeId;
-use crate::syslog::head;
 use crate::syslog::heads::Heads;
 
 /// A line of a text format that is to be read.
@@ -116,10 +115,7 @@ impl Texts<'_, '_> {
         take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) {
         let (stand, bytes, behind_heads) = (self.stand, self.bytes, self.heads.is_some());
-        let message = |line| match head::read(line) {
-            Some(head) if behind_heads => head.message,
-            _ => line,
-        };
+        let message = |line| message(line, behind_heads);
         let is_names = |line: &&[u8]| match columns {
             Columns::W3c => line.starts_with(b"#Fields:"),
             Columns::Csv | Columns::Tsv => !line.is_empty(),

@@ -161,3 +161,42 @@ pub fn formats_and_lines_are_survived(format: &str, bytes: &[u8]) {
         assert_eq!(whole, each);
     }
 }
+
+/// A row of csv is what another reader says of it, where ours takes it; and it takes what any writer writes.
+pub fn rows_are_cells(line: &[u8], cells: impl Fn(&[u8]) -> Option<Vec<Vec<u8>>>) {
+    // What frames take off is none of the table's, and another reader may take a mark off.
+    if line.is_empty() || line.contains(&b'\n') || line.ends_with(b"\r") || line.starts_with(b"\xef\xbb\xbf")
+    {
+        return;
+    }
+    let Some(expected) = cells(line).filter(|cells| !cells.is_empty()) else { return };
+    match row(line, expected.len()) {
+        Some(got) => assert_eq!(got, texts(&expected), "{}", line.escape_ascii()),
+        // Something behind a closing quote, or no closing one.
+        None => assert!(line.contains(&b'"'), "{}", line.escape_ascii()),
+    }
+    let quoted = expected.iter().map(|cell| {
+        let text = String::from_utf8_lossy(cell).replace('"', "\"\"");
+        format!("\"{text}\"")
+    });
+    let written = quoted.collect::<Vec<_>>().join(",").into_bytes();
+    assert_eq!(row(&written, expected.len()), Some(texts(&expected)), "{}", written.escape_ascii());
+    assert_eq!(cells(&written).map(|cells| texts(&cells)), Some(texts(&expected)));
+}
+
+/// The values of a row of so many columns, all of them text.
+fn row(line: &[u8], columns: usize) -> Option<Vec<String>> {
+    let names: Vec<String> = (0..columns).map(|at| format!("c{at}")).collect();
+    let format = Format::parse(&format!("csv:{}", names.join(","))).expect("names are a format");
+    let record = read_all(&format, Stand::of(b"", 1), line).pop()?.ok()?;
+    Some(names.iter().map(|name| present(record[name].as_str().unwrap_or_default())).collect())
+}
+
+fn texts(cells: &[Vec<u8>]) -> Vec<String> {
+    cells.iter().map(|cell| present(&String::from_utf8_lossy(cell))).collect()
+}
+
+/// A bare dash is null, as an empty value is; whether it had quotes, another reader does not say.
+fn present(text: &str) -> String {
+    if text == "-" { String::new() } else { text.to_owned() }
+}

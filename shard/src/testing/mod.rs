@@ -10,3 +10,4 @@ pub mod oracle;
 pub mod output;
 pub mod property;
 pub mod syslog;
+pub mod time;
