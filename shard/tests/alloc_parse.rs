@@ -217,7 +217,7 @@ fn whole_logs_of_text_formats_allocate_nothing() {
         let mut reader = Reader::new();
         let mut run = || {
             let mut records = 0;
-            let stand = Stand { head: &lines[..1024], start: 0 };
+            let stand = Stand::of(&lines[..1024], 0);
             reader.lines(&format, stand, &lines, |_, parsed| records += usize::from(parsed.is_ok()));
             records
         };

@@ -121,9 +121,9 @@ fn mapping_allocates_nothing() {
         };
         let (first, warming) = run();
         assert!(first > 100 * lines.len() && warming > 0, "{first} bytes, {warming} allocations");
-        // A row takes as much as the largest shape that was in it: they turn until each has had it.
-        let last = (0..20).map(|_| run()).last();
-        assert_eq!(last, Some((first, 0)));
+        for _ in 0..3 {
+            assert_eq!(run(), (first, 0));
+        }
     }
 }
 

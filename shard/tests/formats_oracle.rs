@@ -19,7 +19,7 @@ type Read = Result<(Vec<u8>, Vec<Member>, Repairs), Fault>;
 fn read(format: &Format, level: Simd, head: &[u8], bytes: &[u8]) -> Vec<(Vec<u8>, Read)> {
     let mut all = Vec::new();
     let start = if head.is_empty() { 1 } else { 0 };
-    Reader::with_level(level).lines(format, Stand { head, start }, bytes, |frame, parsed| {
+    Reader::with_level(level).lines(format, Stand::of(head, start), bytes, |frame, parsed| {
         let read = parsed.map(|record| (record.text.to_vec(), record.members.to_vec(), record.repairs));
         all.push((frame.line.to_vec(), read));
     });

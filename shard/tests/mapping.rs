@@ -36,7 +36,7 @@ fn each(
     mut with: impl FnMut(&Record<'_>, &Mapped<'_>),
 ) {
     let (mut reader, mut mapper) = (Reader::new(), Mapper::new(dataset, choices));
-    let stand = Stand { head: &bytes[..bytes.len().min(1024)], start: 0 };
+    let stand = Stand::of(&bytes[..bytes.len().min(1024)], 0);
     reader.lines(&Format::auto(), stand, bytes, |_, parsed| {
         if let Ok(record) = parsed {
             with(&record, &mapper.map(&record, 0));
@@ -60,7 +60,7 @@ fn filled(text: &[u8]) -> Value {
 fn server_of(bytes: &[u8]) -> Option<String> {
     let (mut reader, mut mapper) = (Reader::new(), Mapper::new(&HTTP_REQUESTS, Arc::default()));
     let mut found = None;
-    let stand = Stand { head: bytes, start: 0 };
+    let stand = Stand::of(bytes, 0);
     reader.lines(&Format::auto(), stand, bytes, |_, parsed| {
         let explained = mapper.explain(&parsed.expect("a record"), 0);
         found = found.take().or(explained.map(|(mapping, _)| mapping.name.clone()));

@@ -217,7 +217,8 @@ impl Jobs {
         let rejects = rejects.expect("INVARIANT: the rejects are always a job");
         let (hash_key, host_fields) = (self.hash_key.clone(), self.shelving.domain_fields.clone());
         let shelved = jobs.iter().any(|job| job.shelved);
-        let plan = ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields).mapped(self.mappings.clone());
+        let plan =
+            ShardPlan::new(rejects, jobs, outputs, hash_key, host_fields).mapped(self.mappings.clone());
         Arc::new(if shelved { plan.shelved(self.shelving.clone()) } else { plan })
     }
 

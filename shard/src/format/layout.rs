@@ -9,9 +9,9 @@ use super::straight::{Line, Read, Straight};
 use super::write::{Key, REQUEST_PARTS, Raw, Writer};
 use crate::parse::{Fault, Reason};
 use crate::record::{Record, ShapeId};
+use crate::scan::{Marks, Simd, widest};
 use crate::syslog::head;
 use crate::syslog::heads::NAMES;
-use crate::scan::{Marks, Simd, widest};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Ids of text formats' shapes begin here: a parser of JSON counts from 1.

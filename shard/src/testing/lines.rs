@@ -297,16 +297,11 @@ mod tests {
             assert!(lines == log.lines(7, 100_000) && lines != log.lines(8, 100_000));
             let format = Format::parse(log.format()).expect("a format");
             let mut repaired = 0;
-            let told = Reader::new().lines(
-                &format,
-                Stand { head: &lines[..512], start: 0 },
-                &lines,
-                |frame, parsed| {
-                    let record =
-                        parsed.unwrap_or_else(|fault| panic!("{fault:?}: {}", frame.line.escape_ascii()));
-                    repaired += usize::from(!record.repairs.is_empty());
-                },
-            );
+            let told = Reader::new().lines(&format, Stand::of(&lines[..512], 0), &lines, |frame, parsed| {
+                let record =
+                    parsed.unwrap_or_else(|fault| panic!("{fault:?}: {}", frame.line.escape_ascii()));
+                repaired += usize::from(!record.repairs.is_empty());
+            });
             assert!(told.lines.all - told.lines.blank > 200 && repaired == 0, "{log:?}");
         }
     }

@@ -28,6 +28,8 @@ pub struct Mapper {
     choices: Arc<Choices>,
     /// The first is for records whose shape is not known; the others are overwritten in turn.
     rows: Vec<Row>,
+    /// The most sources and shifts that a row can have.
+    room: (usize, usize),
     next: usize,
     last: usize,
     ids: u64,
@@ -106,7 +108,20 @@ impl Mapper {
         let rows = (0..ROWS).map(|_| Row::default()).collect();
         let (hands, text, members) = (Hands::default(), Vec::new(), Vec::new());
         let fields = dataset.fields.to_vec();
-        Mapper { dataset, fields, choices, rows, next: 1, last: 0, ids: FIRST_SHAPE, hands, text, members }
+        let room = room(dataset, &choices);
+        Mapper {
+            dataset,
+            fields,
+            choices,
+            rows,
+            room,
+            next: 1,
+            last: 0,
+            ids: FIRST_SHAPE,
+            hands,
+            text,
+            members,
+        }
     }
 
     /// The same, of the fields alone that one of these names means, itself or a value within.
@@ -226,6 +241,10 @@ impl Mapper {
         row.fields.clear();
         row.sources.clear();
         row.shifts.clear();
+        // Whatever comes into it later: a rare shape does not allocate late.
+        row.fields.reserve(self.fields.len());
+        row.sources.reserve(self.room.0);
+        row.shifts.reserve(self.room.1);
         row.mapping = mapping_of(record, self.choices.get(choice), self.dataset);
         if let Some(mapping) = row.mapping.take() {
             row.find_out(record, &self.fields, mapping.rules(self.dataset));
@@ -236,6 +255,20 @@ impl Mapper {
         self.last = index;
         index
     }
+}
+
+/// The most sources, and the most that is added and taken off, in any mapping that records may be of.
+fn room(dataset: &Dataset, choices: &Choices) -> (usize, usize) {
+    let own = choices.sources.iter().filter_map(|choice| match choice {
+        Choice::Own(mapping) => Some(mapping),
+        Choice::Auto | Choice::Never => None,
+    });
+    let count = |mapping: &Arc<Mapping>| {
+        let origins = || mapping.rules(dataset).iter().flat_map(|rule| &rule.origins);
+        (origins().count(), origins().map(|origin| origin.plus.len() + origin.minus.len()).sum())
+    };
+    let largest = |a: (usize, usize), b: (usize, usize)| (a.0.max(b.0), a.1.max(b.1));
+    own.chain(servers()).map(count).fold((0, 0), largest)
 }
 
 /// The mapping that a record is of.
