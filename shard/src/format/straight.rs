@@ -238,7 +238,7 @@ impl Work for Read<'_, '_> {
                 if changed && straight.quotes > 0 && !step.quoted || !text[end..].starts_with(&slot.literal) {
                     return false;
                 }
-                let plain = !changed && !(hashed && text[at..end].contains(&b'#'));
+                let plain = !(changed || hashed && text[at..end].contains(&b'#'));
                 let raw = Raw { text, start: at, end, plain };
                 write_rare(&keys[number], &slot.field, raw, pen.done(), writer);
                 pen = writer.pen_on(room, straight.members);
@@ -520,7 +520,7 @@ fn letters(eight: &[u8; 8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let word = u64::from_le_bytes(*eight);
-    let small = (word | ONES * 0x20) & !HIGHS;
+    let small = (word | (ONES * 0x20)) & !HIGHS;
     let (from_a, beyond_z) = (small + ONES * (0x80 - b'a' as u64), small + ONES * (0x7f - b'z' as u64));
     let others = !(from_a & !beyond_z & !word) & HIGHS;
     (others.trailing_zeros() / 8) as usize
