@@ -24,6 +24,7 @@ impl Life {
                 self.send(SendEvent::Parted { parent, again, rejects }, around)
             }
             LedgerReply::Aside { .. } => unreachable!("no operator is simulated"),
+            LedgerReply::Published { .. } => unreachable!("no archive is simulated"),
             LedgerReply::Registered(_)
             | LedgerReply::Gaps { .. }
             | LedgerReply::Lost { .. }
