@@ -25,6 +25,7 @@ impl Life {
             }
             LedgerReply::Published { .. } => unreachable!("no archive is simulated"),
             LedgerReply::Aside { .. } => unreachable!("no operator is simulated"),
+            LedgerReply::Published { .. } => unreachable!("no archive is simulated"),
             LedgerReply::Registered(_)
             | LedgerReply::Gaps { .. }
             | LedgerReply::Lost { .. }
