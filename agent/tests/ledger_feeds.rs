@@ -14,7 +14,13 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 fn commit(logs: Vec<(GroupId, Vec<Logged>)>, jobs: Option<JobsCommit>) -> LedgerEvent {
-    LedgerEvent::Commit(Commit { epoch: 1, batches: Vec::new(), shelves: Vec::new(), logs, jobs: jobs.map(Arc::new) })
+    LedgerEvent::Commit(Commit {
+        epoch: 1,
+        batches: Vec::new(),
+        shelves: Vec::new(),
+        logs,
+        jobs: jobs.map(Arc::new),
+    })
 }
 
 fn row(group: GroupId) -> JobRow {

@@ -52,15 +52,11 @@ fn understand(args: &FieldsArgs) -> Result<Wanted, Vec<Problem>> {
         problems.push(Problem { subject: format!("{flag} {text}"), why });
     };
     let format = Format::parse(&args.format).map_err(|why| told("--format", &args.format, why));
-    let found = dataset(&args.dataset).map_err(|why| told("--dataset", &args.dataset, why));
-    let found = found.and_then(|dataset| match dataset.fields.is_empty() {
-        true => Err(told(
-            "--dataset",
-            &args.dataset,
-            "takes records as they are: it has no fields to fill".into(),
-        )),
+    let found = dataset(&args.dataset).and_then(|dataset| match dataset.fields.is_empty() {
+        true => Err("takes records as they are: it has no fields to fill".into()),
         false => Ok(dataset),
     });
+    let found = found.map_err(|why| told("--dataset", &args.dataset, why));
     let read = |path: &std::path::Path| std::fs::read_to_string(path);
     let mapping = mapping::choice(&args.mapping, &read);
     let mapping =

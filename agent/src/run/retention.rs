@@ -29,8 +29,15 @@ impl Retention {
         Retention { state: state.to_owned(), archive, reserve, leases, metrics }
     }
 
-    /// Sweeps for as long as the agent runs.
-    pub(super) async fn drive(self) {
+    /// Begins: one sweep (`--once`), or sweeps beside all else for as long as the agent runs.
+    pub(super) async fn begin(self, once: bool) {
+        match once {
+            true => self.once(true).await,
+            false => drop(tokio::task::spawn_local(self.drive())),
+        }
+    }
+
+    async fn drive(self) {
         let mut first = true;
         loop {
             self.once(std::mem::take(&mut first)).await;
@@ -39,7 +46,7 @@ impl Retention {
     }
 
     /// One sweep; the first one of a process also removes what an earlier one has left.
-    pub(super) async fn once(&self, first: bool) {
+    async fn once(&self, first: bool) {
         let own = self.clone();
         let swept = tokio::task::spawn_blocking(move || own.sweep(first)).await;
         match swept {

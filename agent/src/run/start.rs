@@ -107,10 +107,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                 for destination in jobs.destinations() {
                     destination.prepare().await;
                 }
-                match once {
-                    true => retention.once(true).await,
-                    false => drop(tokio::task::spawn_local(retention.drive())),
-                }
+                retention.begin(once).await;
                 let delivery = assemble(&config, shared, jobs, changing, &recovered, reader, ending);
                 serve(api, admin);
                 if let Some(followed) = followed {

@@ -378,12 +378,12 @@ fn plain_number(text: &[u8]) -> Option<Time> {
     };
     let whole = digits(whole)?;
     let behind = digits(fraction)? * 10_u64.pow(9 - fraction.len() as u32);
+    // Whole milliseconds, microseconds, nanoseconds; with a fraction the exact way takes them.
     let (seconds, nanos) = match whole {
         0..100_000_000_000 => (whole, behind),
-        // Whole milliseconds, microseconds, nanoseconds; with a fraction the exact way takes them.
         _ if point.is_some() => return None,
-        ..100_000_000_000_000 => (whole / 1000, whole % 1000 * 1_000_000),
-        ..100_000_000_000_000_000 => (whole / 1_000_000, whole % 1_000_000 * 1000),
+        100_000_000_000..100_000_000_000_000 => (whole / 1000, whole % 1000 * 1_000_000),
+        100_000_000_000_000..100_000_000_000_000_000 => (whole / 1_000_000, whole % 1_000_000 * 1000),
         _ => (whole / 1_000_000_000, whole % 1_000_000_000),
     };
     Some(Time { seconds: i64::try_from(seconds).ok()?, nanos: nanos as u32 })
