@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const HOUR: i64 = 3600;
 
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it can be read").as_secs() as i64
 }
 
 fn setup(place: &Place) -> Setup {
@@ -22,15 +22,15 @@ fn line(host: &str, time: i64, n: u64) -> String {
 
 fn append(path: &Path, text: &str) {
     use std::io::Write;
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be read");
+    file.write_all(text.as_bytes()).expect("it can be read");
 }
 
 /// `yyyyMMddHHmmss` of a time, by another way than the agent's.
 fn stamp(at: i64) -> String {
     let out =
         std::process::Command::new("date").args(["-u", "-d", &format!("@{at}"), "+%Y%m%d%H%M%S"]).output();
-    String::from_utf8(out.unwrap().stdout).unwrap().trim().to_owned()
+    String::from_utf8(out.expect("it can be read").stdout).expect("it can be read").trim().to_owned()
 }
 
 fn hour(at: i64) -> i64 {
@@ -40,10 +40,13 @@ fn hour(at: i64) -> i64 {
 /// Lines by the path of the file below the archive.
 fn files(place: &Place) -> BTreeMap<String, Vec<String>> {
     let root = place.state().join("archive");
-    let text = |line: Vec<u8>| String::from_utf8(line).unwrap();
+    let text = |line: Vec<u8>| String::from_utf8(line).expect("it can be read");
     let lines = |path: &std::path::PathBuf| {
-        let name = path.strip_prefix(&root).unwrap().display().to_string();
-        (name, lines_of(&gunzip(&std::fs::read(path).unwrap())).into_iter().map(text).collect())
+        let name = path.strip_prefix(&root).expect("it can be read").display().to_string();
+        (
+            name,
+            lines_of(&gunzip(&std::fs::read(path).expect("it can be read"))).into_iter().map(text).collect(),
+        )
     };
     objects(&root).iter().map(lines).collect()
 }
@@ -55,8 +58,8 @@ fn path(domain: &str, at: i64, serial: u32) -> String {
 
 fn rejects(place: &Place) -> Vec<String> {
     let files = objects(&place.state().join("rejects"));
-    let all = files.iter().flat_map(|path| lines_of(&gunzip(&std::fs::read(path).unwrap())));
-    all.map(|line| String::from_utf8(line).unwrap()).collect()
+    let all = files.iter().flat_map(|path| lines_of(&gunzip(&std::fs::read(path).expect("it can be read"))));
+    all.map(|line| String::from_utf8(line).expect("it can be read")).collect()
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn once_puts_each_record_into_the_file_of_its_own_hour() {
     for n in 0..5000 {
         let host = ["a.example", "B.Example:443", "_bad"][dice.below(3) as usize];
         let domain = ["a.example", "b.example", "_invalid"]
-            [["a.example", "B.Example:443", "_bad"].iter().position(|h| *h == host).unwrap()];
+            [["a.example", "B.Example:443", "_bad"].iter().position(|h| *h == host).expect("it can be read")];
         // A month back, shuffled: --once knows no late.
         let time = now() - dice.below(30 * 24 * 3600) as i64;
         let line = line(host, time, n);
@@ -100,8 +103,9 @@ fn once_puts_each_record_into_the_file_of_its_own_hour() {
 
 fn bytes(place: &Place) -> BTreeMap<String, Vec<u8>> {
     let root = place.state().join("archive");
-    let name = |path: &std::path::PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
-    objects(&root).iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+    let name =
+        |path: &std::path::PathBuf| path.strip_prefix(&root).expect("it can be read").display().to_string();
+    objects(&root).iter().map(|path| (name(path), std::fs::read(path).expect("it can be read"))).collect()
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn a_run_publishes_an_hour_after_its_end_and_late_ones_later() {
     let first = bytes(&place);
     append(&place.log(), &line("a.example", last, 5));
     agent.wait_read(6);
-    let metrics = agent.metrics().unwrap();
+    let metrics = agent.metrics().expect("it can be read");
     assert_eq!(metrics.sum("edgepush_archive_late_total"), 1.0);
     assert_eq!(metrics.sum("edgepush_archive_future_total"), 1.0);
     assert_eq!(metrics.sum("edgepush_archive_timeless_total"), 1.0);
@@ -159,7 +163,7 @@ fn the_older_rule_takes_turns_with_the_hours() {
     older.once().exits(0);
     let found = files(&place);
     let slot = |at: i64| stamp(at - at % 300);
-    let name = found.keys().next().unwrap().clone();
+    let name = found.keys().next().expect("it can be read").clone();
     assert!([slot(before), slot(now())].iter().any(|stamp| name.contains(stamp)), "{name}");
     append(&place.log(), &line("a.example", now() - 10 * HOUR, 1));
     setup(&place).env("EDGEPUSH_ARCHIVE_RULE_SINCE", "2022-09-01T00:00:00+08:00").once().exits(0);
@@ -180,11 +184,11 @@ fn domains_over_the_most_share_one() {
 }
 
 fn listed(place: &Place) -> Vec<String> {
-    let index = edgepush::archive::Index::look(&place.state().join("archive.db")).unwrap();
-    let domains = index.domains().unwrap();
+    let index = edgepush::archive::Index::look(&place.state().join("archive.db")).expect("it can be read");
+    let domains = index.domains().expect("it can be read");
     domains
         .iter()
-        .flat_map(|d| index.list(d, i64::MIN..i64::MAX).unwrap())
+        .flat_map(|d| index.list(d, i64::MIN..i64::MAX).expect("it can be read"))
         .map(|entry| entry.path())
         .collect()
 }

@@ -23,7 +23,6 @@ impl Life {
             LedgerReply::Parted { parent, again, rejects } => {
                 self.send(SendEvent::Parted { parent, again, rejects }, around)
             }
-            LedgerReply::Published { .. } => unreachable!("no archive is simulated"),
             LedgerReply::Aside { .. } => unreachable!("no operator is simulated"),
             LedgerReply::Published { .. } => unreachable!("no archive is simulated"),
             LedgerReply::Registered(_)
