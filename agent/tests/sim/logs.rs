@@ -391,7 +391,9 @@ impl Logs {
         let Some((original, path, packed)) = self.compressing.take() else { return };
         let done = self.files[packed].data.len();
         self.copy_part(original, packed, done, self.files[original].data.len());
-        (self.files[packed].packed, self.files[packed].copy_of) = (Some(true), None);
+        // Of a copy that was given up it is one, too, and goes with it ([`Logs::clean`]).
+        let of = self.files[original].copy_of;
+        (self.files[packed].packed, self.files[packed].copy_of) = (Some(true), of);
         if self.names.get(&path) == Some(&original) {
             self.unlink(&path);
         }

@@ -103,6 +103,15 @@ impl Oracle {
         }
     }
 
+    /// The process ended while it was said that a file ends at `size`.
+    pub fn may_have_shrunk(&mut self, jobs: &SimJobs, source: SourceId, size: u64) {
+        let beyond = self.known.get(&source).into_iter().flatten().filter(|(_, (end, _))| *end > size);
+        let cut_off: BTreeSet<Line> = beyond.map(|(_, (_, line))| *line).collect();
+        for job in jobs.values().filter(|job| !job.group.is_live()) {
+            self.lost.entry(job.id).or_default().extend(&cut_off);
+        }
+    }
+
     /// A file ends at `size` now.
     pub fn shrunk(&mut self, jobs: &SimJobs, source: SourceId, size: u64) {
         let beyond = self.known.get(&source).into_iter().flatten();

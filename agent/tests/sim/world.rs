@@ -557,6 +557,14 @@ impl World {
                 (LedgerEvent::Lost { group, source, ranges }, Some(life)) => {
                     self.oracle.lose(&life.jobs, *group, *source, ranges);
                 }
+                // As above: it may be done, and then no one says it again.
+                (LedgerEvent::Change(changes), Some(life)) => {
+                    for change in changes {
+                        if let SourceChange::Shrunk { id, size } = change {
+                            self.oracle.may_have_shrunk(&life.jobs, *id, *size);
+                        }
+                    }
+                }
                 _ => {}
             }
             if let LedgerEvent::Change(changes) = &step.event {

@@ -103,6 +103,11 @@ impl FileSource {
         }
         match self.kin(token) {
             Kin::None => self.ask_for_row(token),
+            Kin::CopyOf(original) if self.is_older(token, original) => {
+                if !self.known_older(token, original, out) {
+                    self.hold(now, token, original, out);
+                }
+            }
             Kin::CopyOf(original) => self.adopt(token, original),
             Kin::Like(of) | Kin::Stub(of) | Kin::Unknown(of) => self.hold(now, token, of, out),
         }
@@ -206,6 +211,9 @@ impl FileSource {
                     self.stream(token).held = None;
                     self.ask_for_row(token);
                 }
+                Kin::CopyOf(original)
+                    if self.is_older(token, original)
+                        && (self.known_older(token, original, out) || !waited) => {}
                 Kin::CopyOf(original) => {
                     let (row, copy) = (&self.streams[&original], &self.streams[&token]);
                     if copy.unlinked && copy.place.size < row.pos {
@@ -229,6 +237,27 @@ impl FileSource {
                 Kin::Like(_) | Kin::Stub(_) => {}
             }
         }
+    }
+
+    /// Whether a compressed file is the copy of less than was read of a row's file: it is whole, so it is not what the row
+    /// goes on with.
+    fn is_older(&self, token: Token, original: Token) -> bool {
+        let (copy, row) = (&self.streams[&token], &self.streams[&original]);
+        copy.is_known_whole() && copy.place.size < row.pos
+    }
+
+    /// Nothing of it is to be read, once what it has is durable.
+    fn known_older(&mut self, token: Token, original: Token, out: &mut Vec<SourceAction>) -> bool {
+        let (durable, of) = (self.streams[&original].durable, self.streams[&original].place.path.clone());
+        let stream = self.stream(token);
+        let (path, position) = (stream.place.path.clone(), stream.place.size);
+        if durable < position {
+            return false;
+        }
+        stream.pos = position;
+        out.push(SourceAction::Notice(Notice::CopyKnown { path, of, position }));
+        self.ask_for_row(token);
+        true
     }
 
     /// It has equalled a file that goes on for long enough: what stands in it was, or will be, read from that one.

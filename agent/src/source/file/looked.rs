@@ -276,7 +276,8 @@ impl FileSource {
             }
             let at_end = match s.stage {
                 Stage::Following => read,
-                Stage::Fresh => s.unlinked && (s.place.size == 0 || s.held.is_some()),
+                // A read that is outstanding counts until it is answered, which a closed file's is not.
+                Stage::Fresh => s.unlinked && s.asked.is_none() && (s.place.size == 0 || s.held.is_some()),
                 _ => false,
             };
             let deleted = s.unlinked && quiet >= DELETED_GRACE_NS;
