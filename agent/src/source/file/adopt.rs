@@ -69,6 +69,8 @@ impl FileSource {
                 return;
             }
             let stream = self.stream(token);
+            // What it was like is gone; a row without a head would be no evidence for its copies.
+            stream.held = None;
             if once {
                 stream.stage = Stage::Resting;
                 return self.close(token, out);
