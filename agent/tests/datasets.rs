@@ -15,7 +15,7 @@ const COMBINED: [&str; 4] = [
 /// Lines as nginx's `escape=json` writes them.
 fn nginx(host: &str, status: u32) -> String {
     format!(
-        r#"{{"msec":1795227614.604,"remote_addr":"192.0.2.9","host":"{host}","request_uri":"/x?y","status":{status},"request_time":0.250,"bytes_sent":99}}"#
+        r#"{{"msec":1795227614.604,"remote_addr":"192.0.2.9","host":"{host}","request_uri":"/x?y","status":{status},"request_time":0.25,"bytes_sent":99}}"#
     )
 }
 
@@ -102,14 +102,14 @@ fn zones_and_data_sets_share_a_log() {
     assert_eq!(
         got[1],
         [
-            json!({"bytes_sent": 99, "http_host": "b.test", "remote_addr": "192.0.2.9", "request_param": "y", "request_time": 0.250, "request_uri": "/x?y",
+            json!({"bytes_sent": 99, "http_host": "b.test", "remote_addr": "192.0.2.9", "request_param": "y", "request_time": 0.25, "request_uri": "/x?y",
                 "status": 503, "timestamp": 1_795_227_614_354_000_000_u64})
         ]
     );
     assert_eq!(got[2], [json!({"host": "a.test:8443"})]);
     assert_eq!(
         got[3],
-        [json!({"http_host": "b.test", "request_time": 0.250, "bytes_sent": 99, "msec": 1795227614.604})]
+        [json!({"http_host": "b.test", "request_time": 0.25, "bytes_sent": 99, "msec": 1795227614.604})]
     );
 }
 
