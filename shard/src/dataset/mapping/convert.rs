@@ -276,7 +276,7 @@ fn host(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn is_ip(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok())
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<core::net::IpAddr>().is_ok())
 }
 
 /// The parts of a list as proxies write it that asked several servers: `a, b : c`; what stands for none left out.
