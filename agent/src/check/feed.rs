@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn what_the_kernel_keeps_is_told_with_the_line_that_changes_it() {
         assert_eq!((queue(512).mark, queue(511).mark), (Mark::Works, Mark::Notable));
-        assert!(queue(10).remedy.contains("sysctl -w net.unix.max_dgram_qlen=512"), "{}", queue(10).remedy);
+        assert!(queue(10).remedy.contains("sysctl -w net.unix.max_dgram_qlen=4096"), "{}", queue(10).remedy);
         assert_eq!((buffer(8, 8).mark, buffer(8, 7).mark), (Mark::Works, Mark::Notable));
         let remedy = buffer(8 << 20, 212_992).remedy;
         assert!(remedy.contains("sysctl -w net.core.rmem_max=8388608"), "{remedy}");
