@@ -21,6 +21,8 @@ pub struct Nginx {
     pub tls: u16,
     /// Without.
     pub plain: u16,
+    /// Answers at once, and is not logged.
+    answers: u16,
 }
 
 /// One request as nginx logged it once it was over.
@@ -79,7 +81,8 @@ impl Nginx {
             let mut command = Command::new(&program);
             command.args(["-p", &at, "-c", &format!("{at}/nginx.conf"), "-e", &format!("{at}/error.log")]);
             let ready = || status_of(answers, "/") == Some(200);
-            Some(Nginx { server: Server::start("nginx", dir, &mut command, ready)?, tls, plain })
+            let server = Server::start("nginx", dir, &mut command, ready)?;
+            Some(Nginx { server, tls, plain, answers })
         }))
     }
     /// A file of its folder.
@@ -96,6 +99,11 @@ impl Nginx {
     }
     /// Every request that is over, in the order of their ends.
     pub fn requests(&self) -> Vec<Kept> {
+        // It logs a request after its answer. One worker does one round of events after the other: when a second
+        // connection has been answered, what was answered before the first one is in the log.
+        for _ in 0..2 {
+            status_of(self.answers, "/");
+        }
         let log = std::fs::read_to_string(self.file("access.log")).unwrap_or_default();
         let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         whole.map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
