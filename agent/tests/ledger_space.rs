@@ -100,6 +100,29 @@ fn the_spool_stays_under_its_bound_and_empties_again() {
 }
 
 #[test]
+fn what_one_job_leaves_takes_no_more_than_it_is_however_packs_were_shared() {
+    let dir = quick_dir();
+    let (mut ledger, first) = open(dir.path(), MemDisk::new());
+    let (mut last, mut left, mut epoch) = (first.space, 0, 0);
+    while !last.full {
+        // Of two jobs in turns; one of them delivers.
+        let bodies = [0, 1].map(|job| batch(None, &body(2 * epoch + job, 1 << 20), true)).into();
+        let replies = ledger.step(now(), commit(epoch, bodies, vec![])).unwrap();
+        last = space_of(&replies).unwrap_or(last);
+        let done = committed(replies);
+        left += 1 << 20;
+        last = space_of(&ledger.step(now(), judged(done.spooled[1].id, Fate::Delivered)).unwrap())
+            .unwrap_or(last);
+        epoch += 1;
+    }
+    assert!(left < last.taken_bytes * 2 / 3, "{left} of {last:?}");
+    for _ in 0..40 {
+        last = space_of(&ledger.step(now(), LedgerEvent::Tick).unwrap()).unwrap_or(last);
+    }
+    assert!(!last.full && last.spool_bytes < left + left / 2, "{left} of {last:?}");
+}
+
+#[test]
 fn verdicts_need_no_room() {
     let dir = quick_dir();
     let (mut ledger, _) = open(dir.path(), MemDisk::new());

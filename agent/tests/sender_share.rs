@@ -251,6 +251,23 @@ fn a_job_that_declares_it_loses_its_oldest_batches_and_no_more_than_it_must() {
 }
 
 #[test]
+fn a_job_that_was_parked_stays_so_until_it_has_room() {
+    let mut world = World::new(jobs(1..=2), 0);
+    (0..300).for_each(|_| world.produce(1));
+    world.step(SendEvent::Parked(vec![JobId(1), JobId(9)]));
+    assert!(world.over.contains(&JobId(1)) && world.told == 1);
+    // It has less than what is free, which would be enough for one that is not parked.
+    world.step(SendEvent::Space { used_bytes: 600_000, limit_bytes: LIMIT });
+    assert_eq!(world.told, 1);
+    world.step(SendEvent::Space { used_bytes: 390_000, limit_bytes: LIMIT });
+    assert!(world.over.is_empty());
+    let drops = SendJob { drop_oldest: true, ..SendJob::new(JobId(1), 2) };
+    let mut world = World::new(vec![drops], 0);
+    world.step(SendEvent::Parked(vec![JobId(1)]));
+    assert_eq!(world.told, 0, "what drops is never parked");
+}
+
+#[test]
 fn what_is_under_way_is_not_dropped() {
     let drops = SendJob { drop_oldest: true, ..SendJob::new(JobId(1), 2) };
     let mut world = World::new(vec![drops], 0);

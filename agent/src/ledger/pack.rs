@@ -233,10 +233,13 @@ impl Packs {
         self.pinned.insert(id);
     }
 
-    /// The pack whose live rest is the smallest part of it, when that is at most a quarter: worth moving on.
-    pub fn sparse(&self) -> Option<u64> {
+    /// The pack whose live rest is the smallest part of it, when moving that on is worth it: at most a quarter, or three
+    /// when there is little room. A job whose batches stay then takes little more than they are, however its packs were
+    /// shared with jobs that have delivered theirs.
+    pub fn sparse(&self, tight: bool) -> Option<u64> {
+        let quarters = if tight { 3 } else { 1 };
         let old = self.all.iter().filter(|(id, _)| Some(**id) != self.current && !self.pinned.contains(id));
-        let sparse = old.filter(|(_, pack)| pack.live > 0 && pack.live <= pack.end / 4);
+        let sparse = old.filter(|(_, pack)| pack.live > 0 && pack.live <= pack.end / 4 * quarters);
         sparse.min_by_key(|(_, pack)| pack.live * 1000 / pack.end.max(1)).map(|(id, _)| *id)
     }
 }

@@ -16,10 +16,14 @@ pub struct Space {
     pub limit_bytes: u64,
     /// Where reading stands still, bytes: what jobs share (PROTOCOL P6).
     pub shared_bytes: u64,
+    /// What is taken of that: `spool_bytes`, with the WAL as it grows between checkpoints.
+    pub taken_bytes: u64,
     /// The file system is below its reserve: the limit is the minimum spool, or what the spool takes already.
     pub reserve_hit: bool,
     /// No more may be read: what is in memory still fits.
     pub full: bool,
+    /// It will soon be so: packs with gaps are worth moving together.
+    pub tight: bool,
 }
 
 /// Room is asked for anew after so many steps or new row bytes; between, the answer only grows by what was written.
@@ -94,12 +98,15 @@ impl<D: Disk> Ledger<D> {
         self.packs.set_limit(limit_bytes);
         let used = packs + ledger + wal.max(WAL_BYTES.min(limit_bytes / 8));
         let headroom = limit_bytes / 8 + self.packs.pack_bytes();
+        let taken_bytes = used - self.packs.spare();
         let space = Space {
             spool_bytes: packs - self.packs.spare() + ledger + wal,
             limit_bytes,
             shared_bytes: limit_bytes.saturating_sub(headroom),
+            taken_bytes,
             reserve_hit: free < reserve,
-            full: used - self.packs.spare() + headroom > limit_bytes,
+            full: taken_bytes + headroom > limit_bytes,
+            tight: taken_bytes + 2 * headroom > limit_bytes,
         };
         Ok((space, used))
     }

@@ -100,7 +100,8 @@ impl<D: Disk> Ledger<D> {
 
     /// Moves the live rest of the emptiest old pack on, so that one slow batch does not hold 64 MiB (DESIGN 5).
     fn compact(&mut self) -> Result<(), Fault> {
-        let Some(old) = self.packs.sparse() else { return Ok(()) };
+        let tight = self.measure()?.tight;
+        let Some(old) = self.packs.sparse(tight) else { return Ok(()) };
         let moving = self.rest_of(old)?;
         let len: u64 = moving.iter().map(|m| m.piece.len).sum();
         if self.admit(len, 0).is_err() {

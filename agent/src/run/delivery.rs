@@ -11,7 +11,7 @@ use super::shared::{FromSource, Outbox, SealWord, Shared, ToLedger, ToSource};
 use crate::batcher::{Batcher, BatcherAction, BatcherEvent};
 use crate::destination::Verdict;
 use crate::jobs::{Change, Origin};
-use crate::ledger::{LedgerEvent, LedgerReply};
+use crate::ledger::{LedgerEvent, LedgerReply, Space};
 use crate::metrics::Metrics;
 use crate::parking::{Parking, ParkingAction};
 use crate::protocol::{AsideWord, Fate, GroupId, JobId, Spooled};
@@ -146,10 +146,20 @@ impl Delivery {
         }
     }
 
-    /// Runs until the agent has ended; `spooled` is what the last run left, `well` are jobs whose last batch was delivered.
-    pub(super) async fn drive(mut self, bell: TaskBell, spooled: Vec<Spooled>, well: Vec<JobId>) -> Ended {
+    /// Runs until the agent has ended; `spooled` is what the last run left in this space, `well` are jobs whose last batch
+    /// was delivered.
+    pub(super) async fn drive(
+        mut self,
+        bell: TaskBell,
+        (spooled, space): (Vec<Spooled>, Space),
+        well: Vec<JobId>,
+    ) -> Ended {
+        let parked = self.jobs.groups().filter(|(_, group, takes)| *takes && !group.is_live());
+        let parked = parked.map(|(job, ..)| job).collect();
         self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
         self.todo.push_back(Todo::Send(SendEvent::Known(well)));
+        self.todo.push_back(Todo::Send(SendEvent::Parked(parked)));
+        self.space(space);
         self.todo.push_back(Todo::Batch(BatcherEvent::Tick));
         self.work();
         self.park_again();
@@ -306,6 +316,12 @@ impl Delivery {
         changes::answer(asked);
     }
 
+    fn space(&mut self, space: Space) {
+        self.publishing.space(space);
+        let (used_bytes, limit_bytes) = (space.taken_bytes, space.shared_bytes);
+        self.todo.push_back(Todo::Send(SendEvent::Space { used_bytes, limit_bytes }));
+    }
+
     /// Parking sees the jobs as they are now.
     fn park_again(&mut self) {
         let groups: Vec<(JobId, GroupId, bool)> = self.jobs.groups().collect();
@@ -412,13 +428,7 @@ impl Delivery {
                 self.closed(&spooled);
                 self.todo.push_back(Todo::Send(SendEvent::Spooled(spooled)));
             }
-            LedgerReply::Space(space) => {
-                self.publishing.space(space);
-                self.todo.push_back(Todo::Send(SendEvent::Space {
-                    used_bytes: space.spool_bytes,
-                    limit_bytes: space.shared_bytes,
-                }));
-            }
+            LedgerReply::Space(space) => self.space(space),
             LedgerReply::Registered(_) | LedgerReply::Gaps { .. } | LedgerReply::NoSpace(_) => {
                 unreachable!("INVARIANT: the ledger's driver keeps these")
             }

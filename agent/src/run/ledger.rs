@@ -14,6 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_secs(1);
+/// While the spool is full and readers stand still.
+const FULL_TICK: Duration = Duration::from_millis(50);
 
 struct Driver {
     shared: Shared,
@@ -40,9 +42,9 @@ pub fn drive(shared: Shared, bell: &ThreadBell, ledger: Ledger<OsDisk>, metrics:
             Popped::Item(ToLedger::Attach(source, file)) => driver.ledger.disk_mut().attach(source, file),
             Popped::Item(ToLedger::Detach(source)) => driver.ledger.disk_mut().detach(source),
             Popped::Late => {
-                tick = Instant::now() + TICK;
                 driver.step(LedgerEvent::Tick);
                 driver.retry();
+                tick = Instant::now() + if driver.is_full() { FULL_TICK } else { TICK };
             }
             Popped::Done => return,
         }
@@ -106,6 +108,10 @@ impl Driver {
             }
             other => self.replies.put(other),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.words.spool_full.load(Ordering::Acquire)
     }
 
     fn set_spool_full(&self, full: bool) {

@@ -113,7 +113,7 @@ pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, Sta
                 if let Some(followed) = followed {
                     tokio::task::spawn_local(followed);
                 }
-                delivery.drive(bell, recovered.spooled, well).await
+                delivery.drive(bell, (recovered.spooled, recovered.space), well).await
             });
             // Nobody waits for it any more when main has died.
             let _ = say_ended.send(ended);

@@ -98,6 +98,8 @@ pub enum SendEvent {
     Jobs(Vec<LaneChange>),
     /// At start: these jobs' last upload of the last run was delivered, so their destinations are no strangers.
     Known(Vec<JobId>),
+    /// At start: the last run has left these jobs parked. They are over their share until they have room.
+    Parked(Vec<JobId>),
     /// What the spool takes, and what it may take, bytes.
     Space {
         /// All that counts against the limit.

@@ -177,6 +177,14 @@ impl Sender {
             SendEvent::Known(jobs) => {
                 jobs.into_iter().for_each(|job| _ = self.touch(now, job, |lane, _| lane.known()));
             }
+            SendEvent::Parked(jobs) => {
+                for job in jobs {
+                    let may = |lane: &Lane| !lane.over_share && !lane.settings().drop_oldest;
+                    if self.lanes.get(&job).is_some_and(may) {
+                        self.set_over(now, job, true, out);
+                    }
+                }
+            }
             SendEvent::Space { used_bytes, limit_bytes } => {
                 self.shares.space(used_bytes, limit_bytes, self.load.stored_bytes)
             }
