@@ -91,6 +91,12 @@ impl From<Refused> for Problem {
             }
             Refused::Wait(seconds) => (seconds, "too many requests of this key"),
             Refused::Downloads => (1, "this key has as many open downloads as it may"),
+            Refused::Unknown => {
+                let message = "nonces cannot be kept now: the same signed request may come again";
+                let problem =
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "GetListLogFiles.OperationFailed", message);
+                return Problem { retry_after: Some(10), ..problem };
+            }
         };
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "Request.TooMany", message);
         Problem { retry_after: Some(seconds), ..problem }

@@ -17,6 +17,7 @@ mod download;
 pub mod keys;
 mod list;
 mod range;
+mod seen;
 mod server;
 pub mod sign;
 pub mod times;
@@ -90,7 +91,7 @@ impl LogsApi {
             index_file: state.join(archive::INDEX_FILE),
             index: Mutex::default(),
             keys: KeyRing::new(state),
-            turnstile: Turnstile::new(settings.allowance),
+            turnstile: Turnstile::new(settings.allowance, state),
             leases,
             counters,
             buffers: Buffers::default(),

@@ -3,14 +3,14 @@
 //! Promises: one signed request is taken once, while its date is good; what is remembered for that is bounded, and when
 //! the bound is reached requests wait instead of being taken twice. A refused request costs its key nothing.
 //! Must not know: HTTP, signatures, what is asked for.
-use std::collections::{BTreeSet, HashMap};
+use super::seen::{Known, Request, Seen};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A request's date may be so far from now, seconds (LOGPUSH 3.3).
 pub const DATE_SECONDS: i64 = 3600;
-/// Requests that are remembered over all keys: about 5 MB.
-const SEEN_MAX: usize = 200_000;
 /// Keys whose rate is remembered; those that were idle for a second are forgotten first.
 const KEYS_MAX: usize = 20_000;
 
@@ -23,6 +23,8 @@ pub enum Refused {
     Wait(u64),
     /// The key downloads as much at once as it may.
     Downloads,
+    /// Nobody can tell now whether it came before.
+    Unknown,
 }
 
 /// What each key may.
@@ -42,14 +44,13 @@ pub struct Turnstile(Arc<Inside>);
 struct Inside {
     allowance: Allowance,
     counts: Mutex<Counts>,
+    /// Apart: who holds it waits for a disk.
+    seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     keys: HashMap<String, Count>,
-    /// Date, key's number, nonce: the oldest date first.
-    seen: BTreeSet<(i64, u32, u64)>,
-    numbers: HashMap<String, u32>,
 }
 
 #[derive(Debug)]
@@ -61,9 +62,10 @@ struct Count {
 }
 
 impl Turnstile {
-    /// Nothing has come yet.
-    pub fn new(allowance: Allowance) -> Turnstile {
-        Turnstile(Arc::new(Inside { allowance, counts: Mutex::default() }))
+    /// Of a state directory, in which stands which requests came before.
+    pub fn new(allowance: Allowance, state: &Path) -> Turnstile {
+        let seen = Mutex::new(Seen::new(state));
+        Turnstile(Arc::new(Inside { allowance, counts: Mutex::default(), seen }))
     }
 
     /// Lets a signed request through, once. `date` (s since the epoch) is within [`DATE_SECONDS`] of `wall`.
@@ -71,28 +73,19 @@ impl Turnstile {
     /// # Errors
     /// It came before, or has to wait; then it may come again as it is.
     pub fn signed(&self, key: &str, date: i64, nonce: u64, wall: i64, now: Instant) -> Result<(), Refused> {
-        let mut counts = self.counts();
-        while counts.seen.first().is_some_and(|(date, ..)| *date < wall - DATE_SECONDS) {
-            counts.seen.pop_first();
+        let mut seen = self.seen();
+        let request = Request { key, date, nonce };
+        let unknown = |error: rusqlite::Error| {
+            crate::once_a_minute!(warn, %error, "the nonces of signed requests cannot be kept");
+            Refused::Unknown
+        };
+        match seen.look(request, wall).map_err(unknown)? {
+            Known::Before => return Err(Refused::Replay),
+            Known::Full => return Err(Refused::Wait(60)),
+            Known::New => {}
         }
-        if counts.seen.is_empty() {
-            counts.numbers.clear();
-        }
-        let next = counts.numbers.len() as u32;
-        let number = counts.numbers.get(key).copied();
-        if number.is_some_and(|number| counts.seen.contains(&(date, number, nonce))) {
-            return Err(Refused::Replay);
-        }
-        if counts.seen.len() >= SEEN_MAX {
-            return Err(Refused::Wait(60));
-        }
-        counts.take(key, self.0.allowance, now)?;
-        let number = number.unwrap_or_else(|| {
-            counts.numbers.insert(key.to_owned(), next);
-            next
-        });
-        counts.seen.insert((date, number, nonce));
-        Ok(())
+        self.request(key, now)?;
+        seen.add(request).map_err(unknown)
     }
 
     /// Lets a request of a signed URL through.
@@ -116,6 +109,11 @@ impl Turnstile {
         }
         count.open += 1;
         Ok(Open { turnstile: self.clone(), key: key.to_owned() })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // It opens anew what failed.
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -165,13 +163,20 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen::SEEN_MAX;
     use super::*;
 
     const MAY: Allowance = Allowance { rate: 10, downloads: 2 };
 
+    fn new(may: Allowance) -> (tempfile::TempDir, Turnstile, Instant) {
+        let dir = tempfile::tempdir().unwrap();
+        let turnstile = Turnstile::new(may, dir.path());
+        (dir, turnstile, Instant::now())
+    }
+
     #[test]
     fn a_request_comes_once_while_its_date_is_good() {
-        let (turnstile, now) = (Turnstile::new(MAY), Instant::now());
+        let (_dir, turnstile, now) = new(MAY);
         let ask = |key: &str, date, nonce, wall| turnstile.signed(key, date, nonce, wall, now);
         assert_eq!(ask("a", 1000, 7, 1000), Ok(()));
         assert_eq!(ask("a", 1000, 7, 4600), Err(Refused::Replay));
@@ -179,12 +184,12 @@ mod tests {
         assert_eq!(ask("a", 1001, 7, 1000), Ok(()), "so is another second's");
         assert_eq!(ask("a", 1000, 8, 1000), Ok(()));
         assert_eq!(ask("a", 8000, 7, 8000), Ok(()));
-        assert_eq!(turnstile.counts().seen.len(), 1, "what is too old is forgotten");
+        assert_eq!(turnstile.seen().rows(), 1, "what is too old is forgotten");
     }
 
     #[test]
     fn ten_a_second_and_ten_at_once() {
-        let (turnstile, now) = (Turnstile::new(MAY), Instant::now());
+        let (_dir, turnstile, now) = new(MAY);
         let at = |ms| now + Duration::from_millis(ms);
         for nonce in 0..10 {
             assert_eq!(turnstile.signed("a", 0, nonce, 0, now), Ok(()));
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn two_downloads_at_once() {
-        let (turnstile, now) = (Turnstile::new(MAY), Instant::now());
+        let (_dir, turnstile, now) = new(MAY);
         let first = turnstile.download("a", now).unwrap();
         let second = turnstile.download("a", now).unwrap();
         assert_eq!(turnstile.download("a", now).unwrap_err(), Refused::Downloads);
@@ -214,11 +219,11 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (turnstile, now) = (Turnstile::new(Allowance { rate: u32::MAX, downloads: 2 }), Instant::now());
-        for nonce in 0..SEEN_MAX as u64 {
-            assert_eq!(turnstile.signed("a", 0, nonce, 0, now), Ok(()));
-        }
-        assert_eq!(turnstile.signed("a", 0, u64::MAX, 0, now), Err(Refused::Wait(60)));
+        let (_dir, turnstile, now) = new(Allowance { rate: u32::MAX, downloads: 2 });
+        assert_eq!(turnstile.signed("a", 0, 0, 0, now), Ok(()));
+        turnstile.seen().fill("a", SEEN_MAX - 2);
+        assert_eq!(turnstile.signed("a", 0, 1 << 40, 0, now), Ok(()));
+        assert_eq!(turnstile.signed("a", 0, 1 << 41, 0, now), Err(Refused::Wait(60)));
         assert_eq!(turnstile.signed("a", 0, 0, 0, now), Err(Refused::Replay));
         assert_eq!(turnstile.signed("a", 3601, 0, 3601, now), Ok(()), "an hour later there is room");
     }

@@ -99,7 +99,17 @@ impl Logs {
     }
 
     pub fn with(allowance: Allowance) -> Logs {
-        let dir = tempfile::tempdir().unwrap();
+        Logs::over(tempfile::tempdir().unwrap(), allowance)
+    }
+
+    /// The next run, over the same state directory.
+    pub fn again(self) -> Logs {
+        let Logs { dir, server, .. } = self;
+        drop(server);
+        Logs::over(dir, MAY)
+    }
+
+    fn over(dir: tempfile::TempDir, allowance: Allowance) -> Logs {
         let bound = bind::bind_logs("127.0.0.1:0".parse().unwrap(), dir.path()).unwrap();
         let (leases, counters) = (Leases::default(), Arc::<LogsCounters>::default());
         let api = LogsApi::new(dir.path(), settings(allowance), (leases.clone(), counters.clone()));

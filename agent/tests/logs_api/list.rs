@@ -119,6 +119,26 @@ fn who_is_not_admitted() {
 }
 
 #[test]
+fn the_next_run_takes_no_replay_either() {
+    let logs = Logs::new();
+    let key = logs.key("a.example");
+    let request = signed(&key, "POST", "/v1.1/log/list", &body("a.example"), &stamp(0), &nonce());
+    assert_eq!(logs.send(&request).status, 200);
+    let logs = logs.again();
+    assert_eq!(logs.send(&request).status, 401);
+    assert_eq!(logs.list(&key, &body("a.example")).status, 200);
+    // Nobody knows whether it came before.
+    let file = logs.state().join("nonces.db");
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+    }
+    std::fs::create_dir(&file).unwrap();
+    let logs = logs.again();
+    let reply = logs.send(&request);
+    assert_eq!((reply.status, reply.header("retry-after")), (503, "10"));
+}
+
+#[test]
 fn what_is_asked_wrongly() {
     let logs = Logs::new();
     let key = logs.key("a.example");

@@ -7,4 +7,5 @@ mod download;
 mod kit;
 mod list;
 mod python;
+mod retention;
 mod tls;
