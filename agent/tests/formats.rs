@@ -70,6 +70,25 @@ fn a_format_may_come_from_a_file_and_times_are_written_as_asked() {
 }
 
 #[test]
+fn times_without_a_zone_are_of_the_one_that_is_set() {
+    for (zone, summer, winter) in
+        [("UTC", "12", "12"), ("Europe/Berlin", "10", "11"), ("Asia/Tokyo", "03", "03")]
+    {
+        let place = Place::new();
+        append(
+            &place,
+            "<14>Jul  1 2026 12:00:00 edge1 app: {\"a\":1}\n<14>Dec  1 2026 12:00:00 edge1 app: {\"a\":2}\n",
+        );
+        let setup = place.setup().env("EDGEPUSH_FORMAT", "syslog:json").env("EDGEPUSH_TZ", zone);
+        setup.once().exits(0);
+        let times: Vec<Value> =
+            records(&place).into_iter().map(|record| record["syslog_time"].clone()).collect();
+        let right = [format!("2026-07-01T{summer}:00:00Z"), format!("2026-12-01T{winter}:00:00Z")];
+        assert_eq!(times, right, "{zone}");
+    }
+}
+
+#[test]
 fn the_head_line_of_a_table_is_known_after_a_restart() {
     let place = Place::new();
     let setup = place.setup().env("EDGEPUSH_FORMAT", "csv");

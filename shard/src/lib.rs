@@ -27,3 +27,4 @@ pub mod syslog;
 pub mod testing;
 pub mod testing_out;
 pub mod time;
+pub mod zone;

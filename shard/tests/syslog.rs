@@ -5,6 +5,7 @@ use edgepush_shard::syslog::{Cut, Splitter, TooLong, head};
 use edgepush_shard::testing::syslog::{a_head_is_the_begin_of_its_line, split, split_anywhere_is_the_same};
 use edgepush_shard::testing::time::{Parts, access_log_times_are, syslog_times_are_near};
 use edgepush_shard::time::Time;
+use edgepush_shard::zone::Zone;
 use proptest::prelude::*;
 
 #[track_caller]
@@ -163,7 +164,7 @@ fn heads_as_real_programs_write_them() {
         let head = head::read(line.as_bytes()).unwrap_or_else(|| panic!("no head: {line}"));
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let mut time = Vec::new();
-        let timed = head.time.is_some_and(|stamp| stamp.write(WALL, 0, &mut time));
+        let timed = head.time.is_some_and(|stamp| stamp.write(WALL, &Zone::default(), &mut time));
         let time = timed.then(|| time[1..time.len() - 1].to_vec());
         let got = [text(time.as_deref()), text(head.host), text(head.tag)];
         assert_eq!(got.each_ref().map(Option::as_deref), expected, "{line}");
@@ -290,7 +291,7 @@ proptest! {
         prop_assert_eq!(read.priority, if form == 2 { None } else { Some(priority as u8) });
         prop_assert_eq!(read.message, &body[..], "{}", line.escape_ascii());
         let mut time = Vec::new();
-        prop_assert!(read.time.expect("a time").write(WALL, 0, &mut time));
+        prop_assert!(read.time.expect("a time").write(WALL, &Zone::default(), &mut time));
         let fraction = if form == 1 { ".5" } else { "" };
         prop_assert_eq!(String::from_utf8(time).unwrap(), format!("\"2026-11-{day:02}T01:02:03{fraction}Z\""));
     }

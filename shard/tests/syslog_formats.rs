@@ -212,13 +212,12 @@ fn a_time_without_year_and_zone_gets_them() {
     let line =
         b"<14>Jan  1 01:30:00.25 h a: {}\n<14>2026-01-01T01:30:00+01:00 h a: {}\n<14>Feb 30 00:00:00 h a: {}";
     let rest = r#""syslog_host":"h","syslog_tag":"a"}"#;
-    for (wall, zone_seconds, first) in [
-        (NOW.wall, 0, "2027-01-01T01:30:00.25Z"),
-        (NOW.wall, 7200, "2026-12-31T23:30:00.25Z"),
-        (0, -3600, "1970-01-01T02:30:00.25Z"),
-        (-86_400_000_000_000, 0, "1970-01-01T01:30:00.25Z"),
+    for (wall, first) in [
+        (NOW.wall, "2027-01-01T01:30:00.25Z"),
+        (0, "1970-01-01T01:30:00.25Z"),
+        (-86_400_000_000_000, "1970-01-01T01:30:00.25Z"),
     ] {
-        let (got, _) = read("syslog", Stand { wall, zone_seconds, ..NOW }, line);
+        let (got, _) = read("syslog", Stand { wall, ..NOW }, line);
         let of = |time: &str| Ok(format!(r#"{{"syslog_time":"{time}",{rest}"#));
         // What is no time is no part of the head.
         let none = Err(Fault { reason: Reason::NotAnObject, column: 5 });

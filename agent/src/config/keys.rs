@@ -4,7 +4,7 @@
 //! Promises: a default is written as an operator would write it, and is read by the same parser.
 //! Must not know: the process environment.
 use super::value::{Bytes, HIDDEN, Secret, bytes_within, count_within, duration_within, redacted_url};
-use super::{Config, Host, archive, choice, memory_default, output, source, token, value, zones};
+use super::{Config, Host, archive, choice, memory_default, output, source, token, tz, value, zones};
 use super::{SourceSpec, source::Format};
 use edgepush_shard::limits;
 use std::io;
@@ -43,13 +43,6 @@ pub enum Preset {
     },
 }
 
-impl Preset {
-    /// Whether the default is this text.
-    pub fn is(self, text: &str) -> bool {
-        matches!(self, Preset::Text(own) if own == text)
-    }
-}
-
 /// How much of a value may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Privacy {
@@ -72,8 +65,6 @@ pub enum Parse {
     Named(fn(&mut Config, &str, &str) -> Result<(), String>),
     /// The destination: understood by a part that is no leaf.
     Destination,
-    /// The part that would use it is not built yet: only its default is accepted. Ends with "is" or "are".
-    Planned(&'static str),
 }
 
 /// Reads a file that a value names.
@@ -101,11 +92,6 @@ impl Key {
             Preset::Unset(docs) | Preset::Text(docs) | Preset::Computed { docs, .. } => docs,
         }
     }
-
-    /// Whether its part is not built yet.
-    pub fn is_planned(&self) -> bool {
-        matches!(self.parse, Parse::Planned(_))
-    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -123,17 +109,6 @@ const fn key(
     help: &'static str,
 ) -> Key {
     Key { name, kind, preset, privacy: Privacy::Open, parse, help }
-}
-
-/// A row whose part is not built yet.
-const fn planned(
-    name: &'static str,
-    kind: &'static str,
-    preset: Preset,
-    what: &'static str,
-    help: &'static str,
-) -> Key {
-    Key { name, kind, preset, privacy: Privacy::Open, parse: Parse::Planned(what), help }
 }
 
 use Parse::{Named, One, Reading};
@@ -694,12 +669,12 @@ pub const KEYS: &[Key] = &[
         One(|c, t| choice::hostname(t).map(|v| c.hostname = v)),
         "`{HOST}` in destination paths.",
     ),
-    planned(
+    key(
         "EDGEPUSH_TZ",
-        "time zone",
+        "`UTC`, `local`, `Europe/Berlin`",
         Text("UTC"),
-        "other time zones are",
-        "Zone of times that have none of their own.",
+        One(|c, t| tz::read(t).map(|v| c.zone = v)),
+        "Zone of times that have none of their own: syslog's, HAProxy's. An hour that comes twice is the first one.",
     ),
     key(
         "EDGEPUSH_LOG",

@@ -16,6 +16,7 @@ mod said;
 pub mod show;
 pub mod source;
 pub mod token;
+pub mod tz;
 pub mod value;
 pub mod zones;
 
@@ -33,6 +34,7 @@ use edgepush_shard::dataset::mapping::Choices;
 use edgepush_shard::dataset::{Dataset, RAW};
 use edgepush_shard::limits::SOURCES_MAX;
 use edgepush_shard::plan::{Filter, OutputOptions};
+use jiff::tz::TimeZone;
 use keys::{KEYS, Parse, Preset};
 use said::Said;
 use std::ffi::OsString;
@@ -171,6 +173,8 @@ pub struct Config {
     pub tls_key: Option<Secret>,
     /// `{HOST}` in paths.
     pub hostname: String,
+    /// The zone of times that have none.
+    pub zone: TimeZone,
     /// How much the agent says about itself.
     pub log: LogLevel,
     /// How it is written.
@@ -270,6 +274,7 @@ impl Config {
             tls_cert: None,
             tls_key: None,
             hostname: String::new(),
+            zone: TimeZone::UTC,
             log: LogLevel::Info,
             log_format: LogFormat::Text,
             stop_timeout: Duration::ZERO,
@@ -420,8 +425,7 @@ fn apply(key: &keys::Key, text: &str, around: &Around<'_>, config: &mut Config) 
             config.destination = Target::new(text);
             Ok(())
         }
-        Parse::Planned(what) if !key.preset.is(text) => Err(not_built(what)),
-        Parse::Planned(_) | Parse::Named(_) => Ok(()),
+        Parse::Named(_) => Ok(()),
     }
 }
 
@@ -455,7 +459,7 @@ fn set_default(key: &keys::Key, around: &Around<'_>, config: &mut Config) -> Str
             set(config, &text).unwrap_or_else(|why| panic!("BUG: the default of {}: {text} {why}", key.name));
         }
         Parse::Destination => config.destination = Target::new(&text),
-        Parse::Planned(_) | Parse::Named(_) | Parse::Reading(_) => {}
+        Parse::Named(_) | Parse::Reading(_) => {}
     }
     text
 }
@@ -522,9 +526,4 @@ fn memory_default(host: &Host, config: &Config) -> Bytes {
     let shards = config.cores.resolve(&host.cpus, host.cpu_quota).map_or(1, |(cpus, _)| cpus.len());
     let half = host.memory_limit.map_or(MEMORY_DEFAULT, |limit| Bytes(limit / 2));
     MEMORY_DEFAULT.min(half).max(Config::memory_least(shards))
-}
-
-/// What is said of a part that does not exist yet; `what` ends with "is" or "are".
-fn not_built(what: &str) -> String {
-    format!("cannot be used: {what} not built yet in {VERSION}; remove it")
 }

@@ -41,20 +41,12 @@ pub fn markdown() -> String {
     for key in usable() {
         row(&mut out, key);
     }
-    out.push_str(
-        "\n## Known, and not built yet\n\n\
-         These names are taken. Setting one to anything but its default is an error until its part exists.\n\n\
-         | variable | value | default | meaning |\n|---|---|---|---|\n",
-    );
-    for key in KEYS.iter().filter(|key| key.is_planned()) {
-        row(&mut out, key);
-    }
     out
 }
 
 /// What an operator may set; of a build for tests not what only that one has.
 fn usable() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(|key| !key.is_planned() && key.name != "EDGEPUSH_FAILPOINT")
+    KEYS.iter().filter(|key| key.name != "EDGEPUSH_FAILPOINT")
 }
 
 fn row(out: &mut String, key: &Key) {

@@ -20,7 +20,7 @@ use crate::api::{self, bind::Bound, health::Health, tls::Tls};
 use crate::archive::{INDEX_FILE, Index, IndexError};
 use crate::batcher::{Batcher, BatcherSettings};
 use crate::cli::Exit;
-use crate::config::{Config, RuntimeChoice, SimdChoice};
+use crate::config::{Config, RuntimeChoice, SimdChoice, tz};
 use crate::jobs::{GuardState, follow};
 use crate::ledger::{Ledger, LedgerSettings, OsDisk, Recovered, Serials, StateDir};
 use crate::logs_api::LogsServer;
@@ -64,6 +64,7 @@ pub struct Running {
 pub fn start(config: &Config, once: bool, ending: Ending) -> Result<Running, StartError> {
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     use_vectors(config.simd);
+    edgepush_shard::zone::set(tz::zone(&config.zone));
     let clock = Arc::new(Clock::start());
     let state = StateDir::open(&config.state_dir).map_err(|e| StartError::coded(e.exit_code(), &e))?;
     let chosen = rt::choose(choice(config.runtime)).map_err(|why| StartError::new(Exit::Operator, why))?;

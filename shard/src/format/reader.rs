@@ -36,14 +36,12 @@ pub struct Stand<'a> {
     pub start: u64,
     /// When it is read: wall clock, ns since the epoch. A syslog time without a year is of the year nearest to it.
     pub wall: i64,
-    /// How many seconds a syslog time without zone is ahead of UTC.
-    pub zone_seconds: i32,
 }
 
 impl<'a> Stand<'a> {
-    /// In a source that begins with `head`, at the epoch, in UTC.
+    /// In a source that begins with `head`, at the epoch.
     pub const fn of(head: &'a [u8], start: u64) -> Stand<'a> {
-        Stand { head, start, wall: 0, zone_seconds: 0 }
+        Stand { head, start, wall: 0 }
     }
 }
 
@@ -117,7 +115,7 @@ impl Reader {
         mut take: impl FnMut(Frame<'_>, Parsed<'_>),
     ) -> Told {
         let Reader { json, hands, probe, tables, named, heads, behind } = self;
-        heads.begin(stand.wall, stand.zone_seconds);
+        heads.begin(stand.wall);
         let mut told = Told::default();
         if let How::Auto | How::Json = how {
             let take = |frame: Frame<'_>, parsed: Parsed<'_>| {

@@ -354,39 +354,9 @@ const TIME_BYTES_MAX: usize = 128;
 
 /// A time in any form that logs have, ns since the epoch. What stands at or before the epoch was never set.
 fn read(text: &[u8]) -> Option<i64> {
-    let time = match text.len() > TIME_BYTES_MAX {
-        true => None,
-        false => plain_number(text).or_else(|| Time::parse(text)),
-    }?;
+    let time = if text.len() <= TIME_BYTES_MAX { Time::parse(text)? } else { return None };
     let nanos = time.seconds.checked_mul(SECOND)?.checked_add(i64::from(time.nanos))?;
     (nanos > 0).then_some(nanos)
-}
-
-/// Digits with at most nine behind a point, which most logs write: as [`Time::of_number`] reads them.
-fn plain_number(text: &[u8]) -> Option<Time> {
-    let point = text.iter().position(|b| *b == b'.');
-    let (whole, fraction) = text.split_at(point.unwrap_or(text.len()));
-    let fraction = fraction.get(1..).unwrap_or_default();
-    if whole.is_empty() || whole.len() > 19 || (point.is_some() && fraction.is_empty()) || fraction.len() > 9
-    {
-        return None;
-    }
-    let digits = |text: &[u8]| {
-        text.iter().try_fold(0_u64, |sum, b| {
-            b.is_ascii_digit().then(|| sum.checked_mul(10)?.checked_add(u64::from(b - b'0'))).flatten()
-        })
-    };
-    let whole = digits(whole)?;
-    let behind = digits(fraction)? * 10_u64.pow(9 - fraction.len() as u32);
-    // Whole milliseconds, microseconds, nanoseconds; with a fraction the exact way takes them.
-    let (seconds, nanos) = match whole {
-        0..100_000_000_000 => (whole, behind),
-        _ if point.is_some() => return None,
-        100_000_000_000..100_000_000_000_000 => (whole / 1000, whole % 1000 * 1_000_000),
-        100_000_000_000_000..100_000_000_000_000_000 => (whole / 1_000_000, whole % 1_000_000 * 1000),
-        _ => (whole / 1_000_000_000, whole % 1_000_000_000),
-    };
-    Some(Time { seconds: i64::try_from(seconds).ok()?, nanos: nanos as u32 })
 }
 
 /// The domains that were seen.

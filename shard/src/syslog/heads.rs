@@ -8,6 +8,7 @@ use crate::format::push_text;
 use crate::limits::PARSE_BYTES_KEPT;
 use crate::record::{Member, Span, ValueKind};
 use crate::time::Time;
+use crate::zone;
 
 /// The members that a head may add, in this order.
 pub const NAMES: [&str; 3] = ["syslog_time", "syslog_host", "syslog_tag"];
@@ -29,13 +30,11 @@ pub(crate) struct Heads {
     known: Vec<u8>,
     added: Added,
     wall: Time,
-    zone_seconds: i64,
 }
 
 impl Heads {
-    /// Begins a chunk that is read now, at `wall` (ns since the epoch), where a time without zone is so many seconds ahead
-    /// of UTC.
-    pub(crate) fn begin(&mut self, wall: i64, zone_seconds: i32) {
+    /// Begins a chunk that is read now, at `wall` (ns since the epoch).
+    pub(crate) fn begin(&mut self, wall: i64) {
         // A year may be another one by now.
         self.known.clear();
         if self.added.text.capacity() > PARSE_BYTES_KEPT || self.known.capacity() > PARSE_BYTES_KEPT {
@@ -43,7 +42,6 @@ impl Heads {
         }
         self.wall =
             Time { seconds: wall.div_euclid(1_000_000_000), nanos: wall.rem_euclid(1_000_000_000) as u32 };
-        self.zone_seconds = i64::from(zone_seconds);
     }
 
     /// How many bytes of a line are its head; none: it has none. What it says is in [`Heads::added`] until the next call.
@@ -73,7 +71,7 @@ impl Heads {
         if let Some(time) = head.time {
             let from = text.len();
             push_key(NAMES[0], text);
-            if !time.write(self.wall, self.zone_seconds, text) {
+            if !time.write(self.wall, zone::local(), text) {
                 text.truncate(from);
             }
         }

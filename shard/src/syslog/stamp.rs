@@ -2,8 +2,9 @@
 //!
 //! Promises: a stamp is written as RFC 3339 in UTC with the digits that it has; a year that it does not have is the one
 //! that puts it nearest to now; a zone that it does not have is given. Nothing is guessed: what is no time is none.
-//! Must not know: clocks, zones with rules.
+//! Must not know: clocks, which zone the host is in.
 use crate::time::{Time, days, month_days};
+use crate::zone::Zone;
 
 const DAY_SECONDS: i64 = 86_400;
 const MONTHS: [&[u8; 3]; 12] =
@@ -46,12 +47,12 @@ impl<'a> Stamp<'a> {
         self.zone.is_some()
     }
 
-    /// When that was: `wall` is now, `zone` how many seconds a stamp without zone is ahead of UTC.
-    pub fn time(&self, wall: Time, zone: i64) -> Option<Time> {
-        let zone = self.zone.unwrap_or(zone);
+    /// When that was: `wall` is now, `zone` that of a stamp that has none.
+    pub fn time(&self, wall: Time, zone: &Zone) -> Option<Time> {
+        let utc_of = |local: i64| self.zone.map_or_else(|| zone.utc_of(local), |ahead| local - ahead);
         let in_year = |year: i64| {
             let exists = self.day <= month_days(year, self.month);
-            exists.then(|| days(year, self.month, self.day) * DAY_SECONDS + self.clock - zone)
+            exists.then(|| utc_of(days(year, self.month, self.day) * DAY_SECONDS + self.clock))
         };
         let seconds = match self.year {
             Some(year) => in_year(year)?,
@@ -67,7 +68,7 @@ impl<'a> Stamp<'a> {
     }
 
     /// Appends it as a JSON string, as [`Stamp::time`] has it. False: nothing is written, it is no time of a calendar.
-    pub fn write(&self, wall: Time, zone: i64, out: &mut Vec<u8>) -> bool {
+    pub fn write(&self, wall: Time, zone: &Zone, out: &mut Vec<u8>) -> bool {
         let digits = self.fraction.len().min(9);
         self.time(wall, zone).is_some_and(|time| time.write_rfc3339(digits, out))
     }

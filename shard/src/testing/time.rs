@@ -3,6 +3,7 @@
 //! Must not know: how times are read.
 use crate::syslog::head;
 use crate::time::Time;
+use crate::zone::Zone;
 
 /// Year, month, day, hour, minute, second: right ones or not.
 pub type Parts = (i16, u8, u8, u8, u8, u8);
@@ -50,10 +51,11 @@ pub fn syslog_times_are_near(parts: Parts, wall: i64, zone: i16, seconds: impl F
     let (_, month_number, day, hour, minute, second) = parts;
     // Some thousand years are enough.
     let (wall, zone) = (wall % 50_000_000_000, i64::from(zone));
+    let own = Zone::new(zone, []);
     let wall = Time { seconds: wall, nanos: 0 };
     let text = format!("<14>{} {day:2} {hour:02}:{minute:02}:{second:02} h a: x", month(month_number));
     let stamp = head::read(text.as_bytes()).and_then(|head| head.time);
-    let got = stamp.and_then(|stamp| stamp.time(wall, zone));
+    let got = stamp.and_then(|stamp| stamp.time(wall, &own));
     let around = Time::year(wall.seconds);
     let years = (around - 1..=around + 1).filter_map(|year| i16::try_from(year).ok());
     let all = years.filter_map(|year| seconds(smoothed((year, month_number, day, hour, minute, second))));
@@ -61,7 +63,7 @@ pub fn syslog_times_are_near(parts: Parts, wall: i64, zone: i16, seconds: impl F
     assert_eq!(got.map(|time| time.seconds.abs_diff(wall.seconds)), nearest, "{text} at {}", wall.seconds);
     if let Some(stamp) = stamp {
         let mut out = Vec::new();
-        assert_eq!(stamp.write(wall, zone, &mut out), !out.is_empty());
+        assert_eq!(stamp.write(wall, &own, &mut out), !out.is_empty());
         assert!(out.is_empty() || Time::parse(&out[1..out.len() - 1]) == got, "{text}");
     }
 }

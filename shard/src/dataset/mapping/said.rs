@@ -158,7 +158,7 @@ fn time(text: &[u8], unit: Option<Unit>, shift: i128, out: &mut Vec<u8>) -> Opti
     let nanos = match unit {
         Some(unit) => duration(text, unit)?,
         None => {
-            let time = Time::of_utc(text)?;
+            let time = Time::of_local(text)?;
             i128::from(time.seconds) * Unit::Seconds.nanos() + i128::from(time.nanos)
         }
     }

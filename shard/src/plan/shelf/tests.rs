@@ -80,39 +80,6 @@ fn a_record_goes_by_its_own_time_in_any_form() {
 }
 
 #[test]
-fn plain_numbers_are_read_as_all_numbers() {
-    let texts = [
-        "0",
-        "1",
-        "1795250000",
-        "1795250000.1",
-        "1795250000.123456789",
-        "1795250000.1234567891",
-        "99999999999",
-        "100000000000",
-        "99999999999999",
-        "100000000000000",
-        "99999999999999999",
-        "100000000000000000",
-        "1795250000000.5",
-        "18446744073709551615",
-        "1.",
-        ".5",
-        "",
-        "x",
-        "1x",
-        "-5",
-        "1e9",
-    ];
-    for text in texts {
-        if let Some(fast) = plain_number(text.as_bytes()) {
-            assert_eq!(Some(fast), Time::of_number(text.as_bytes()), "{text}");
-        }
-    }
-    assert!(plain_number(b"1795250000.123").is_some() && plain_number(b"1795250000123456").is_some());
-}
-
-#[test]
 fn the_first_field_that_is_there_wins() {
     let mut bench = Bench::new(shelving());
     let mut ask = |line: &str| bench.at(line, NOW).expect("on a shelf");
