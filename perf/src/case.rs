@@ -21,6 +21,8 @@ pub enum Kind {
     Follow,
     /// `run --once` on one core against two, in pairs.
     Scaling,
+    /// `run --once` into the archive, by many domains and by one, in pairs.
+    Domains,
     /// `run --once` on an empty file.
     Start,
     /// `run` on an empty file.
@@ -245,6 +247,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "tls",
     "file",
     "archive",
+    "archive-domains",
     "nginx",
     "mixed",
     "http-requests",

@@ -71,6 +71,8 @@ pub const FIGURES: &[Figure] = &[
     figure("cpu_x_one_job", "CPU, of one job's on the same input", "x", false, 2, Median, true),
     figure("cpu_x_sum", "CPU, of the sum of what each job adds alone", "x", false, 2, Median, true),
     figure("one_job_cpu_s", "CPU of one job", "s", false, 2, Best, false),
+    figure("cpu_x_one_domain", "CPU, of one domain's on the same input", "x", false, 2, Median, true),
+    figure("one_domain_cpu_s", "CPU of one domain", "s", false, 2, Best, false),
     figure("ready_ms", "start to ready", "ms", false, 0, Worst, true),
     figure("written_per_s", "bytes written a second at rest", "", false, 0, Median, true),
     figure("us_per_message", "agent's CPU per message, socket to acknowledged", "us", false, 2, Best, true),

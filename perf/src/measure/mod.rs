@@ -50,6 +50,7 @@ pub fn run(bench: &Bench, input: &Input, turn: usize) -> io::Result<Sample> {
         Kind::Once => whole::once(bench, input, input.case.cores),
         Kind::Follow => whole::follow(bench, input),
         Kind::Scaling => whole::scaling(bench, input, turn),
+        Kind::Domains => whole::domains(bench, input, turn),
         Kind::Start => whole::start(bench),
         Kind::Idle => steady::idle(bench, input.case),
         Kind::LowRate => steady::low_rate(bench, input.case),
@@ -71,6 +72,6 @@ impl Kind {
 
     /// Its speed is comparable with a compressor's alone.
     pub fn speed(self) -> bool {
-        matches!(self, Kind::Once | Kind::Follow | Kind::Scaling | Kind::Jobs | Kind::JobsAll)
+        matches!(self, Kind::Once | Kind::Follow | Kind::Scaling | Kind::Domains | Kind::Jobs | Kind::JobsAll)
     }
 }

@@ -18,10 +18,15 @@ struct Once {
 
 /// `run --once`.
 pub fn once(bench: &Bench, input: &Input, cores: usize) -> io::Result<Sample> {
+    once_set(bench, input, cores, &[])
+}
+
+/// The same with more settings.
+fn once_set(bench: &Bench, input: &Input, cores: usize, more: &[(&str, &str)]) -> io::Result<Sample> {
     let place = bench.place(input.case.destination)?;
     let sources = format!("file:{}", input.log.path.display());
     let mut command = bench.command(&["run", "--once"], &sources, &place.url())?;
-    command.env("EDGEPUSH_CORES", cores.to_string()).envs(&input.case.set);
+    command.env("EDGEPUSH_CORES", cores.to_string()).envs(&input.case.set).envs(more.iter().copied());
     let ended = once_with(bench, command, cores)?;
     let mut sample = Sample::default();
     throughput(&mut sample, &ended, input.log.bytes);
@@ -158,6 +163,19 @@ pub fn scaling(bench: &Bench, input: &Input, turn: usize) -> io::Result<Sample> 
     two.set("wall_ratio", wall);
     two.set("cpu_growth_percent", growth * 100.0);
     Ok(two)
+}
+
+/// A pair: the archive by the records' hosts, and by a field that is the same in all of them.
+pub fn domains(bench: &Bench, input: &Input, turn: usize) -> io::Result<Sample> {
+    const ONE: [(&str, &str); 1] = [("EDGEPUSH_DOMAIN_FIELD", "scheme")];
+    let run = |one: bool| once_set(bench, input, input.case.cores, if one { &ONE } else { &[] });
+    let one_first = turn.is_multiple_of(2);
+    let (first, second) = (run(one_first)?, run(!one_first)?);
+    let (one, mut many) = if one_first { (first, second) } else { (second, first) };
+    let cpu = |sample: &Sample| sample.figures["user_s"] + sample.figures["system_s"];
+    many.set("cpu_x_one_domain", cpu(&many) / cpu(&one));
+    many.set("one_domain_cpu_s", cpu(&one));
+    Ok(many)
 }
 
 /// `run --once` on an empty file.
