@@ -5,7 +5,12 @@
 //! Must not know: what a line means.
 
 /// A mark that is no part of a source's first line: UTF-8's byte order mark.
-pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Bytes of the mark before the first line of `bytes`, which start at `start` in their source.
+pub(crate) fn bom_bytes(bytes: &[u8], start: u64) -> usize {
+    if start == 0 && bytes.starts_with(BOM) { BOM.len() } else { 0 }
+}
 
 /// One line: its bytes without the line end, and where it starts in the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

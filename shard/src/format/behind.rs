@@ -7,7 +7,7 @@
 //! Promises: a line without a head stays byte for byte. A line that is no record has the fault that its message has, at
 //! its place in the line. Nothing is allocated per line after warm-up.
 //! Must not know: what becomes of records.
-use crate::frame::{BOM, Frame, frames};
+use crate::frame::{Frame, bom_bytes, frames};
 use crate::limits::{MARKED_BYTES_MAX, PARSE_BYTES_KEPT, SHAPES_MAX};
 use crate::parse::{Fault, Lines, Parsed, Parser};
 use crate::record::{Member, Record, ShapeId};
@@ -59,7 +59,7 @@ pub(super) fn lines(
     mut take: impl FnMut(Frame<'_>, Parsed<'_>),
 ) -> Lines {
     let mut lines = Lines::default();
-    let mark = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
+    let mark = bom_bytes(bytes, start);
     let mut at = 0;
     let mut rest = frames(bytes, start).peekable();
     while let Some(frame) = rest.peek() {
@@ -71,7 +71,7 @@ pub(super) fn lines(
         behind.begin();
         while let Some(frame) = rest.next_if(|frame| behind.has_room(frame.line.len())) {
             let head = heads.strip(frame.line);
-            let mark = if start + frame.offset as u64 == 0 { mark } else { 0 };
+            let mark = if frame.offset == 0 { mark } else { 0 };
             behind.push(frame, mark, head.map(|len| (len, heads.added())));
         }
         lines.add(behind.parse(json, bytes, &mut take));

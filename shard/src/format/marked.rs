@@ -4,14 +4,10 @@
 //! Must not know: what becomes of records; the rest of what a reader tells.
 use super::layout::{Hands, Layout};
 use super::straight::{Line, MARGIN};
-use crate::frame::{BOM, Frame, frames};
-use crate::limits::{LINE_BYTES_MAX, MARKED_BYTES_MAX};
+use crate::frame::{Frame, bom_bytes, frames};
+use crate::limits::LINE_BYTES_MAX;
 use crate::parse::{Fault, Lines, Parsed, Reason};
-use crate::scan::{Marks, Simd};
-use memchr::{memchr, memrchr};
-
-/// A text shorter than this is not worth marks.
-const MARKED_BYTES_MIN: usize = 512;
+use crate::scan::{Marks, Stretch, stretch};
 
 /// Reads the lines of `bytes`, which stand at `start` in their source, and gives each one that is not blank to `take`.
 pub(super) fn lines(
@@ -25,15 +21,9 @@ pub(super) fn lines(
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
-        let whole = if rest.len() <= MARKED_BYTES_MAX {
-            Some(rest.len())
-        } else {
-            memrchr(b'\n', &rest[..MARKED_BYTES_MAX]).map(|end| end + 1)
-        };
-        // A byte order mark, and a line that is too long for marks, are the plain way's.
-        let marked = level != Simd::Scalar && start + at as u64 > 0 && rest.len() >= MARKED_BYTES_MIN;
-        match whole {
-            Some(len) if marked => {
+        let place = start + at as u64;
+        match stretch(level, rest, place) {
+            Stretch::Marked(len) => {
                 let mut marks = hands.marks.take().unwrap_or_default();
                 marks.find_few(level, &rest[..len]);
                 let window = Window { layout, rest, offset: at, marks: &marks };
@@ -41,14 +31,12 @@ pub(super) fn lines(
                 hands.marks = Some(marks);
                 at += len;
             }
-            _ => {
-                let len = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
-                for frame in frames(&rest[..len], start + at as u64) {
-                    let bom = start + at as u64 == 0 && rest.starts_with(BOM);
-                    let from = frame.offset + if bom { BOM.len() } else { 0 };
-                    let place = (from, from + frame.line.len());
+            Stretch::Plain(len) => {
+                for frame in frames(&rest[..len], place) {
+                    let from = frame.offset + bom_bytes(rest, place);
+                    let in_rest = (from, from + frame.line.len());
                     let frame = Frame { offset: at + frame.offset, ..frame };
-                    plain(layout, (rest, place), frame, hands, &mut lines, &mut take);
+                    plain(layout, (rest, in_rest), frame, hands, &mut lines, &mut take);
                 }
                 at += len;
             }

@@ -8,7 +8,7 @@ use super::layout::{Hands, Layout};
 use super::logfmt;
 use super::reader::{Stand, Told, message};
 use super::table::{Columns, Table, Tables};
-use crate::frame::{BOM, Frame, frames};
+use crate::frame::{Frame, bom_bytes, frames};
 use crate::limits::LINE_BYTES_MAX;
 use crate::parse::{Fault, Parsed, Reason};
 use crate::record::ShapeId;
@@ -46,7 +46,7 @@ impl Texts<'_, '_> {
     ) {
         let Texts { hands, probe, mut heads, stand, bytes, told } = self;
         let ascii = bytes.is_ascii();
-        let mark = if stand.start == 0 && bytes.starts_with(BOM) { BOM.len() } else { 0 };
+        let mark = bom_bytes(bytes, stand.start);
         for frame in frames(bytes, stand.start) {
             told.lines.all += 1;
             let head = heads.as_mut().and_then(|heads| heads.strip(frame.line));

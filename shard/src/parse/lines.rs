@@ -5,12 +5,8 @@
 use super::template::{Candidate, MARGIN};
 use super::{Fault, Parser};
 use crate::frame::{Frame, frames};
-use crate::limits::MARKED_BYTES_MAX;
 use crate::record::{Record, Repairs, ShapeId, Way};
-use crate::scan::{Marks, Simd};
-
-/// A text shorter than this is not worth marks.
-const MARKED_BYTES_MIN: usize = 512;
+use crate::scan::{Marks, Simd, Stretch, stretch};
 
 /// How many lines a text had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,20 +37,12 @@ impl Parser {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
-            let whole = if rest.len() <= MARKED_BYTES_MAX {
-                Some(rest.len())
-            } else {
-                memchr::memrchr(b'\n', &rest[..MARKED_BYTES_MAX]).map(|end| end + 1)
-            };
-            // A byte order mark, and a line that is too long for marks, are the plain way's.
-            let marked = level != Simd::Scalar && start + at as u64 > 0 && rest.len() >= MARKED_BYTES_MIN;
-            match whole {
-                Some(len) if marked => {
+            match stretch(level, rest, start + at as u64) {
+                Stretch::Marked(len) => {
                     self.marked(level, rest, (at, len), &mut lines, &mut take);
                     at += len;
                 }
-                _ => {
-                    let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+                Stretch::Plain(len) => {
                     for frame in frames(&rest[..len], start + at as u64) {
                         self.plain(Frame { offset: at + frame.offset, ..frame }, &mut lines, &mut take);
                     }

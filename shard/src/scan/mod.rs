@@ -13,10 +13,12 @@ mod neon;
 pub mod scalar;
 #[cfg(target_arch = "x86_64")]
 pub mod sse2;
+mod stretches;
 mod wide;
 
 pub use level::{Simd, get as level, set as set_level};
 pub use marks::Marks;
+pub(crate) use stretches::{Stretch, stretch};
 pub(crate) use wide::{WIDE, Wide, Work, widest};
 
 /// Position of the first `"`, `\` or control character at or after `from`; `text.len()` when there is none.
