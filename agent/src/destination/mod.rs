@@ -17,7 +17,7 @@ mod parameter;
 pub mod proof;
 pub(crate) mod redact;
 pub mod store;
-mod text;
+pub(crate) mod text;
 pub mod url;
 mod vendor;
 

@@ -5,6 +5,7 @@
 //! Must not know: what bodies hold, connections.
 use super::body::UploadBody;
 use super::client::refresh::SecretFile;
+use super::text::hex;
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ring::hmac;
@@ -109,8 +110,7 @@ async fn signature(key: &str, seconds: u64, body: &UploadBody) -> String {
         mac.update(some);
         tokio::task::yield_now().await;
     }
-    let hex = mac.sign().as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>();
-    format!("v1={hex}")
+    format!("v1={}", hex(mac.sign().as_ref()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Text of URLs: percent-encoding, base64, the nearest word.
+//! Text of URLs and headers: percent-encoding, hexadecimal digits, base64, the nearest word.
 //!
 //! Promises: pure; what is already encoded stays as it is.
 //! Must not know: what the text is for.
@@ -9,22 +9,27 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// Percent-encodes what may not stand in a URL at all; everything else, also an existing `%41`, stays.
 pub fn encode_specials(url: &str) -> String {
     let allowed = |b: u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b);
-    encode(url, allowed)
+    encode(url.as_bytes(), allowed)
 }
 
 /// Percent-encodes what is not printable ASCII: a header's value.
 pub fn encode_header(value: &str) -> String {
-    encode(value, |b| b.is_ascii_graphic())
+    encode(value.as_bytes(), |b| b.is_ascii_graphic())
 }
 
 /// Percent-encodes all but letters, digits and `-._~`: one value in a query, one segment of a path.
 pub fn encode_all(value: &str) -> String {
-    encode(value, |b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+    encode_but(value.as_bytes(), |_| false)
 }
 
-fn encode(text: &str, allowed: impl Fn(u8) -> bool) -> String {
+/// The same, but for what is `kept`.
+pub fn encode_but(value: &[u8], kept: impl Fn(u8) -> bool) -> String {
+    encode(value, |b| b.is_ascii_alphanumeric() || b"-._~".contains(&b) || kept(b))
+}
+
+fn encode(text: &[u8], allowed: impl Fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
-    for b in text.bytes() {
+    for &b in text {
         if allowed(b) {
             out.push(char::from(b));
         } else {
@@ -55,6 +60,12 @@ pub fn decode(text: &str) -> Result<String, String> {
         rest = &tail[2..];
     }
     String::from_utf8(out).map_err(|_| "has percent-encoded bytes that are not UTF-8".into())
+}
+
+/// Hexadecimal digits, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |n: u8| char::from(HEX[usize::from(n & 15)].to_ascii_lowercase());
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
 }
 
 /// Base64 with padding (RFC 4648).
@@ -101,6 +112,11 @@ pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_in_lower_case() {
+        assert_eq!(hex(&[0, 0xab]), "00ab");
+    }
 
     #[test]
     fn base64_goes_and_comes_back() {

@@ -6,9 +6,9 @@
 //! Must not know: where sets are looked at, what time it is.
 use super::set::{self, Judges, Mistake, SetFile, SetJob};
 use super::{Book, Change, Job, JobChange, OriginKind, Refusal};
+use crate::destination::text::hex;
 use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -140,12 +140,7 @@ fn digest(had: &[&Arc<Job>], files: &[SetFile]) -> String {
         add(name.as_bytes());
         add(bytes);
     }
-    let mut text = String::new();
-    for byte in &sum.finish().as_ref()[..DIGEST_CHARS / 2] {
-        // Writing into a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex(&sum.finish().as_ref()[..DIGEST_CHARS / 2])
 }
 
 /// How one set stands.

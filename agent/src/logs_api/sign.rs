@@ -4,6 +4,7 @@
 //! taken, and nothing else.
 //! Must not know: which keys there are, the clock, which nonces were seen.
 use super::times;
+use crate::destination::text::hex;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 use hyper::{Method, Uri};
 use ring::hmac;
@@ -162,11 +163,6 @@ pub fn is_url(secret: &str, path: &str, expire: i64, key: &str, sign: &str) -> b
 /// In the same time wherever they differ.
 fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     ours.len() == theirs.len() && ours.iter().zip(theirs).fold(0, |all, (a, b)| all | (a ^ b)) == 0
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

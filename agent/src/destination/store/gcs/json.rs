@@ -7,9 +7,9 @@
 //! Must not know: verdicts, names of batches, where identities come from.
 use super::super::super::text;
 use super::super::connector::{Link, Reply, Said, copy, note, unable, weather};
-use super::super::s3::sign::hex;
 use super::request;
 use super::token::Tokens;
+use crate::destination::text::hex;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};

@@ -3,6 +3,7 @@
 //! Promises: pure; every header of the request is signed but those that belong to the connection; tested with the
 //! examples that AWS publishes and against botocore.
 //! Must not know: where keys come from, which clock is right.
+use crate::destination::text::{encode_but, hex};
 use hyper::header::HeaderMap;
 use hyper::{Method, Uri};
 use ring::{digest, hmac};
@@ -49,12 +50,6 @@ pub fn stamp(at: jiff::Timestamp) -> String {
     at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n & 15)]);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
-}
-
 /// The value of `Authorization`. `at`: [`stamp`].
 pub fn authorization(request: Signed<'_>, keys: &Keys, region: &str, at: &str) -> String {
     let day = &at[..8];
@@ -97,7 +92,7 @@ fn canonical_headers(headers: &HeaderMap) -> (String, String) {
 
 /// S3 encodes a path once, and neither joins nor removes its segments.
 fn canonical_path(path: &str) -> String {
-    encode(&decode(path), |b| b == b'/')
+    encode_but(&decode(path), |b| b == b'/')
 }
 
 fn canonical_query(query: &str) -> String {
@@ -106,7 +101,7 @@ fn canonical_query(query: &str) -> String {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (encode(&decode(name), |_| false), encode(&decode(value), |_| false))
+            (encode_but(&decode(name), |_| false), encode_but(&decode(value), |_| false))
         })
         .collect();
     pairs.sort();
@@ -129,21 +124,6 @@ fn decode(text: &str) -> Vec<u8> {
                 tail
             }
         };
-    }
-    out
-}
-
-/// Percent-encodes everything but letters, digits, `-`, `.`, `_`, `~` and what is `kept`.
-fn encode(bytes: &[u8], kept: impl Fn(u8) -> bool) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b) || kept(b);
-    let mut out = String::with_capacity(bytes.len());
-    for b in bytes {
-        if plain(*b) {
-            out.push(char::from(*b));
-        } else {
-            out.push('%');
-            out.push_str(&hex(&[*b]).to_ascii_uppercase());
-        }
     }
     out
 }
@@ -221,6 +201,5 @@ mod tests {
         assert_eq!(canonical_query("uploads"), "uploads=");
         assert_eq!(canonical_query("uploadId=a%2Bb~c&partNumber=10"), "partNumber=10&uploadId=a%2Bb~c");
         assert_eq!(stamp("2013-05-24T01:02:03.9Z".parse().expect("a time")), "20130524T010203Z");
-        assert_eq!(hex(&[0, 0xab]), "00ab");
     }
 }

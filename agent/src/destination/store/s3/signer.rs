@@ -6,9 +6,10 @@
 use super::super::answer::complaint;
 use super::super::connector::{Link, Reply, Said, Way};
 use super::credentials::Credentials;
-use super::sign::{Keys, Signed, authorization, hex, stamp};
+use super::sign::{Keys, Signed, authorization, stamp};
 use crate::destination::redact::Secrets;
 use crate::destination::text::base64;
+use crate::destination::text::hex;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, IF_NONE_MATCH};
