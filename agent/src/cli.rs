@@ -422,10 +422,16 @@ pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli,
     })
 }
 
-/// Writes a command's output. A reader that has gone away has read enough: that is no failure.
+/// Writes a command's output.
 pub fn print(text: &str, exit: Exit) -> Exit {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    ended(out.write_all(text.as_bytes()).and_then(|()| out.flush()), exit)
+}
+
+/// How a command ends that has written to standard output. A reader that has gone away has read enough: that is no
+/// failure.
+pub fn ended(written: io::Result<()>, exit: Exit) -> Exit {
+    match written {
         Ok(()) => exit,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {

@@ -3,9 +3,9 @@
 //! Promises: only members that meet the range are read; records come file by file, in the order in which they lie there.
 //! Must not know: what records hold: a member is written whole.
 use super::verify::Part;
-use super::{ended, which};
+use super::which;
 use crate::archive::members;
-use crate::cli::{ArchiveRange, Exit, complain};
+use crate::cli::{ArchiveRange, Exit, complain, ended};
 use crate::config::Config;
 use edgepush_shard::batch::reader;
 use edgepush_shard::codec::CodecKind;
@@ -28,14 +28,14 @@ pub(super) fn cat(config: &Config, asked: &ArchiveRange) -> Result<Exit, Exit> {
         }
         match records(&found.path(entry), entry.bytes, &times, &mut out) {
             Ok(()) => {}
-            Err(Failed::Out(error)) => return Ok(ended(Err(error))),
+            Err(Failed::Out(error)) => return Ok(ended(Err(error), Exit::Done)),
             Err(Failed::File(error)) => {
                 complain(&format!("edgepush: {}: {error}\n", entry.path()));
                 exit = Exit::Failed;
             }
         }
     }
-    match ended(out.flush()) {
+    match ended(out.flush(), Exit::Done) {
         Exit::Done => Ok(exit),
         failed => Ok(failed),
     }

@@ -3,15 +3,14 @@
 //! Promises: a file appears whole or not at all, below the same directories as in the archive; what is there already with
 //! the same size stays, and anything else of that name is never written over.
 //! Must not know: which files are meant.
-use super::ended;
 use super::which::Found;
 use crate::archive::Entry;
-use crate::cli::{Exit, complain};
+use crate::cli::{Exit, complain, print};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -44,7 +43,7 @@ pub(super) fn get(found: &Found, dir: &Path, json: bool) -> Exit {
             dir.display()
         ),
     };
-    let exit = ended(io::stdout().lock().write_all(text.as_bytes()));
+    let exit = print(&text, Exit::Done);
     if failed == 0 { exit } else { Exit::Failed }
 }
 

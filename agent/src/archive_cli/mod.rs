@@ -12,7 +12,7 @@ mod verify;
 mod which;
 
 use crate::archive::Entry;
-use crate::cli::{ArchiveArgs, ArchiveAsk, Exit, complain};
+use crate::cli::{ArchiveArgs, ArchiveAsk, Exit, ended};
 use crate::config::Config;
 use crate::logs_api::times;
 use serde_json::{Value, json};
@@ -51,19 +51,7 @@ fn ls(found: &Found, final_after: i64, json: bool) -> Exit {
         }
         out.flush()
     };
-    ended(write())
-}
-
-/// How a command ends that has written to standard output. A reader that has gone away has read enough.
-fn ended(written: io::Result<()>) -> Exit {
-    match written {
-        Ok(()) => Exit::Done,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(error) => {
-            complain(&format!("edgepush: standard output: {error}\n"));
-            Exit::Failed
-        }
-    }
+    ended(write(), Exit::Done)
 }
 
 fn shown(entry: &Entry, is_final: bool) -> Value {

@@ -3,17 +3,16 @@
 //! Promises: a difference names the file and what differs; memory does not grow with a file, whatever its headers say; a
 //! bar on a terminal.
 //! Must not know: which files are meant.
-use super::ended;
 use super::which::Found;
 use crate::archive::{Entry, members};
-use crate::cli::{Exit, complain};
+use crate::cli::{Exit, complain, print};
 use crc32fast::Hasher;
 use edgepush_shard::batch::reader;
 use edgepush_shard::codec::CodecKind;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -53,7 +52,7 @@ pub(super) fn verify(found: &Found, json: bool) -> Exit {
             format!("{good} files are as they were written, {} differ, {gone} gone meanwhile\n", bad.len())
         }
     };
-    let exit = ended(io::stdout().lock().write_all(text.as_bytes()));
+    let exit = print(&text, Exit::Done);
     if bad.is_empty() { exit } else { Exit::Failed }
 }
 

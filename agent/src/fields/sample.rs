@@ -2,13 +2,12 @@
 //!
 //! Promises: no more is read than is asked for, and never more than [`BYTES_MAX`]; a line that is cut there is left out.
 //! Must not know: what lines mean.
+use crate::source::file::unpack::Kind;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// Most bytes that are read of a sample.
 const BYTES_MAX: u64 = 64 << 20;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The first `most` lines of a file; `-`: of standard input.
 ///
@@ -20,11 +19,10 @@ pub(super) fn read(path: &str, most: usize) -> io::Result<Vec<u8>> {
         path => Box::new(File::open(path)?),
     };
     let mut raw = BufReader::new(raw);
-    let head = raw.fill_buf()?;
-    let packed: Box<dyn Read> = match head {
-        _ if head.starts_with(&GZIP) => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
-        _ if head.starts_with(&ZSTD) => Box::new(zstd::Decoder::with_buffer(raw)?),
-        _ => Box::new(raw),
+    let packed: Box<dyn Read> = match Kind::of(raw.fill_buf()?) {
+        Some(Kind::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        Some(Kind::Zstd) => Box::new(zstd::Decoder::with_buffer(raw)?),
+        None => Box::new(raw),
     };
     lines(BufReader::new(packed.take(BYTES_MAX)), most)
 }

@@ -5,7 +5,7 @@
 //! Must not know: where bodies come from.
 use super::show::one_line;
 use super::{list, told};
-use crate::cli::{Exit, SpoolExport, complain, print};
+use crate::cli::{Exit, SpoolExport, complain, ended, print};
 use crate::ledger::look::{Look, LookError, Looked, Stands};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -102,15 +102,7 @@ fn written(found: &Looked, path: &Path) -> Value {
 
 fn to_stdout(body: &[Bytes]) -> Exit {
     let mut out = io::stdout().lock();
-    let written = body.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
-    match written {
-        Ok(()) => Exit::Done,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(error) => {
-            complain(&format!("edgepush: standard output: {error}\n"));
-            Exit::Failed
-        }
-    }
+    ended(body.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush()), Exit::Done)
 }
 
 /// Writes a file that does not exist yet: whole, durable, and under its name only then.

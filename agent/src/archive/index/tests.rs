@@ -1,3 +1,4 @@
+//! What the index promises, case by case.
 use super::*;
 use std::time::Instant;
 

@@ -11,6 +11,7 @@ use super::os;
 use crate::source::{FileKey, Packed, PackedState, ReadBack};
 use bytes::Bytes;
 use edgepush_shard::limits::HEAD_BYTES_MAX;
+pub(crate) use frame::Kind;
 use frame::{Fed, Frames};
 use std::fs::File;
 use std::io;
@@ -26,7 +27,7 @@ const SCRATCH_BYTES: usize = 128 * 1024;
 /// Whether a file that begins so is compressed. The beginning of a file that is being written may be less than a
 /// format's first bytes: then it is one as far as one can see.
 pub fn is_packed(begin: &[u8]) -> bool {
-    frame::Kind::of(begin).is_some()
+    Kind::of(begin).is_some()
 }
 
 /// The decompressed first ≤ 1 KiB of a compressed file, and what is known of the rest. Blocks.

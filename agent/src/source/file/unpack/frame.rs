@@ -27,14 +27,14 @@ const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Gzip,
     Zstd,
 }
 
 impl Kind {
     /// By a file's first bytes; two of them are enough.
-    pub(super) fn of(begin: &[u8]) -> Option<Kind> {
+    pub(crate) fn of(begin: &[u8]) -> Option<Kind> {
         let known = |magic: &[u8]| {
             let len = begin.len().min(magic.len());
             len >= 2 && begin[..len] == magic[..len]
