@@ -3,36 +3,15 @@
 mod ledger_kit;
 use edgepush::ledger::{LedgerEvent, LedgerReply};
 use edgepush::protocol::*;
-use ledger_kit::{MemDisk, committed, kill, logged, new_source, now, open, quick_dir, register};
-use std::sync::Arc;
+use ledger_kit::{
+    MemDisk, commit_of, committed, job_row, kill, logged, new_source, now, open, quick_dir, register,
+};
 
 const JOB: JobId = JobId(7);
 const PARKED: GroupId = GroupId::FIRST_PARKED;
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
-}
-
-fn commit(logs: Vec<(GroupId, Vec<Logged>)>, jobs: Option<JobsCommit>) -> LedgerEvent {
-    LedgerEvent::Commit(Commit {
-        epoch: 1,
-        batches: Vec::new(),
-        shelves: Vec::new(),
-        logs,
-        jobs: jobs.map(Arc::new),
-    })
-}
-
-fn row(group: GroupId) -> JobRow {
-    JobRow {
-        id: JOB,
-        group,
-        version: 1,
-        config: "{}".into(),
-        last_complete: None,
-        last_error: None,
-        error_message: None,
-    }
 }
 
 #[test]
@@ -52,7 +31,7 @@ fn each_start_gives_a_feed_a_new_row_and_files_keep_theirs() {
     let file = register(&mut ledger, vec![new_source(1, 0)])[0].1;
     let feed = rows_again[0].0;
     let logs = vec![(GroupId::MAIN, vec![logged(file, 0, 50), logged(feed, 0, 70)])];
-    committed(ledger.step(now(), commit(logs, None)).unwrap());
+    committed(ledger.step(now(), commit_of(logs, None)).unwrap());
     assert_eq!(ledger.progress(GroupId::MAIN, feed).unwrap().low, 70);
 
     let (mut ledger, after) = open(dir.path(), kill(ledger));
@@ -71,15 +50,15 @@ fn what_a_feed_receives_while_a_job_is_parked_is_its_loss_and_no_gap() {
     let (mut ledger, _) = open(dir.path(), MemDisk::new());
     let feed = ledger.open_feeds(&names(&["tcp:[::]:514"])).unwrap()[0].0;
     let file = register(&mut ledger, vec![new_source(1, 0)])[0].1;
-    let park = JobsCommit { parked: vec![PARKED], put: vec![row(PARKED)], ..JobsCommit::default() };
+    let park = JobsCommit { parked: vec![PARKED], put: vec![job_row(JOB, PARKED)], ..JobsCommit::default() };
     let before = vec![(GroupId::MAIN, vec![logged(feed, 0, 100), logged(file, 0, 10)])];
-    committed(ledger.step(now(), commit(before, Some(park))).unwrap());
+    committed(ledger.step(now(), commit_of(before, Some(park))).unwrap());
     // Out of order: only what is decided is lost.
     let after = vec![(GroupId::MAIN, vec![logged(feed, 130, 150), logged(file, 10, 40)])];
-    committed(ledger.step(now(), commit(after, None)).unwrap());
+    committed(ledger.step(now(), commit_of(after, None)).unwrap());
     assert_eq!(losses(&ledger), 20);
     let late = vec![(GroupId::MAIN, vec![logged(feed, 100, 130)])];
-    committed(ledger.step(now(), commit(late, None)).unwrap());
+    committed(ledger.step(now(), commit_of(late, None)).unwrap());
     assert_eq!(losses(&ledger), 50);
     assert_eq!(ledger.progress(PARKED, feed), Some(&progress(150)));
 
@@ -97,9 +76,10 @@ fn what_a_feed_receives_while_a_job_is_parked_is_its_loss_and_no_gap() {
     assert!(said.contains("50 bytes came on sockets or pipes"), "{said}");
 
     // It goes on with the others while a feed receives.
-    let merge = JobsCommit { merged: vec![PARKED], put: vec![row(GroupId::MAIN)], ..JobsCommit::default() };
+    let merge =
+        JobsCommit { merged: vec![PARKED], put: vec![job_row(JOB, GroupId::MAIN)], ..JobsCommit::default() };
     let last = vec![(PARKED, vec![logged(file, 10, 40)]), (GroupId::MAIN, vec![logged(feed, 150, 160)])];
-    committed(ledger.step(now(), commit(last, Some(merge))).unwrap());
+    committed(ledger.step(now(), commit_of(last, Some(merge))).unwrap());
     assert!(ledger.progress(PARKED, feed).is_none());
     let (ledger, _) = open(dir.path(), kill(ledger));
     assert_eq!(ledger.progress(GroupId::MAIN, feed).unwrap().low, 160);

@@ -4,42 +4,21 @@
 mod ledger_kit;
 use edgepush::ledger::{Ledger, LedgerError, LedgerEvent, LedgerReply};
 use edgepush::protocol::*;
-use ledger_kit::{MemDisk, committed, kill, logged, new_source, now, open, quick_dir, register};
+use ledger_kit::{
+    MemDisk, commit_of, committed, job_row, kill, logged, new_source, now, open, quick_dir, register,
+};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 const JOB: JobId = JobId(7);
 const PARKED: GroupId = GroupId::FIRST_PARKED;
 
-fn row(group: GroupId) -> JobRow {
-    JobRow {
-        id: JOB,
-        group,
-        version: 1,
-        config: "{}".into(),
-        last_complete: None,
-        last_error: None,
-        error_message: None,
-    }
-}
-
-fn commit(logs: Vec<(GroupId, Vec<Logged>)>, jobs: Option<JobsCommit>) -> LedgerEvent {
-    LedgerEvent::Commit(Commit {
-        epoch: 1,
-        batches: Vec::new(),
-        shelves: Vec::new(),
-        logs,
-        jobs: jobs.map(Arc::new),
-    })
-}
-
 fn park() -> JobsCommit {
-    JobsCommit { parked: vec![PARKED], put: vec![row(PARKED)], ..JobsCommit::default() }
+    JobsCommit { parked: vec![PARKED], put: vec![job_row(JOB, PARKED)], ..JobsCommit::default() }
 }
 
 fn merge() -> JobsCommit {
-    JobsCommit { merged: vec![PARKED], put: vec![row(GroupId::MAIN)], ..JobsCommit::default() }
+    JobsCommit { merged: vec![PARKED], put: vec![job_row(JOB, GroupId::MAIN)], ..JobsCommit::default() }
 }
 
 /// A ledger with a source whose first 100 bytes are decided for all, and 100..400 for all but the parked job.
@@ -47,9 +26,9 @@ fn parked(dir: &Path) -> (Ledger<MemDisk>, SourceId) {
     let (mut ledger, _) = open(dir, MemDisk::new());
     let source = register(&mut ledger, vec![new_source(1, 0)])[0].1;
     let before = vec![(GroupId::MAIN, vec![logged(source, 0, 100)])];
-    committed(ledger.step(now(), commit(before, Some(park()))).unwrap());
+    committed(ledger.step(now(), commit_of(before, Some(park()))).unwrap());
     let after = vec![(GroupId::MAIN, vec![logged(source, 100, 250), logged(source, 250, 400)])];
-    committed(ledger.step(now(), commit(after, None)).unwrap());
+    committed(ledger.step(now(), commit_of(after, None)).unwrap());
     (ledger, source)
 }
 
@@ -80,7 +59,7 @@ fn what_is_committed_with_the_parking_is_decided_and_nothing_later() {
     let (mut ledger, source) = parked(dir.path());
     assert_eq!(gaps(&mut ledger), [100..400]);
     let caught = vec![(PARKED, vec![logged(source, 100, 180)])];
-    let answer = committed(ledger.step(now(), commit(caught, None)).unwrap());
+    let answer = committed(ledger.step(now(), commit_of(caught, None)).unwrap());
     assert_eq!((answer.caught, answer.durable), (vec![(PARKED, 1)], vec![]));
     let (mut ledger, recovered) = open(dir.path(), kill(ledger));
     assert_eq!(gaps(&mut ledger), [180..400], "after a restart too");
@@ -108,7 +87,7 @@ fn a_group_merges_with_the_chunks_of_the_same_commit() {
     let dir = quick_dir();
     let (mut ledger, source) = parked(dir.path());
     let caught = vec![(GroupId::MAIN, vec![]), (PARKED, vec![logged(source, 100, 400)])];
-    committed(ledger.step(now(), commit(caught, Some(merge()))).unwrap());
+    committed(ledger.step(now(), commit_of(caught, Some(merge()))).unwrap());
     assert_eq!((count(&ledger, "progress"), gaps(&mut ledger)), (0, vec![]));
     let (_, recovered) = open(dir.path(), kill(ledger));
     assert_eq!((recovered.parked.len(), recovered.jobs[0].group), (0, GroupId::MAIN));
@@ -126,7 +105,7 @@ fn a_group_that_is_behind_does_not_merge_and_the_next_start_finds_it_parked() {
     ] {
         let dir = quick_dir();
         let (mut ledger, source) = parked(dir.path());
-        let error = ledger.step(now(), commit(logs(source), Some(merge()))).unwrap_err();
+        let error = ledger.step(now(), commit_of(logs(source), Some(merge()))).unwrap_err();
         assert!(matches!(error, LedgerError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("/var/log/1.log"), "{error}");
         assert!(matches!(ledger.step(now(), LedgerEvent::Tick), Err(LedgerError::Ended)));
@@ -145,7 +124,7 @@ fn what_is_lost_is_decided_counted_for_the_job_and_said() {
     assert!(matches!(replies[0], LedgerReply::Lost { bytes: 150, .. }), "{replies:?}");
     assert_eq!((gaps(&mut ledger), losses(&ledger)), (vec![150..300], 150));
     let caught = vec![(PARKED, vec![logged(source, 150, 300)])];
-    committed(ledger.step(now(), commit(caught, Some(merge()))).unwrap());
+    committed(ledger.step(now(), commit_of(caught, Some(merge()))).unwrap());
     let (ledger, recovered) = open(dir.path(), kill(ledger));
     let said = recovered.jobs[0].error_message.clone().unwrap();
     assert_eq!(said, "150 bytes left the disk before they could be read");
@@ -177,10 +156,10 @@ fn a_group_goes_with_its_last_job_and_late_chunks_of_it_are_nothing() {
     let dir = quick_dir();
     let (mut ledger, source) = parked(dir.path());
     let deleted = JobsCommit { deleted: vec![JOB], ..JobsCommit::default() };
-    committed(ledger.step(now(), commit(vec![(GroupId::MAIN, vec![])], Some(deleted))).unwrap());
+    committed(ledger.step(now(), commit_of(vec![(GroupId::MAIN, vec![])], Some(deleted))).unwrap());
     assert_eq!((count(&ledger, "progress"), count(&ledger, "job")), (0, 0));
     let late = vec![(PARKED, vec![logged(source, 100, 400)])];
-    let answer = committed(ledger.step(now(), commit(late, None)).unwrap());
+    let answer = committed(ledger.step(now(), commit_of(late, None)).unwrap());
     assert_eq!(answer.caught, [(PARKED, 1)], "the reader's count stays right");
     assert_eq!(count(&ledger, "progress"), 0);
     let (_, recovered) = open(dir.path(), kill(ledger));
@@ -193,7 +172,9 @@ fn a_new_file_is_nothing_new_to_a_parked_group() {
     let (mut ledger, _) = parked(dir.path());
     let source = register(&mut ledger, vec![new_source(2, 30)])[0].1;
     assert_eq!(gaps(&mut ledger), [100..400]);
-    committed(ledger.step(now(), commit(vec![(GroupId::MAIN, vec![logged(source, 30, 60)])], None)).unwrap());
+    committed(
+        ledger.step(now(), commit_of(vec![(GroupId::MAIN, vec![logged(source, 30, 60)])], None)).unwrap(),
+    );
     assert_eq!(gaps(&mut ledger), [100..400, 30..60]);
 }
 
@@ -202,18 +183,18 @@ fn a_hot_job_that_parks_in_a_replay_keeps_what_the_hot_group_was_ahead() {
     let dir = quick_dir();
     let (mut ledger, _) = open(dir.path(), MemDisk::new());
     let source = register(&mut ledger, vec![new_source(1, 0)])[0].1;
-    let hot = JobsCommit { put: vec![row(GroupId::HOT)], ..JobsCommit::default() };
-    committed(ledger.step(now(), commit(vec![(GroupId::MAIN, vec![])], Some(hot))).unwrap());
+    let hot = JobsCommit { put: vec![job_row(JOB, GroupId::HOT)], ..JobsCommit::default() };
+    committed(ledger.step(now(), commit_of(vec![(GroupId::MAIN, vec![])], Some(hot))).unwrap());
     let ahead = vec![(GroupId::HOT, vec![logged(source, 0, 50), logged(source, 50, 200)])];
-    committed(ledger.step(now(), commit(ahead, None)).unwrap());
+    committed(ledger.step(now(), commit_of(ahead, None)).unwrap());
     let (mut ledger, _) = open(dir.path(), kill(ledger));
     let replayed = vec![(GroupId::MAIN, vec![logged(source, 0, 50)])];
-    committed(ledger.step(now(), commit(replayed, Some(park()))).unwrap());
+    committed(ledger.step(now(), commit_of(replayed, Some(park()))).unwrap());
     let all = vec![(GroupId::MAIN, vec![logged(source, 50, 200), logged(source, 200, 300)])];
     match ledger.step(now(), LedgerEvent::Gaps(PARKED)).unwrap().swap_remove(0) {
         LedgerReply::Gaps { gaps, ahead, .. } => assert_eq!((gaps.len(), ahead), (0, true)),
         other => panic!("no gaps: {other:?}"),
     }
-    committed(ledger.step(now(), commit(all, None)).unwrap());
+    committed(ledger.step(now(), commit_of(all, None)).unwrap());
     assert_eq!(gaps(&mut ledger), [200..300]);
 }

@@ -290,6 +290,30 @@ pub fn judged(id: BatchId, fate: Fate) -> LedgerEvent {
     LedgerEvent::Judge(vec![Judged { id, fate, reason: String::new() }])
 }
 
+/// What groups have decided, and changes of the jobs.
+pub fn commit_of(logs: Vec<(GroupId, Vec<Logged>)>, jobs: Option<JobsCommit>) -> LedgerEvent {
+    LedgerEvent::Commit(Commit {
+        epoch: 1,
+        batches: Vec::new(),
+        shelves: Vec::new(),
+        logs,
+        jobs: jobs.map(Arc::new),
+    })
+}
+
+/// A job's row in its group.
+pub fn job_row(id: JobId, group: GroupId) -> JobRow {
+    JobRow {
+        id,
+        group,
+        version: 1,
+        config: "{}".into(),
+        last_complete: None,
+        last_error: None,
+        error_message: None,
+    }
+}
+
 pub fn committed(replies: Vec<LedgerReply>) -> Committed {
     match replies.into_iter().next().unwrap() {
         LedgerReply::Committed(committed) => committed,
