@@ -280,6 +280,26 @@ fn a_file_that_is_still_being_compressed_is_waited_for() {
 }
 
 #[test]
+fn a_copy_may_take_longer_to_be_compressed_than_it_is_held_back() {
+    for pause in [40, 150] {
+        let mut w = World::new("a.log*");
+        w.append("a.log.1", &numbered(0..50_000));
+        w.start().pass(5 * SECOND).commit();
+        let whole = gzip(numbered(0..50_000).as_bytes());
+        let mut file = File::create(w.path("a.log.1.gz")).unwrap();
+        for part in whole.chunks(whole.len() / 5 + 1) {
+            file.write_all(part).unwrap();
+            w.pass(pause * SECOND).commit();
+        }
+        fs::remove_file(w.path("a.log.1")).unwrap();
+        w.pass(200 * SECOND).commit().pass(5 * SECOND);
+        assert_lines(&in_order(&w), 0..50_000, &format!("{pause} s between the parts"));
+        w.restart().pass(100 * SECOND);
+        assert_eq!(w.lines().len(), 50_000);
+    }
+}
+
+#[test]
 fn a_damaged_file_gives_what_it_has_is_said_once_and_holds_nothing_up() {
     let whole = gzip(numbered(0..50_000).as_bytes());
     let cut_off = whole[..whole.len() / 2].to_vec();

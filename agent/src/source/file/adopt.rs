@@ -208,6 +208,8 @@ impl FileSource {
                 return;
             }
             let waited = quiet || now.mono >= held.since + HOLD;
+            // A copy that is still being written is not yet what it will be.
+            let grows = now.wall.saturating_sub(self.streams[&token].grown) < HOLD.as_nanos() as i64;
             match self.kin(token) {
                 Kin::None => {
                     self.stream(token).held = None;
@@ -225,7 +227,9 @@ impl FileSource {
                     self.stream(token).held = None;
                     self.adopt(token, original);
                 }
-                Kin::Like(of) | Kin::Stub(of) if waited => self.known_copy(now, token, of, out),
+                Kin::Like(of) | Kin::Stub(of) if quiet || waited && !grows => {
+                    self.known_copy(now, token, of, out);
+                }
                 Kin::Unknown(of) => {
                     let stream = self.stream(token);
                     let named = live_name(&stream.place.path).is_some();
@@ -285,11 +289,17 @@ impl FileSource {
         if position < size && followed != Stage::Done {
             return;
         }
+        let tail = original.expected_tail().filter(|_| original.pos == position);
         let stream = self.stream(token);
+        // Half a compressed file may be finished yet: what the original has given is known of it before it is there.
         stream.pos = size;
+        if position > size && stream.is_half() {
+            stream.pos = position;
+            stream.tails = tail.map(|tail| (position, tail)).into_iter().collect();
+        }
         stream.held = None;
-        let path = stream.place.path.clone();
-        out.push(SourceAction::Notice(Notice::CopyKnown { path, of: path_of, position: size }));
+        let (path, position) = (stream.place.path.clone(), stream.pos);
+        out.push(SourceAction::Notice(Notice::CopyKnown { path, of: path_of, position }));
         self.ask_for_row(token);
     }
 

@@ -86,6 +86,11 @@ impl Stream {
         self.place.packed.as_ref().is_some_and(|packed| packed.state == PackedState::Whole)
     }
 
+    /// A compressed file whose end has not come yet.
+    pub(super) fn is_half(&self) -> bool {
+        self.place.packed.is_some() && !self.is_known_whole()
+    }
+
     /// The read by which a compressed file is measured.
     pub(super) fn measure(&self) -> Asked {
         Asked { offset: self.place.size, len: READ_BYTES_COLD, what: Ask::Measure }

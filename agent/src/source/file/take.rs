@@ -117,6 +117,8 @@ impl FileSource {
             return true;
         }
         stream.resize(size, now.wall);
+        // Half a compressed file has not shrunk: the rest is still to come, or never will.
+        stream.stub |= size < stream.pos && stream.is_half();
         if size < stream.pos && !stream.stub {
             self.shrunk(now, token, size, out);
             return false;
