@@ -36,8 +36,9 @@ const HEADERS_MAX: usize = 64;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// A client that has not sent its request, or its next one, by then is cut off.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that takes nothing for so long is cut off.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that takes nothing for so long is cut off. The kernel says that somebody has taken something only when a third
+/// of its send buffer is free, up to a megabyte: a slow client must have the time for that.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Threads that ask index and keys, and read what is not in the page cache.
 const BLOCKING_MAX: usize = 8;
 /// Pause after accept fails (no descriptors): the next try would fail as well.

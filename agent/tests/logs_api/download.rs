@@ -180,20 +180,10 @@ fn begin(logs: &Logs, target: &str) -> (TcpStream, u16) {
     (stream, String::from_utf8_lossy(&head[9..]).parse().unwrap())
 }
 
-/// A file of so many bytes: nobody's socket holds it.
-fn large(logs: &Logs, bytes: usize) -> edgepush::archive::Entry {
-    let noise =
-        |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let line = |n: u64| (HOUR, (0..32).map(|i| format!("{:016x}", noise(n * 32 + i))).collect::<String>());
-    let members: Vec<Vec<_>> =
-        (0..bytes as u64 / 290_000 + 1).map(|m| (m * 1000..m * 1000 + 1000).map(line).collect()).collect();
-    logs.publish("large.example", HOUR, 1, &members)
-}
-
 #[test]
 fn two_open_downloads_and_no_third() {
     let logs = Logs::new();
-    let entry = large(&logs, 32_000_000);
+    let entry = large(logs.state(), "large.example", HOUR, 32_000_000);
     let (key, other) = (logs.key("*"), logs.key("*"));
     let target = logs.target(&key, &entry);
     let (mut first, second) = (begin(&logs, &target), begin(&logs, &target));
@@ -221,7 +211,7 @@ fn two_open_downloads_and_no_third() {
 #[ignore = "prints a figure; only an optimised build says something"]
 fn how_fast_a_file_comes_from_the_page_cache() {
     let logs = Logs::new();
-    let entry = large(&logs, 400_000_000);
+    let entry = large(logs.state(), "large.example", HOUR, 400_000_000);
     let key = logs.key("*");
     let mut best = f64::MAX;
     for _ in 0..5 {

@@ -79,6 +79,16 @@ pub fn lines(domain: &str, at: i64, n: usize) -> Vec<(i64, String)> {
     (0..n as i64).map(line).collect()
 }
 
+/// A file of about so many bytes, which nothing compresses far: nobody's socket holds it.
+pub fn large(state: &Path, domain: &str, at: i64, bytes: usize) -> Entry {
+    let noise =
+        |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let line = |n: u64| (at, (0..32).map(|i| format!("{:016x}", noise(n * 32 + i))).collect::<String>());
+    let members: Vec<Vec<_>> =
+        (0..bytes as u64 / 290_000 + 1).map(|m| (m * 1000..m * 1000 + 1000).map(line).collect()).collect();
+    publish(state, domain, at, 1, &members)
+}
+
 /// A listener over an archive of its own.
 pub struct Logs {
     dir: tempfile::TempDir,

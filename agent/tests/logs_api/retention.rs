@@ -1,27 +1,18 @@
 //! Retention against a download that is under way, with the whole agent. It waits for sweeps, which come once a minute.
 use crate::common::{Place, wait_until};
-use crate::kit::{HOUR, publish};
+use crate::kit::{HOUR, large};
 use crate::python::{key, logs_addr, setup};
 use edgepush::logs_api::sign;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// A file of some megabytes: no socket holds it.
-fn large(place: &Place, at: i64) -> edgepush::archive::Entry {
-    let noise =
-        |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let line = |n: u64| (at, (0..32).map(|i| format!("{:016x}", noise(n * 32 + i))).collect::<String>());
-    let members: Vec<Vec<_>> = (0..100).map(|m| (m * 1000..m * 1000 + 1000).map(line).collect()).collect();
-    publish(&place.state(), "a.example", at, 1, &members)
-}
-
 #[test]
 #[ignore = "waits two minutes for sweeps; .ci/deep runs it"]
 fn what_is_downloaded_stays_until_it_has_come() {
     let place = Place::new();
-    let first = large(&place, HOUR);
-    let second = large(&place, HOUR + 3600);
+    let first = large(&place.state(), "a.example", HOUR, 50_000_000);
+    let second = large(&place.state(), "a.example", HOUR + 3600, 50_000_000);
     let setup = setup(&place).env("EDGEPUSH_ARCHIVE_MAX", &(2 * first.bytes + 4096).to_string());
     let agent = setup.start_ready();
     let (id, secret) = key(&setup, "a.example");
@@ -41,15 +32,15 @@ fn what_is_downloaded_stays_until_it_has_come() {
     let (mut download, is_there) = ask(&first.path());
     assert!(is_there);
     // Over the bound now: the oldest hour would have to go.
-    let third = large(&place, HOUR + 7200);
+    let third = large(&place.state(), "a.example", HOUR + 7200, 50_000_000);
     let root = place.state().join("archive");
     let mut body = Vec::new();
     wait_until("a sweep", Duration::from_secs(90), || {
         // Slow, but not gone.
-        let mut some = [0; 4096];
+        let mut some = [0; 16_384];
         let read = download.read(&mut some).unwrap();
         body.extend_from_slice(&some[..read]);
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(80));
         !root.join(second.path()).exists()
     });
     assert!(root.join(first.path()).exists() && root.join(third.path()).exists());
@@ -60,7 +51,7 @@ fn what_is_downloaded_stays_until_it_has_come() {
     let removed = agent.metrics().unwrap().sum_where("edgepush_archive_removed_total", "reason=\"bound\"");
     assert_eq!(removed as u64, 1);
     // Nobody reads it any more: it is the oldest, and the next one that is too much takes its place.
-    let fourth = large(&place, HOUR + 10_800);
+    let fourth = large(&place.state(), "a.example", HOUR + 10_800, 50_000_000);
     wait_until("another sweep", Duration::from_secs(90), || !root.join(first.path()).exists());
     assert!(!ask(&first.path()).1 && ask(&fourth.path()).1);
     let ended = agent.terminate().exits(0);

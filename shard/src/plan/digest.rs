@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// A map whose keys are hashed by [`Folded`].
 pub(super) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Folded>>;
 
-/// A hasher for digests, which are taken as they are, and for texts.
+/// A hasher for digests, which are taken as they are, for texts, and for a number behind another one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Folded(u64);
 
@@ -37,6 +37,9 @@ impl Hasher for Folded {
     }
     fn write_u64(&mut self, digest: u64) {
         self.0 = digest;
+    }
+    fn write_i64(&mut self, number: i64) {
+        self.0 = fold(fold(self.0 ^ START, STEP) ^ number as u64, END);
     }
     fn write_usize(&mut self, length: usize) {
         self.0 = length as u64;
@@ -82,17 +85,25 @@ mod tests {
     }
 
     /// The bits that a table uses: the lowest, and the highest seven.
-    #[test]
-    fn digests_of_near_texts_fill_a_table_evenly() {
+    fn fill_a_table_evenly(keys: impl Iterator<Item = impl Hash> + Clone) {
         for shift in [0, 57] {
             let mut counts = [0_u32; 128];
-            for number in 0..12_800 {
+            for key in keys.clone() {
                 let mut hasher = Folded::default();
-                format!("www.customer-{number:05}.example.com").as_bytes().hash(&mut hasher);
+                key.hash(&mut hasher);
                 counts[(hasher.finish() >> shift & 127) as usize] += 1;
             }
             // A hundred each, give or take six standard deviations.
             assert!(counts.iter().all(|count| (40..160).contains(count)), "{shift}: {counts:?}");
         }
+    }
+
+    #[test]
+    fn near_keys_fill_a_table_evenly() {
+        fill_a_table_evenly((0..12_800).map(|n| format!("www.customer-{n:05}.example.com").into_bytes()));
+        // Shelves: a job and a domain, and a slot; of many domains, and of many hours.
+        let slot = |hour: i64| (1_795_262_400 + hour * 3600) << 1;
+        fill_a_table_evenly((0..12_800_u64).map(|domain| (3 << 32 | domain, slot(0))));
+        fill_a_table_evenly((0..12_800_u64).map(|n| (3 << 32 | n % 267, slot(n as i64 / 267))));
     }
 }
