@@ -103,7 +103,7 @@ mod tests {
         fill_a_table_evenly((0..12_800).map(|n| format!("www.customer-{n:05}.example.com").into_bytes()));
         // Shelves: a job and a domain, and a slot; of many domains, and of many hours.
         let slot = |hour: i64| (1_795_262_400 + hour * 3600) << 1;
-        fill_a_table_evenly((0..12_800_u64).map(|domain| (3 << 32 | domain, slot(0))));
-        fill_a_table_evenly((0..12_800_u64).map(|n| (3 << 32 | n % 267, slot(n as i64 / 267))));
+        fill_a_table_evenly((0..12_800_u64).map(|domain| ((3 << 32) | domain, slot(0))));
+        fill_a_table_evenly((0..12_800_u64).map(|n| ((3 << 32) | (n % 267), slot(n as i64 / 267))));
     }
 }
