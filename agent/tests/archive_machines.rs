@@ -10,7 +10,7 @@ use edgepush_shard::batch::{Frame, decode, join};
 use edgepush_shard::chunk::{Audience, Chunk, ChunkKind};
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::RAW;
-use edgepush_shard::plan::{HashKey, OutputOptions, Rule, Sample, Seats, Shelving};
+use edgepush_shard::plan::{HashKey, OutputOptions, Rule, Sample, Shelving};
 use edgepush_shard::ring::Ring;
 use edgepush_shard::room::{BatchLimits, Room};
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn shelving() -> Arc<Shelving> {
         since: None,
         late_after: Some(48 * 3600 * SECOND),
         late_kept: true,
-        seats: Seats::new(100),
+        domains_max: 100,
         zones: None,
         domain: name::domain,
         invalid: name::INVALID,

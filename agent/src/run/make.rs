@@ -20,7 +20,7 @@ use crate::protocol::{
 use edgepush_shard::batch::Frame;
 use edgepush_shard::codec::Level;
 use edgepush_shard::dataset::{Dataset, MEDIANOVA, RAW};
-use edgepush_shard::plan::{Envelope, Filter, HashKey, OutputOptions, OutputType, Seats, Shelving};
+use edgepush_shard::plan::{Envelope, Filter, HashKey, OutputOptions, OutputType, Shelving};
 use edgepush_shard::room::{BatchLimits, Room};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -139,7 +139,7 @@ impl Maker {
             since: archive.since,
             late_after: (!self.once).then(|| i64::try_from(archive.late.as_nanos()).unwrap_or(i64::MAX)),
             late_kept: archive.late_kept,
-            seats: Seats::new(archive.domains_max as usize),
+            domains_max: archive.domains_max as usize,
             zones: zones.map(|zones| zones.values().flatten().cloned().collect()),
             domain: name::domain,
             invalid: name::INVALID,

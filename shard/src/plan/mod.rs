@@ -12,7 +12,6 @@ mod output;
 pub(crate) mod path;
 mod route;
 mod sample;
-mod seats;
 mod shelf;
 
 pub(crate) use output::text;
@@ -23,5 +22,4 @@ pub use format::{Formatter, Output};
 pub use output::{Envelope, HashKey, OptionError, OutputOptions, OutputType, Privacy};
 pub use route::{RouteJob, Router};
 pub use sample::Sample;
-pub use seats::Seats;
 pub use shelf::{Reading, Rule, ShelfCounts, Shelver, Shelving, Spot};

@@ -9,7 +9,6 @@ use super::digest::Map;
 use super::fields::{FieldSlot, FieldTable, Resolved};
 use super::host::Hosts;
 use super::route::Positions;
-use super::seats::Seats;
 use crate::limits::HOST_BYTES_MAX;
 use crate::record::{Record, ValueKind};
 use crate::ring::SlabKey;
@@ -63,8 +62,8 @@ pub struct Shelving {
     pub late_after: Option<i64>,
     /// Whether late records are kept with the rejects; else they are only counted.
     pub late_kept: bool,
-    /// Those of domains, over all shards; who has none goes to [`Shelving::other`].
-    pub seats: Seats,
+    /// Most domains; all others go to [`Shelving::other`].
+    pub domains_max: usize,
     /// Hosts of all zones, where zones are told apart: every other host goes to [`Shelving::other`].
     pub zones: Option<Arc<[String]>>,
     /// The domain of a host.
@@ -443,21 +442,20 @@ impl Domains {
             _ if self.zones.as_ref().is_some_and(|zones| !is_ours(zones)) => OTHER,
             name => match self.by_name.get(name) {
                 Some(number) => *number,
-                None => match self.shelving.seats.take(name) {
-                    Some(name) => self.add(name),
-                    None => return OTHER,
-                },
+                None if self.by_name.len() >= self.shelving.domains_max => return OTHER,
+                None => self.add(name),
             },
         };
         // One domain has as many spellings as a client likes to invent.
-        if self.by_host.len() >= 2 * self.shelving.seats.most() + 1024 {
+        if self.by_host.len() >= 2 * self.shelving.domains_max + 1024 {
             self.by_host.clear();
         }
         self.by_host.insert(host.into(), number);
         number
     }
 
-    fn add(&mut self, name: Arc<str>) -> u32 {
+    fn add(&mut self, name: &str) -> u32 {
+        let name: Arc<str> = name.into();
         self.names.push(name.clone());
         self.used.push(0);
         let number = self.names.len() as u32 - 1;
@@ -469,7 +467,7 @@ impl Domains {
     /// Numbers change: nothing may hold one.
     fn tidy(&mut self) {
         let now = self.used[2..].iter().copied().max().unwrap_or(i64::MIN);
-        if now < self.tidied.saturating_add(HOUR) || !self.shelving.seats.are_taken() {
+        if self.by_name.len() < self.shelving.domains_max || now < self.tidied.saturating_add(HOUR) {
             return;
         }
         self.tidied = now;
@@ -477,8 +475,6 @@ impl Domains {
         for (name, used) in self.names.drain(..).zip(self.used.drain(..)).skip(2) {
             if used.saturating_add(FORGOTTEN_AFTER) > now {
                 kept.push((name, used));
-            } else {
-                self.shelving.seats.leave(&name);
             }
         }
         self.names = vec![self.shelving.invalid.into(), self.shelving.other.into()];
@@ -488,15 +484,9 @@ impl Domains {
         self.last_host.clear();
         self.last = INVALID;
         for (name, used) in kept {
-            let number = self.add(name);
+            let number = self.add(&name);
             self.used[number as usize] = used;
         }
-    }
-}
-
-impl Drop for Domains {
-    fn drop(&mut self) {
-        self.names[2..].iter().for_each(|name| self.shelving.seats.leave(name));
     }
 }
 

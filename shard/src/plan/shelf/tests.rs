@@ -22,7 +22,7 @@ fn shelving() -> Shelving {
         since: None,
         late_after: Some(48 * HOUR),
         late_kept: true,
-        seats: Seats::new(100),
+        domains_max: 100,
         zones: None,
         domain,
         invalid: "_invalid",
@@ -167,20 +167,8 @@ fn the_older_rule_goes_by_the_clock_and_the_two_take_turns() {
 }
 
 #[test]
-fn shards_share_the_seats() {
-    let shelving = Shelving { seats: Seats::new(2), ..shelving() };
-    let (mut one, mut two) = (Bench::new(shelving.clone()), Bench::new(shelving));
-    let ask =
-        |bench: &mut Bench, host: &str| bench.at(&format!(r#"{{"host":"{host}"}}"#), NOW).expect("kept").0;
-    assert_eq!([ask(&mut one, "a"), ask(&mut two, "b"), ask(&mut one, "c")], ["a", "b", "_other"]);
-    assert_eq!([ask(&mut one, "b"), ask(&mut two, "a"), ask(&mut two, "c")], ["b", "a", "_other"]);
-    drop(one);
-    assert_eq!(ask(&mut two, "c"), "_other", "both are still named by the other shard");
-}
-
-#[test]
 fn beyond_the_most_domains_and_outside_the_zones_all_share_one() {
-    let mut bench = Bench::new(Shelving { seats: Seats::new(2), ..shelving() });
+    let mut bench = Bench::new(Shelving { domains_max: 2, ..shelving() });
     let mut ask = |host: &str, wall| bench.at(&format!(r#"{{"host":"{host}"}}"#), wall).expect("kept").0;
     assert_eq!(
         [ask("a", NOW), ask("b", NOW), ask("c", NOW), ask("A", NOW), ask("-", NOW)],
