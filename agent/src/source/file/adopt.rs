@@ -208,8 +208,9 @@ impl FileSource {
                 return;
             }
             let waited = quiet || now.mono >= held.since + HOLD;
-            // A copy that is still being written is not yet what it will be.
-            let grows = now.wall.saturating_sub(self.streams[&token].grown) < HOLD.as_nanos() as i64;
+            // What is still being compressed is not yet what it will be.
+            let copy = &self.streams[&token];
+            let grows = copy.is_half() && now.wall.saturating_sub(copy.grown) < HOLD.as_nanos() as i64;
             match self.kin(token) {
                 Kin::None => {
                     self.stream(token).held = None;
