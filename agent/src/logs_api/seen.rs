@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const SEEN_FILE: &str = "nonces.db";
 /// Requests that are remembered over all keys: about 10 MB.
 pub(super) const SEEN_MAX: i64 = 200_000;
-/// Nothing but this stands in the file: another version makes it anew.
+/// All that stands in the file.
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS seen(date INTEGER NOT NULL, key TEXT NOT NULL, \
                       nonce INTEGER NOT NULL, PRIMARY KEY(date, key, nonce)) WITHOUT ROWID";
 
@@ -125,10 +125,7 @@ impl Seen {
 
 fn open(file: &Path) -> rusqlite::Result<Open> {
     let broken = |error: &rusqlite::Error| {
-        matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::TypeMismatch)
-        )
+        matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
     };
     match connect(file) {
         Err(error) if broken(&error) => {
